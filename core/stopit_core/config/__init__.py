@@ -1,0 +1,46 @@
+"""The configuration: one TOML file, frozen when read, every key documented where it is defined.
+
+`load(path)` gives `Settings` or raises a ConfigError that names all faults at once. `describe()` writes the file
+that ships as config/stopit.toml, from the same definitions.
+"""
+
+from stopit_core.config.describe import describe, describe_key
+from stopit_core.config.loading import config_path, load, parse
+from stopit_core.config.sections import (
+    Campus,
+    Cases,
+    FlagWords,
+    Identity,
+    LedgerStore,
+    MilterService,
+    NotifierService,
+    Office,
+    PolicyRules,
+    QueueStore,
+    Settings,
+    SingleRecipient,
+    Smtp,
+    Tls,
+)
+
+__all__ = [
+    "Campus",
+    "Cases",
+    "FlagWords",
+    "Identity",
+    "LedgerStore",
+    "MilterService",
+    "NotifierService",
+    "Office",
+    "PolicyRules",
+    "QueueStore",
+    "Settings",
+    "SingleRecipient",
+    "Smtp",
+    "Tls",
+    "config_path",
+    "describe",
+    "describe_key",
+    "load",
+    "parse",
+]

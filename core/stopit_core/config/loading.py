@@ -1,0 +1,110 @@
+"""From the file to Settings, or to the list of everything that is wrong with it."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from stopit_core.config.sections import Settings
+from stopit_core.errors import ConfigError, Fault
+
+__all__ = ["DEFAULT_PATH", "config_path", "load", "parse"]
+
+DEFAULT_PATH = Path("/etc/stopit/stopit.toml")
+_PLAIN = {
+    "missing": "this key is needed",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "string_type": "must be text in quotes",
+    "tuple_type": "must be a list in [ ]",
+    "model_type": "must be a table",
+    "path_type": "must be a path in quotes",
+}
+
+
+def config_path(given: Path | None, environ: Mapping[str, str] = os.environ) -> Path:
+    """The file to read: the one given, else $STOPIT_CONFIG, else /etc/stopit/stopit.toml."""
+    return given or Path(environ.get("STOPIT_CONFIG") or DEFAULT_PATH)
+
+
+def load(path: Path) -> Settings:
+    """The settings in the file. Raises ConfigError with every fault in it."""
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        advice = "there is no such file; `stopitctl init` writes one, --config names another"
+        raise ConfigError([Fault(str(path), "", "", advice)]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([Fault(str(path), "", "", f"cannot be read: {error}")]) from error
+    return parse(text, str(path))
+
+
+def parse(text: str, file: str) -> Settings:
+    """The settings in this text, which was read from `file`. Raises ConfigError with every fault in it."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([Fault(file, "", "", f"is not TOML: {error}")]) from error
+    try:
+        return Settings.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError([_fault(file, detail) for detail in error.errors()]) from error
+
+
+def _fault(file: str, detail: ErrorDetails) -> Fault:
+    location = detail["loc"]
+    key = _key(location)
+    value = detail.get("input")
+    kind = detail["type"]
+    if kind == "extra_forbidden":
+        return Fault(file, key, "", _unknown(location))
+    if kind == "missing":
+        return Fault(file, key, "", _PLAIN[kind])
+    advice = _PLAIN.get(kind)
+    if advice is None:
+        advice = detail["msg"].removeprefix("Value error, ")
+        if kind == "enum" or kind == "literal_error":
+            advice = f"must be {detail.get('ctx', {}).get('expected', '')}"
+    shown = "" if isinstance(value, (dict, BaseModel)) or value is None else _toml(value)
+    return Fault(file, key, shown, advice[:1].lower() + advice[1:])
+
+
+def _key(location: tuple[int | str, ...]) -> str:
+    key = ""
+    for part in location:
+        key += f"[{part + 1}]" if isinstance(part, int) else f".{part}"
+    return key.removeprefix(".")
+
+
+def _unknown(location: tuple[int | str, ...]) -> str:
+    known = list(_fields(location[:-1]))
+    near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+    return f"unknown key; did you mean {near[0]}?" if near else f"unknown key; known here: {', '.join(known)}"
+
+
+def _fields(location: tuple[int | str, ...]) -> tuple[str, ...]:
+    """The names that may stand in the table at this place."""
+    model: type[BaseModel] = Settings
+    for part in location:
+        if isinstance(part, str):
+            kind = model.model_fields[part].annotation
+            inner = [arg for arg in get_args(kind) if isinstance(arg, type) and issubclass(arg, BaseModel)]
+            model = inner[0] if inner else kind  # type: ignore[assignment]
+    return tuple(model.model_fields)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return str(value)

@@ -1,0 +1,162 @@
+"""The words of the design as values: frozen, and checked when they are made.
+
+Times are seconds since the epoch (UTC) as float. Addresses are canonical (see `addresses`) unless a name says
+otherwise. Digests are keyed (see `keys`), so nobody without the key can try out a guess.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+from typing import NewType
+
+import msgspec
+
+__all__ = [
+    "AnswerReport",
+    "Assurance",
+    "Channel",
+    "Command",
+    "ContactReport",
+    "Digest",
+    "FlagReport",
+    "Original",
+    "Report",
+    "Trace",
+    "Verdict",
+]
+
+Digest = NewType("Digest", bytes)
+"""A keyed digest: 16 bytes of a Message-ID, 8 of an address, 8 of a (sender, reporter) pair."""
+
+ADDRESS_DIGEST_BYTES = 8
+
+
+class Assurance(IntEnum):
+    """How surely a sender or reporter is known. Ordered: a higher value is surer."""
+
+    UNVERIFIED = 0
+    WEAK = 1
+    VERIFIED = 2
+    AUTHENTICATED = 3
+
+
+class Command(StrEnum):
+    """What the member asks for, beside the keyword."""
+
+    FLAG = "flag"
+    RECORD = "record"
+    URGENT = "urgent"
+
+
+class Channel(StrEnum):
+    """How a flag came."""
+
+    REPLY = "reply"
+    HEADER = "header"
+    REPORT_ADDRESS = "report-address"
+
+
+class Verdict(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+    """What this site's own Authentication-Results (RFC 8601) said of a message. Domains are lower case."""
+
+    dmarc_pass: bool = False
+    dkim_domain: str = ""
+    spf_domain: str = ""
+
+
+class Trace(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+    """One pass of one message through this mail system. No body, no subject, no recipient in clear.
+
+    `message` is the digest of the Message-ID and the key that the trace is found by; it is not part of the
+    encoded payload. `recipients` is the concatenation of address digests, in no order that means anything.
+    `login` and `mail_from` are as the MTA gave them; `header_from` is the address in From, "" when there is not
+    exactly one. `own` marks a message that Stopit itself sent (its envelope sender carried a valid token).
+    """
+
+    message: Digest
+    seen: float
+    queue_id: str = ""
+    login: str = ""
+    mail_from: str = ""
+    header_from: str = ""
+    client: str = ""
+    relay: bool = False
+    bulk: bool = False
+    own: bool = False
+    recipient_count: int = 0
+    recipients: bytes = b""
+    verdict: Verdict = Verdict()
+
+    def received_by(self, address: Digest) -> bool:
+        """Whether the address with this digest was among the envelope recipients."""
+        size = ADDRESS_DIGEST_BYTES
+        return any(self.recipients[at : at + size] == address for at in range(0, len(self.recipients), size))
+
+    def recipient_digests(self) -> tuple[Digest, ...]:
+        """The recipients' digests, one by one."""
+        size = ADDRESS_DIGEST_BYTES
+        return tuple(Digest(self.recipients[at : at + size]) for at in range(0, len(self.recipients), size))
+
+
+class Original(msgspec.Struct, frozen=True, array_like=True):
+    """The message that a flag names: the digest of its Message-ID.
+
+    `message` is empty when the flag names none that can be read; `ambiguous` when it names several where one
+    was to stand (two Message-IDs in one In-Reply-To).
+    """
+
+    message: Digest
+    ambiguous: bool = False
+
+
+class FlagReport(msgspec.Struct, frozen=True, tag="flag", tag_field="kind"):
+    """One flag, durable. `id` is derived from the flagging message, so that a client's retry makes the same one.
+
+    `reporter` is the reporter's canonical address ("" when nothing usable was given), known at
+    `reporter_assurance`. `withheld` counts the recipients that were deleted. `observed` reports were made in
+    `mode = "observe"`: nothing may be sent for them. `truncated` says that the message was longer than what is
+    read, so originals may be missing.
+    """
+
+    id: str
+    at: float
+    queue_id: str
+    channel: Channel
+    command: Command
+    reporter: str
+    reporter_assurance: Assurance
+    originals: tuple[Original, ...]
+    withheld: int = 0
+    observed: bool = False
+    truncated: bool = False
+
+
+class AnswerReport(msgspec.Struct, frozen=True, tag="answer", tag_field="kind"):
+    """A message to a reply address `report+TOKEN@` of ours, whose token held.
+
+    `ref` is what the token seals: the reference of the outgoing message that is answered. `raw` is the start of
+    the message, headers first (at most `wire.ANSWER_BYTES`). `author` is the canonical address that it was
+    submitted by, "" when unauthenticated. `null_sender` marks MAIL FROM:<> (RFC 5321 section 4.5.5).
+    """
+
+    id: str
+    at: float
+    queue_id: str
+    ref: str
+    author: str
+    null_sender: bool
+    raw: bytes
+    observed: bool = False
+
+
+class ContactReport(msgspec.Struct, frozen=True, tag="contact", tag_field="kind"):
+    """A message passed from a notified sender to the reporter, seen by the digest of the watched pair."""
+
+    id: str
+    at: float
+    queue_id: str
+    pair: Digest
+
+
+Report = FlagReport | AnswerReport | ContactReport
+"""What travels on the queue. Every kind has `id`, `at` and `queue_id`."""
