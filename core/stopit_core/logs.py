@@ -1,0 +1,56 @@
+"""Structured logs: one logfmt line an event to stderr, with the journal's `<N>` level prefix (sd-daemon(3)).
+
+Every line about a message has its queue id; addresses stand only as keyed digests (`Keyring.log`). Values are
+escaped, so that a line of mail can never become a line of the log.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import EventDict, WrappedLogger
+
+__all__ = ["Log", "open_log"]
+
+Log = structlog.typing.FilteringBoundLogger
+
+_PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+
+
+def open_log(program: str, stream: TextIO | None = None, level: int = logging.INFO) -> Log:
+    """A logger for this program. It writes to stderr unless a stream is given."""
+    log: Log = structlog.wrap_logger(
+        structlog.PrintLogger(stream or sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            _printable,
+            _prioritised,
+        ],
+        cache_logger_on_first_use=True,
+        program=program,
+    )
+    return log
+
+
+def _printable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    return {key: _plain(value) for key, value in event.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (bool, int, float)) or value is None:
+        return value
+    return str(value).encode("ascii", "backslashreplace").decode("ascii")
+
+
+_logfmt = structlog.processors.LogfmtRenderer(key_order=["level", "event", "queue_id"], drop_missing=True)
+
+
+def _prioritised(logger: WrappedLogger, method: str, event: EventDict) -> str:
+    priority = _PRIORITY.get(str(event.get("level")), 6)
+    line = _logfmt(logger, method, event)
+    return f"<{priority}>" + "".join(c if c.isprintable() else "?" for c in line)

@@ -1,0 +1,87 @@
+"""Who is who: from what an envelope or a trace says to the canonical address of a person, and how sure that is.
+
+The login wins over everything: it is the one thing that the sender of a message cannot choose. Below it stand a
+trusted relay's word (its MAIL FROM), then the From that this site's own servers verified, then nothing.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stopit_core.addresses import Canonical, read_aliases
+from stopit_core.config import Campus, Identity
+from stopit_core.directory import Directory, directory_factory
+from stopit_core.envelope import Envelope
+from stopit_core.keys import Keyring
+from stopit_core.model import Assurance, Digest, Trace
+from stopit_core.verdicts import grade
+
+__all__ = ["NOBODY", "People", "Person"]
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A canonical address and how surely it is the one. `address` is "" when nobody can be named."""
+
+    address: str
+    assurance: Assurance
+
+
+NOBODY = Person("", Assurance.UNVERIFIED)
+
+
+class People:
+    """A campus's people, by its configuration and key. Keeps everything in memory and does no I/O."""
+
+    def __init__(self, canonical: Canonical, directory: Directory, relays: Sequence[str], keyring: Keyring) -> None:
+        self.canonical = canonical
+        self.keyring = keyring
+        self._directory = directory
+        self._relays = tuple(ipaddress.ip_network(relay) for relay in relays)
+
+    @classmethod
+    def of_site(cls, campus: Campus, identity: Identity, keyring: Keyring) -> People:
+        """The people of the configuration. Reads the alias file; raises ConfigError when that cannot be used."""
+        aliases = read_aliases(identity.aliases, campus.domains) if identity.aliases else {}
+        directory = directory_factory(identity.directory)(identity.login_address)
+        return cls(Canonical(campus.domains, aliases), directory, identity.trusted_relays, keyring)
+
+    def is_relay(self, client: str) -> bool:
+        """Whether the client address is one of `identity.trusted_relays`."""
+        if not self._relays:
+            return False
+        try:
+            address = ipaddress.ip_address(client.removeprefix("IPv6:"))
+        except ValueError:
+            return False
+        return any(address in relay for relay in self._relays)
+
+    def of_login(self, login: str) -> str:
+        """The canonical address of who has this SASL login, "" when the directory knows none."""
+        address = self._directory.address_of(login)
+        return self.canonical.of(address) if address else ""
+
+    def digest(self, address: str) -> Digest:
+        """The digest under which the ledger knows a canonical address."""
+        return self.keyring.address(address)
+
+    def submitter(self, envelope: Envelope) -> Person:
+        """Who submitted a message, by login or trusted relay; never by From, which anyone can write."""
+        return self._submitter(envelope.login, envelope.relay, envelope.mail_from)
+
+    def sender(self, trace: Trace) -> Person:
+        """Who sent the message of this trace, as surely as the trace can tell."""
+        submitted = self._submitter(trace.login, trace.relay, trace.mail_from)
+        if trace.login or submitted.address:
+            return submitted
+        address = self.canonical.of(trace.header_from) if trace.header_from else ""
+        return Person(address, grade(trace.verdict, address)) if address else NOBODY
+
+    def _submitter(self, login: str, relay: bool, mail_from: str) -> Person:
+        if login:
+            address = self.of_login(login)
+            return Person(address, Assurance.AUTHENTICATED) if address else NOBODY
+        address = self.canonical.of(mail_from) if relay and mail_from else ""
+        return Person(address, Assurance.VERIFIED) if address else NOBODY

@@ -1,0 +1,97 @@
+"""What a daemon owes to whoever runs it: readiness, watchdog, reload (sd_notify(3)), and settings that can change.
+
+`Live` holds the value in force. A reload makes a whole new value first and swaps it in when nothing was wrong, so
+there is no moment with half of a configuration.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
+
+from stopit_core.config import Settings
+from stopit_core.errors import ConfigError
+from stopit_core.logs import Log
+
+__all__ = ["Live", "Notify", "reload_settings"]
+
+T = TypeVar("T")
+
+_NEEDS_RESTART = {
+    "milter": ("socket", "workers", "metrics"),
+    "queue": ("url", "spool_dir"),
+    "ledger": ("url",),
+    "cases": ("url",),
+    "notifier": ("metrics",),
+}
+
+
+class Notify:
+    """Tells the service manager how the service is. Silent where there is none ($NOTIFY_SOCKET is not set)."""
+
+    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+        path = environ.get("NOTIFY_SOCKET", "")
+        self._address = "\0" + path[1:] if path.startswith("@") else path
+        pid = environ.get("WATCHDOG_PID")
+        mine = pid is None or pid == str(os.getpid())
+        self.watchdog = int(environ.get("WATCHDOG_USEC", 0)) / 1e6 if mine else 0.0
+        """Seconds within which `alive` must be called again and again; 0 when nobody watches."""
+
+    def ready(self, status: str) -> None:
+        """The service does its work from now on."""
+        self._send(f"READY=1\nSTATUS={status}")
+
+    def alive(self) -> None:
+        """The service is not stuck."""
+        self._send("WATCHDOG=1")
+
+    def reloading(self) -> None:
+        """The service reads its configuration again; `ready` says that it is done."""
+        self._send("RELOADING=1")
+
+    def stopping(self) -> None:
+        """The service ends its work."""
+        self._send("STOPPING=1")
+
+    def _send(self, text: str) -> None:
+        if not self._address:
+            return
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+            try:
+                channel.sendto(text.encode(), self._address)
+            except OSError:  # the manager went away; the mail goes on
+                return
+
+
+class Live(Generic[T]):
+    """The value in force. Read `current` once for each piece of work, so that it is one and the same throughout."""
+
+    def __init__(self, value: T) -> None:
+        self.current = value
+
+    def swap(self, value: T) -> None:
+        """Put a new value in force."""
+        self.current = value
+
+
+def reload_settings(old: Settings, read: Callable[[], Settings], log: Log) -> Settings | None:
+    """New settings for a running daemon, or None when the file is faulty (each fault is logged).
+
+    What cannot change in a running process keeps its old value, and the log says so.
+    """
+    try:
+        new = read()
+    except ConfigError as error:
+        for fault in error.faults:
+            log.error("reload refused, the old configuration stays in force", fault=str(fault))
+        return None
+    held = {}
+    for name, keys in _NEEDS_RESTART.items():
+        before, after = getattr(old, name), getattr(new, name)
+        changed = [key for key in keys if getattr(before, key) != getattr(after, key)]
+        if changed:
+            log.warning("needs a restart to take effect", keys=", ".join(f"{name}.{key}" for key in changed))
+            held[name] = after.model_copy(update={key: getattr(before, key) for key in changed})
+    return new.model_copy(update=held) if held else new
