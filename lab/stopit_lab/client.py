@@ -1,0 +1,106 @@
+"""A mail client: hands a message to one of Postfix's doors and reports what the server said to each step."""
+
+from __future__ import annotations
+
+import smtplib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.policy import SMTP as SMTP_POLICY
+
+from stopit_lab.ports import HOST
+
+__all__ = ["Client", "SmtpReply"]
+
+_TIMEOUT = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpReply:
+    """The reply that decided about a message (RFC 5321 section 4.2): the first that was no success, else the last.
+
+    `step` is the command that it answers: "MAIL", "RCPT", "DATA", or "." for the end of the message.
+    """
+
+    step: str
+    code: int
+    text: str
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the server has taken charge of the message."""
+        return self.step == "." and self.code == 250
+
+    @property
+    def temporary(self) -> bool:
+        """Whether the client keeps the message and tries again."""
+        return 400 <= self.code < 500
+
+    @property
+    def queue_id(self) -> str:
+        """The queue id in Postfix's reply to the end of the message, "" when there is none."""
+        return self.text.rpartition("queued as ")[2].strip() if self.accepted else ""
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.text} (to {self.step})"
+
+
+class Client:
+    """Sends through one port. `login` is claimed by XCLIENT, unless there is a `password`: then by SASL.
+
+    `address` is the client address that the MTA shall see instead of the real one (XCLIENT ADDR).
+    """
+
+    def __init__(self, port: int, login: str = "", password: str = "", address: str = "") -> None:
+        self._port = port
+        self._login = login
+        self._password = password
+        self._address = address
+
+    def send(
+        self, message: EmailMessage | bytes, sender: str, recipients: Sequence[str], options: Sequence[str] = ()
+    ) -> SmtpReply:
+        """Send with this envelope: `sender` without angle brackets ("" is the null sender), recipients as spelled.
+
+        Raises OSError or SMTPException only where the server says nothing at all.
+        """
+        data = message if isinstance(message, bytes) else message.as_bytes(policy=SMTP_POLICY)
+        with smtplib.SMTP(HOST, self._port, local_hostname="client.example", timeout=_TIMEOUT) as door:
+            refusal = self._introduce(door)
+            if refusal:
+                return refusal
+            code, text = door.mail(sender, list(options))
+            if code != 250:
+                return _reply("MAIL", code, text)
+            for recipient in recipients:
+                code, text = door.rcpt(recipient)
+                if code not in (250, 251):
+                    return _reply("RCPT", code, text)
+            try:
+                return _reply(".", *door.data(data))
+            except smtplib.SMTPDataError as error:
+                return _reply("DATA", error.smtp_code, error.smtp_error)
+
+    def _introduce(self, door: smtplib.SMTP) -> SmtpReply | None:
+        """EHLO and the login; the reply that refuses, if one does."""
+        code, text = door.ehlo()
+        if code != 250:
+            return _reply("EHLO", code, text)
+        if self._password:
+            try:
+                door.login(self._login, self._password)
+            except smtplib.SMTPAuthenticationError as error:
+                return _reply("AUTH", error.smtp_code, error.smtp_error)
+            return None
+        claims = [f"LOGIN={self._login}"] if self._login else []
+        claims += [f"ADDR={self._address}"] if self._address else []
+        if claims:
+            code, text = door.docmd("XCLIENT", " ".join(claims))
+            if code != 220:
+                return _reply("XCLIENT", code, text)
+            door.ehlo()
+        return None
+
+
+def _reply(step: str, code: int, text: bytes | str) -> SmtpReply:
+    return SmtpReply(step, code, text.decode("utf-8", "replace") if isinstance(text, bytes) else text)

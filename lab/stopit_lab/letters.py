@@ -1,0 +1,95 @@
+"""Messages as real clients write them: what mallory sends, and how the others answer.
+
+Each `Style` is a client's habit. A reply names the message it answers in In-Reply-To and References (RFC 5322
+section 3.6.4) and quotes it the way that client does.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.utils import format_datetime, make_msgid
+from enum import Enum
+
+__all__ = ["Style", "forward_attached", "letter", "reply"]
+
+
+class Style(Enum):
+    """How a client writes a reply."""
+
+    TOP = "plain text above the quote, as most clients on a desk do"
+    BOTTOM = "plain text below the quote, as old hands do"
+    GMAIL = "text and HTML, the quote in a div of its own"
+    HTML_ONLY = "HTML only, as some phones do"
+    MOBILE = "plain text with a mobile footer, then the quote"
+
+
+def letter(
+    author: str, to: Sequence[str], subject: str, text: str, *, cc: Sequence[str] = (), message_id: str = ""
+) -> EmailMessage:
+    """A message in plain text. Bcc is a matter of the envelope: see `Client.send`."""
+    message = EmailMessage()
+    message["From"] = author
+    message["To"] = ", ".join(to)
+    if cc:
+        message["Cc"] = ", ".join(cc)
+    message["Subject"] = subject
+    message["Date"] = format_datetime(datetime.now(UTC))
+    message["Message-ID"] = message_id or make_msgid(domain=author.rpartition("@")[2])
+    message.set_content(text)
+    return message
+
+
+def reply(
+    to: EmailMessage, author: str, typed: str, style: Style = Style.TOP, recipients: Sequence[str] = ()
+) -> EmailMessage:
+    """The author's reply to a message: to its From unless other recipients are given."""
+    subject = str(to["Subject"] or "")
+    answer = letter(
+        author,
+        recipients or [str(to["Reply-To"] or to["From"])],
+        subject if subject.lower().startswith("re:") else f"Re: {subject}",
+        "",
+    )
+    identity = str(to["Message-ID"])
+    answer["In-Reply-To"] = identity
+    answer["References"] = " ".join([*str(to["References"] or "").split(), identity])
+    body = to.get_body(("plain",))
+    quoted = str(body.get_content()) if body is not None else ""
+    who = str(to["From"])
+    match style:
+        case Style.TOP:
+            answer.set_content(f"{typed}\n\n{_quote(who, quoted)}")
+        case Style.BOTTOM:
+            answer.set_content(f"{_quote(who, quoted)}\n{typed}\n")
+        case Style.MOBILE:
+            answer.set_content(f"{typed}\n\nSent from my telephone\n\n{_quote(who, quoted)}")
+        case Style.GMAIL:
+            answer.set_content(f"{typed}\n\n{_quote(who, quoted)}")
+            answer.add_alternative(_gmail(who, typed, quoted), subtype="html")
+        case Style.HTML_ONLY:
+            answer.set_content(_gmail(who, typed, quoted), subtype="html")
+    return answer
+
+
+def forward_attached(originals: Sequence[EmailMessage], author: str, to: str, text: str = "") -> EmailMessage:
+    """A message with these attached as message/rfc822, one by one."""
+    forward = letter(author, [to], "Fwd: please look at this", text or "See attached.")
+    for original in originals:
+        forward.add_attachment(original)
+    return forward
+
+
+def _quote(who: str, text: str) -> str:
+    lines = "\n".join(f"> {line}" for line in text.splitlines())
+    return f"On Mon, 2 Nov 2026 at 09:14, {who} wrote:\n{lines}\n"
+
+
+def _gmail(who: str, typed: str, quoted: str) -> str:
+    return (
+        f'<div dir="ltr">{html.escape(typed)}</div><br><div class="gmail_quote">'
+        f'<div dir="ltr" class="gmail_attr">On Mon, Nov 2, 2026 at 9:14, {html.escape(who)} wrote:<br></div>'
+        f'<blockquote class="gmail_quote" style="margin:0 0 0 .8ex">{html.escape(quoted)}</blockquote></div>\n'
+    )
