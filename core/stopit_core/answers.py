@@ -1,0 +1,115 @@
+"""What came to a reply address of ours: a word to us, a bounce, or another program's answer. Pure.
+
+Nothing here trusts the message: who may cancel, and whose bounce counts, is the caller's to know from the token and
+the login. flufl.bounce reads the bounces (RFC 3464, and what MTAs write without it); it is not ours, and gets 64 kB.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from email import message_from_bytes
+from email.message import Message
+from enum import StrEnum
+
+from flufl.bounce import all_failures
+
+from stopit_core.config import FlagWords
+from stopit_core.mail import Mail, first_typed_line, is_automatic, is_list, read_message, typed_text, words_of
+
+__all__ = ["TEXT_CHARACTERS", "Answer", "AnswerKind", "BounceFacts", "read_answer"]
+
+TEXT_CHARACTERS = 4096
+"""At most so much of what was typed is kept on the case."""
+
+_BOUNCE_BYTES = 64 * 1024
+_STATUS = re.compile(rb"^Status:[ \t]*([245]\.\d{1,3}\.\d{1,3})", re.I | re.M)
+_ENHANCED = re.compile(r"(?<![\d.])([45]\.\d{1,3}\.\d{1,3})(?![\d.])")
+
+
+class AnswerKind(StrEnum):
+    """What an answer is."""
+
+    CANCEL = "cancel"
+    YES = "yes"
+    NOT_ME = "not-me"
+    OTHER = "other"
+    BOUNCE = "bounce"
+    AUTOMATIC = "automatic"
+
+
+@dataclass(frozen=True, slots=True)
+class BounceFacts:
+    """Why our message was not delivered.
+
+    `permanent` is False where the MTA gave up on a temporary fault. `status` is the enhanced code (RFC 3463) such as
+    "5.1.1", "" when none is given.
+    """
+
+    permanent: bool
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that was read. `text` is what was typed, without quotes; `bounce` is there for BOUNCE only.
+
+    BOUNCE always means "not delivered": a delivery that is delayed, or done, is AUTOMATIC.
+    """
+
+    kind: AnswerKind
+    text: str
+    bounce: BounceFacts | None = None
+
+
+def read_answer(raw: bytes, null_sender: bool, words: FlagWords) -> Answer:
+    """The answer in a message (or the start of one), in RFC 5322 form. Never raises."""
+    mail = read_message(raw)
+    text = typed_text(mail.text, TEXT_CHARACTERS)
+    report = _is_delivery_report(mail)
+    if report or is_automatic(mail.headers, null_sender) or is_list(mail.headers):
+        bounce = _bounce(raw[:_BOUNCE_BYTES]) if report or null_sender else None
+        return Answer(AnswerKind.BOUNCE if bounce else AnswerKind.AUTOMATIC, text, bounce)
+    return Answer(_kind(first_typed_line(mail.text), words), text)
+
+
+def _kind(line: str, words: FlagWords) -> AnswerKind:
+    """What the first typed line says. `cancel` and `yes` alone; "not me" may be the beginning of a sentence."""
+    typed = words_of(line)
+    if typed and typed in {words_of(word) for word in words.cancel}:
+        return AnswerKind.CANCEL
+    if typed and typed in {words_of(word) for word in words.yes}:
+        return AnswerKind.YES
+    # A sentence may be longer than `words_of` takes: its beginning decides.
+    begin = words_of(line[:100])
+    if any(phrase and begin[: len(phrase)] == phrase for phrase in map(words_of, words.not_me)):
+        return AnswerKind.NOT_ME
+    return AnswerKind.OTHER
+
+
+def _is_delivery_report(mail: Mail) -> bool:
+    kind = (mail.headers.first("Content-Type") or "")[:500].casefold()
+    return kind.startswith("multipart/report") and "delivery-status" in kind
+
+
+def _bounce(raw: bytes) -> BounceFacts | None:
+    """The failure that a bounce tells of; None for delays, and for what is no bounce."""
+    try:
+        message = message_from_bytes(raw)
+        _, permanent = all_failures(message)
+    except Exception:  # noqa: BLE001  not ours, and its input is hostile
+        return None
+    if not permanent:
+        return None
+    status = _status(message, raw)
+    # "failed" with 4.x.x: the MTA tried for days and gave up.
+    return BounceFacts(permanent=not status.startswith("4"), status=status)
+
+
+def _status(message: Message, raw: bytes) -> str:
+    """The code in the delivery status, else the first one in the text."""
+    if found := _STATUS.search(raw):
+        return found.group(1).decode("ascii")
+    payload = message.get_payload()
+    found_in_text = _ENHANCED.search(payload if isinstance(payload, str) else "")
+    return found_in_text.group(1) if found_in_text else ""

@@ -1,0 +1,72 @@
+"""A site's words and report address, in the form in which messages are compared with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from stopit_core.addresses import bare, domain_of
+from stopit_core.config import Campus, FlagWords
+from stopit_core.envelope import Envelope
+from stopit_core.mail import words_of
+from stopit_core.model import Command
+
+__all__ = ["FlagRules"]
+
+Phrases = Mapping[tuple[str, ...], Command]
+
+
+@dataclass(frozen=True, slots=True)
+class FlagRules:
+    """What a recogniser is made with. Build it with `of`.
+
+    `lines` are the typed lines that flag (keyword, or keyword and command word), `commands` the values of the flag
+    header, both as `mail.words_of` gives them. `header` is the flag header's name; `report_address` is folded.
+    """
+
+    lines: Phrases = field(repr=False)
+    commands: Phrases = field(repr=False)
+    header: str
+    report_address: str
+
+    @classmethod
+    def of(cls, words: FlagWords, campus: Campus) -> FlagRules:
+        """The rules of a site's configuration."""
+        ways: list[tuple[tuple[str, ...], Command]] = [((), Command.FLAG)]
+        ways += [(words_of(word), Command.RECORD) for word in words.record]
+        ways += [(words_of(word), Command.URGENT) for word in words.urgent]
+        keywords = [found for word in words.keywords if (found := words_of(word))]
+        lines = {keyword + way: command for keyword in keywords for way, command in ways}
+        commands: dict[tuple[str, ...], Command] = {(command.value,): command for command in Command}
+        commands |= {way: command for way, command in ways if way}
+        return cls(
+            lines=MappingProxyType(lines),
+            commands=MappingProxyType(commands),
+            header=words.header,
+            report_address=campus.report_address.casefold(),
+        )
+
+    def command_typed(self, line: str) -> Command | None:
+        """What a typed line asks for; None unless it is a keyword, with or without a command word, and no more."""
+        return self.lines.get(words_of(line))
+
+    def command_in_header(self, value: str) -> Command | None:
+        """What a flag header's value asks for: flag, record or urgent (or the site's own words for these)."""
+        return self.commands.get(words_of(value))
+
+    def is_report_address(self, recipient: str) -> bool:
+        """Whether a RCPT string is the report address, in any case of letters, with or without a +tag."""
+        address = bare(recipient).casefold()
+        if address == self.report_address:
+            return True
+        local, plus, _ = address.rpartition("@")[0].partition("+")
+        return bool(plus) and f"{local}@{domain_of(address)}" == self.report_address
+
+    def reports(self, envelope: Envelope) -> bool:
+        """Whether a message goes to the report address, beside others or not."""
+        return any(self.is_report_address(recipient) for recipient in envelope.recipients)
+
+    def only_reports(self, envelope: Envelope) -> bool:
+        """Whether a message goes to the report address and nowhere else."""
+        return bool(envelope.recipients) and all(map(self.is_report_address, envelope.recipients))

@@ -1,0 +1,26 @@
+"""Mail as values: the only reader of MIME in the project, capped everywhere, never raising on hostile input.
+
+`Headers` holds header fields, `read` and `read_message` make a `Mail`, `first_typed_line` tells what the person typed
+from what a client quoted. All pure: values in, values out.
+"""
+
+from stopit_core.mail.headers import Headers, addresses_in, message_ids
+from stopit_core.mail.origin import is_automatic, is_list
+from stopit_core.mail.reading import REPLY_BYTES, REPORT_BYTES, Mail, read, read_message
+from stopit_core.mail.typed import first_typed_line, typed_text, words_of
+
+__all__ = [
+    "REPLY_BYTES",
+    "REPORT_BYTES",
+    "Headers",
+    "Mail",
+    "addresses_in",
+    "first_typed_line",
+    "is_automatic",
+    "is_list",
+    "message_ids",
+    "read",
+    "read_message",
+    "typed_text",
+    "words_of",
+]

@@ -1,0 +1,112 @@
+"""Header fields as one immutable, ordered list, cleaned once when it is made.
+
+What comes here is hostile: folds, control characters (pymilter passes CR LF through), values of 245 kB, octets that
+are no UTF-8. What leaves is one line a value, without control characters, of bounded length. Octets that are no
+UTF-8 stay as surrogate escapes, so that a Message-ID can be digested octet for octet.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from email.utils import getaddresses
+
+__all__ = ["MAX_HEADERS", "VALUE_CHARACTERS", "Headers", "addresses_in", "message_ids"]
+
+MAX_HEADERS = 1000
+"""More header fields than this are not looked at."""
+VALUE_CHARACTERS = 64 * 1024
+"""A value is cut there."""
+_ADDRESS_CHARACTERS = 8 * 1024
+
+_FOLD = re.compile(r"\r?\n(?=[ \t])")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_LONE_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+_BRACKETED = re.compile(r"<([^<>]+)>")
+
+
+class Headers:
+    """Header fields in the order of the message, found by name without regard to case.
+
+    Made from (name, value) pairs of str (octets that are no UTF-8 as surrogate escapes) or bytes.
+    """
+
+    __slots__ = ("_fields", "_values")
+
+    def __init__(self, pairs: Iterable[tuple[str, str] | tuple[bytes, bytes]] = ()) -> None:
+        fields: list[tuple[str, str]] = []
+        values: dict[str, tuple[str, ...]] = {}
+        for raw_name, raw_value in pairs:
+            name, value = _clean(raw_name).strip(), _clean(raw_value).strip()
+            fields.append((name, value))
+            key = name.lower()
+            values[key] = (*values.get(key, ()), value)
+            if len(fields) >= MAX_HEADERS:
+                break
+        self._fields = tuple(fields)
+        self._values = values
+
+    def first(self, name: str) -> str | None:
+        """The value of the topmost field of this name, None when there is none."""
+        found = self._values.get(name.lower())
+        return found[0] if found else None
+
+    def all(self, name: str) -> tuple[str, ...]:
+        """The values of every field of this name, topmost first."""
+        return self._values.get(name.lower(), ())
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._values
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Headers) and self._fields == other._fields
+
+    def __hash__(self) -> int:
+        return hash(self._fields)
+
+    def __repr__(self) -> str:
+        return f"Headers({len(self._fields)} fields)"
+
+
+def message_ids(value: str) -> tuple[str, ...]:
+    """The ids in a Message-ID, In-Reply-To or References value (RFC 5322 section 3.6.4), without angle brackets.
+
+    Octet for octet what stands between the brackets. A value without any bracket yields its words that hold an
+    "@", or its only word: some clients leave the brackets away.
+    """
+    bracketed = tuple(inner for found in _BRACKETED.findall(value[:VALUE_CHARACTERS]) if (inner := found.strip()))
+    if bracketed or "<" in value:
+        return bracketed
+    words = value[:VALUE_CHARACTERS].split()
+    return tuple(word for word in words if "@" in word) or (tuple(words) if len(words) == 1 else ())
+
+
+def addresses_in(value: str) -> tuple[str, ...]:
+    """The addr-specs in an address header (RFC 5322 section 3.4), as they stand there. Reads 8 kB at most."""
+    try:
+        return tuple(address for _, address in getaddresses([value[:_ADDRESS_CHARACTERS]]) if "@" in address)
+    except Exception:  # noqa: BLE001  the parser is not ours, and its input is hostile (RecursionError, IndexError)
+        return ()
+
+
+def _clean(raw: str | bytes) -> str:
+    """One line of text without control characters."""
+    if isinstance(raw, bytes):
+        text = raw[:VALUE_CHARACTERS].decode("utf-8", "surrogateescape")
+    else:
+        text = raw[:VALUE_CHARACTERS]
+    if text.isascii():
+        return text if text.isprintable() else _strip_controls(text)
+    # The same octets must become the same text, whichever way the MTA's library decoded them.
+    text = _LONE_SURROGATE.sub("?", text).encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
+    return _strip_controls(text)
+
+
+def _strip_controls(text: str) -> str:
+    return _CONTROL.sub("", _FOLD.sub("", text).replace("\t", " "))

@@ -1,0 +1,43 @@
+"""Whether a message comes from a person: automatic and list mail is never a flag, and never answered (RFC 3834)."""
+
+from __future__ import annotations
+
+from stopit_core.mail.headers import Headers
+
+__all__ = ["is_automatic", "is_list"]
+
+_BULK = frozenset({"bulk", "junk", "list"})
+_LIST_FIELDS = (
+    "List-Id",
+    "List-Post",
+    "List-Help",
+    "List-Subscribe",
+    "List-Unsubscribe",
+    "List-Owner",
+    "Mailing-List",
+    "X-Mailing-List",
+)
+
+
+def is_automatic(headers: Headers, null_sender: bool) -> bool:
+    """Whether a program wrote this (RFC 3834 sections 2 and 5): no answer to it may be sent.
+
+    X-Auto-Response-Suppress is no sign: people's own clients set it on what they write.
+    """
+    if null_sender:
+        return True
+    for submitted in headers.all("Auto-Submitted"):
+        if _first_word(submitted) not in ("", "no"):
+            return True
+    return any(_first_word(value) in _BULK for value in headers.all("Precedence"))
+
+
+def is_list(headers: Headers) -> bool:
+    """Whether a mailing list passed this on (RFC 2369, RFC 2919)."""
+    return any(name in headers for name in _LIST_FIELDS)
+
+
+def _first_word(value: str) -> str:
+    """The keyword of a value, without parameters and comments, folded."""
+    words = value[:200].replace(";", " ").replace("(", " ").split()
+    return words[0].casefold() if words else ""

@@ -1,0 +1,155 @@
+"""What the person typed, as against what a client quoted, and the exact words of one line.
+
+The rule of our own reads the text line by line. Quoted lines begin with ">" (HTML quotes do too, see `html`). Lines
+that lead to a quote ("On ... wrote:", in any language) are known by standing right above one and ending with a colon.
+Where an original follows without ">" (Outlook, forwards), nobody can say where it ends: nothing below counts as
+typed. quotequail, which is quadratic, is asked about 4 kB at most, and only for leads that this rule does not know.
+A doubt always ends in "not typed": a missed flag can be sent again, a false one cannot be taken back.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+
+import quotequail
+
+from stopit_core.mail.text import TEXT_BYTES
+
+__all__ = ["first_typed_line", "typed_lines", "typed_text", "words_of"]
+
+_QUAIL_CHARACTERS = 4096
+_LINE_CHARACTERS = 200
+_LEAD_LINES = 4
+_BLANKS_BEFORE_QUOTE = 2
+_LABELS = 3
+
+_SIGNATURE = re.compile(r"^\s*(--|—|_{2,3})\s*$")
+# "-----Original Message-----", "------ Ursprüngliche Nachricht ------", "---------- Forwarded message ---------"
+_DIVIDER = re.compile(r"^\s*-{3,}\s*[^\W\d][^-]{2,60}-{3,}\s*$|^\s*_{10,}\s*$")
+_LABEL = re.compile(r"^\s*\*?[^\W\d][\w .’'-]{1,24}\s?:\s?\*?\s*\S")
+_LEAD = re.compile(r"^\s*(On|Am|Le|El|Il|Op|Den|Em|På|Dne|Dnia|W dniu|Pada|Vào|Στις|În|Dana|Kuupäeval)\s")
+_DATE_OR_ADDRESS = re.compile(r"\d\D*\d\D*\d|@|<")
+_SURROUNDING = ".!?…,;。！？¡¿*_`'\"“”„‟‘’‚«»‹›()[]"
+# Joiners and variation selectors are seen by nobody, and are not of category Cf.
+_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0]")
+
+
+def words_of(line: str) -> tuple[str, ...]:
+    """The words of a line as they are compared with keywords; () for a line that is too long to be one.
+
+    NFKC (full-width letters become plain ones), without zero-width and bidirectional controls, case folded,
+    without punctuation around each word. Letters of another script stay what they are.
+    """
+    if len(line) > _LINE_CHARACTERS:
+        return ()
+    plain = unicodedata.normalize("NFKC", _UNSEEN.sub("", line))
+    seen = "".join(c for c in plain if unicodedata.category(c) != "Cf")
+    folded = unicodedata.normalize("NFKC", seen.casefold())
+    return tuple(word for part in folded.split() if (word := part.strip(_SURROUNDING)))
+
+
+def first_typed_line(text: str) -> str:
+    """The first line with something in it that the person typed, "" when there is none that is certain."""
+    return next((line.strip() for line in typed_lines(text) if line.strip()), "")
+
+
+def typed_text(text: str, limit: int) -> str:
+    """All that the person typed, without quotes and signature, cut at `limit` characters."""
+    kept: list[str] = []
+    size = 0
+    for line in typed_lines(text):
+        kept.append(line.rstrip())
+        size += len(line) + 1
+        if size > limit:
+            break
+    return "\n".join(kept).strip()[:limit]
+
+
+def typed_lines(text: str) -> Iterator[str]:
+    """The lines that the person typed, in order, blank ones too."""
+    lines = text[:TEXT_BYTES].split("\n")
+    quail_left = _QUAIL_CHARACTERS
+    at = 0
+    while at < len(lines):
+        line = lines[at]
+        if _is_quoted(line):
+            at += 1
+        elif not _seen(line):
+            yield ""
+            at += 1
+        elif _SIGNATURE.match(line) or _DIVIDER.match(line) or _is_label_block(lines, at):
+            return
+        elif lead := _lead_lines(lines, at):
+            at += lead
+        else:
+            window = "\n".join(_paragraph(lines, at))
+            if _may_lead(window) and len(window) <= quail_left:
+                quail_left -= len(window)
+                if _quail_says_quote(window):
+                    return
+            yield line
+            at += 1
+
+
+def _seen(line: str) -> str:
+    """What is visible of a line."""
+    return _UNSEEN.sub("", line).strip().strip("\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u2800").strip()
+
+
+def _is_quoted(line: str) -> bool:
+    return line.lstrip(" \t\u00a0\u200b\ufeff").startswith((">", "＞", "|", "»"))
+
+
+def _paragraph(lines: list[str], at: int) -> list[str]:
+    """The lines from here to the next blank or quoted one, at most as many as a wrapped lead can have."""
+    found: list[str] = []
+    for line in lines[at : at + _LEAD_LINES]:
+        if not _seen(line) or _is_quoted(line):
+            break
+        found.append(line[: _LINE_CHARACTERS * 2])
+    return found
+
+
+def _lead_lines(lines: list[str], at: int) -> int:
+    """How many lines from here lead to a quote below ("On ..., X <x@y>\\nwrote:"), 0 when they do not."""
+    run = _paragraph(lines, at)
+    for count in range(1, len(run) + 1):
+        if not run[count - 1].rstrip().endswith((":", "：")) or not _quote_follows(lines, at + count):
+            continue
+        if count == 1:
+            return 1
+        # "stopit", and right below it "On ... wrote:": the lead begins further down, this line is typed.
+        begins_below = any(_LEAD.match(line) for line in run[1:count])
+        wraps = _LEAD.match(run[0]) or _DATE_OR_ADDRESS.search(run[0]) or run[1].lstrip().startswith("<")
+        return count if wraps and not begins_below else 0
+    return 0
+
+
+def _quote_follows(lines: list[str], at: int) -> bool:
+    for line in lines[at : at + _BLANKS_BEFORE_QUOTE + 1]:
+        if _is_quoted(line):
+            return True
+        if _seen(line):
+            return False
+    return False
+
+
+def _is_label_block(lines: list[str], at: int) -> bool:
+    """From:, Sent:, To: ... in any language: the head of an original that follows without marks."""
+    return sum(bool(_LABEL.match(line)) for line in _paragraph(lines, at)[:_LABELS]) == _LABELS
+
+
+def _may_lead(window: str) -> bool:
+    """Whether it is worth asking quotequail: its leads end with a colon, dashes, or an address in brackets."""
+    return window.rstrip().endswith((":", "-", ">", "_"))
+
+
+def _quail_says_quote(window: str) -> bool:
+    """Whether quotequail takes the first of these lines for the lead to a quote."""
+    try:
+        shown, text = quotequail.quote(window, quote_intro_line=True)[0]
+    except Exception:  # noqa: BLE001  not ours, and its input is hostile
+        return True
+    return not shown or not text.strip()

@@ -1,0 +1,133 @@
+"""What this site's own servers found out about a message: Authentication-Results (RFC 8601) to `model.Verdict`.
+
+Anybody can write such a header. Only authserv-ids that the site trusts are believed, and of these only the topmost
+header: it was added last, by our own server, and one below it may have come in with the message. authres parses,
+wrapped: it raises on what Office 365 writes and on a closing semicolon, and recurses on nested comments. So it is
+given one result at a time, 4 kB a header at most, and a result that it cannot read is a result that is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from authres import AuthenticationResultsHeader
+
+from stopit_core.addresses import domain_of
+from stopit_core.mail import Headers
+from stopit_core.model import Assurance, Verdict
+
+__all__ = ["grade", "read_verdict"]
+
+_HEADERS = 20
+_CHARACTERS = 4096
+_RESULTS = 30
+_NESTED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """One method that passed, and the domain that it passed for ("" when it is not said)."""
+
+    method: str
+    domain: str
+
+
+def read_verdict(headers: Headers, trusted_authserv_ids: Collection[str], from_domain: str = "") -> Verdict:
+    """What passed, by the topmost Authentication-Results of a trusted server; an empty Verdict without one.
+
+    `from_domain` is the domain of the From address, lower case: among several DKIM signatures that passed, one that
+    is aligned with it is taken, and a DMARC pass counts only for it ("" takes the first, and any).
+    """
+    trusted = {name.casefold() for name in trusted_authserv_ids}
+    if not trusted:
+        return Verdict()
+    for value in headers.all("Authentication-Results")[:_HEADERS]:
+        text = value[:_CHARACTERS]
+        if _authserv_id(text) in trusted:
+            return _verdict(tuple(_passed(text)), from_domain.casefold())
+    return Verdict()
+
+
+def grade(verdict: Verdict, header_from: str) -> Assurance:
+    """How surely the From address (canonical, "" for none) is its sender's, by a verdict.
+
+    DMARC, or DKIM aligned with the domain, verifies it; SPF alone is weak. Alignment is relaxed: the same domain,
+    or one below the other (RFC 7489 section 3.1).
+    """
+    domain = domain_of(header_from)
+    if not domain:
+        return Assurance.UNVERIFIED
+    if verdict.dmarc_pass or _aligned(verdict.dkim_domain, domain):
+        return Assurance.VERIFIED
+    return Assurance.WEAK if _aligned(verdict.spf_domain, domain) else Assurance.UNVERIFIED
+
+
+def _verdict(passed: tuple[_Result, ...], from_domain: str) -> Verdict:
+    def best(method: str) -> str:
+        domains = [result.domain for result in passed if result.method == method and result.domain]
+        return next((each for each in domains if _aligned(each, from_domain)), domains[0] if domains else "")
+
+    dmarc = [result.domain for result in passed if result.method == "dmarc"]
+    return Verdict(
+        dmarc_pass=any(not domain or not from_domain or domain == from_domain for domain in dmarc),
+        dkim_domain=best("dkim"),
+        spf_domain=best("spf"),
+    )
+
+
+def _aligned(domain: str, other: str) -> bool:
+    """The same domain, or one below the other; a name without a dot has nothing aligned below it."""
+    if domain == other:
+        return bool(domain)
+    above, below = sorted((domain, other), key=len)
+    return "." in above and below.endswith(f".{above}")
+
+
+def _authserv_id(text: str) -> str:
+    """The authserv-id, folded, without a version and comments."""
+    words = text.partition(";")[0].partition("(")[0].split()
+    return words[0].strip('"').casefold() if words else ""
+
+
+def _passed(text: str) -> Iterator[_Result]:
+    for resinfo in list(_resinfos(text))[:_RESULTS]:
+        try:
+            results = AuthenticationResultsHeader.parse_value(f"own; {resinfo}").results
+        except Exception:  # noqa: BLE001, S112  see the module's docstring
+            continue
+        for result in results:
+            if str(getattr(result, "result", "")).casefold() == "pass":
+                yield _Result(str(result.method).casefold(), _domain(str(result.method).casefold(), result))
+
+
+def _resinfos(text: str) -> Iterator[str]:
+    """What stands between the semicolons, but for those in comments and quoted strings; the authserv-id not."""
+    depth, quoted, begin = 0, False, -1
+    for at, character in enumerate(text):
+        match character:
+            case '"' if not depth:
+                quoted = not quoted
+            case "(" if not quoted:
+                depth += 1
+                if depth > _NESTED:
+                    return
+            case ")" if not quoted:
+                depth = max(0, depth - 1)
+            case ";" if not quoted and not depth:
+                if begin >= 0 and text[begin:at].strip():
+                    yield text[begin:at].strip()
+                begin = at + 1
+    # What was cut or never closed is not believed.
+    if begin >= 0 and not quoted and not depth and len(text) < _CHARACTERS and text[begin:].strip():
+        yield text[begin:].strip()
+
+
+def _domain(method: str, result: object) -> str:
+    """The domain of a result: header.d of DKIM (else of header.i), smtp.mailfrom of SPF, header.from of DMARC."""
+    names = {"dkim": ("d", "i"), "spf": ("mailfrom", "helo"), "dmarc": ("from",)}.get(method, ())
+    properties = {str(p.name).casefold(): str(p.value or "") for p in getattr(result, "properties", None) or ()}
+    for name in names:
+        if value := properties.get(name, ""):
+            return value.rpartition("@")[2].strip("<> ").rstrip(".").casefold()
+    return ""
