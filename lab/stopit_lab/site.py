@@ -1,0 +1,216 @@
+"""A whole mail site in one temporary directory: Postfix, the stores, the milter and the notifier.
+
+    with Site(Stores.SQLITE) as site:
+        site.submit(letter(cast.mallory, [cast.vera], "Hi", "..."), cast.mallory, [cast.vera])
+        site.mailbox(cast.vera).wait_for(...)
+
+Leaving the block ends every process and removes every file, also when something failed on the way in.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from email.message import EmailMessage
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from stopit_core import config
+from stopit_core.keys import Keyring, new_key, read_key
+from stopit_lab.client import Client, SmtpReply
+from stopit_lab.daemons import Daemon, Metrics, program, scrape
+from stopit_lab.dovecot import Dovecot
+from stopit_lab.mailbox import Mailbox
+from stopit_lab.people import CAMPUS, REPORT, STAFF, login_of
+from stopit_lab.ports import HOST, spare_ports
+from stopit_lab.postfix import Postfix
+from stopit_lab.redis import Redis
+
+__all__ = ["EMERGENCY", "Site", "Stores"]
+
+EMERGENCY = ("In danger now? Call 112.", "Campus police, day and night: 555 0100.")
+"""What stands first in every acknowledgement here."""
+
+_OFFICE = """
+[[office]]
+name = "Ombuds Office"
+address = "ombuds@campus.example"
+about = "Confidential advice, for everyone."
+"""
+
+Values = Mapping[str, Mapping[str, Any]]
+
+
+class Stores(StrEnum):
+    """Where queue and ledger are."""
+
+    SQLITE = "sqlite"
+    REDIS = "redis"
+
+
+class Site:
+    """One site. `values` (section to key to value) go over the lab's own settings; `passwords` (login to password)
+    opens the SASL door. `home` is the directory to make the site's own in."""
+
+    def __init__(
+        self,
+        stores: Stores = Stores.SQLITE,
+        values: Values | None = None,
+        passwords: Mapping[str, str] | None = None,
+        home: Path | None = None,
+    ) -> None:
+        self.stores = stores
+        self.directory = Path(tempfile.mkdtemp(prefix="stopit-lab-", dir=home))
+        self.directory.chmod(0o755)  # Postfix's own users must be able to pass
+        self.config = self.directory / "stopit.toml"
+        self._values = dict(values or {})
+        self._socket = self.directory / "milter" / "milter.sock"
+        self._ports = spare_ports(2)
+        self.redis = Redis(self.directory / "redis") if stores is Stores.REDIS else None
+        self.dovecot = Dovecot(self.directory / "dovecot", passwords) if passwords else None
+        auth = self.dovecot.socket if self.dovecot else None
+        self.postfix = Postfix(self.directory / "postfix", f"unix:{self._socket}", auth)
+        self.milter = self._daemon("stopit-milter")
+        self.notifier = self._daemon("stopit-notifier")
+
+    def __enter__(self) -> Site:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start everything, stores first, and return when all is ready."""
+        self._socket.parent.mkdir(mode=0o750)
+        shutil.chown(self._socket.parent, "root", "postfix")
+        self._socket.parent.chmod(0o2750)  # the socket inherits the group, so that smtpd may connect
+        (self.directory / "spool").mkdir(mode=0o700)
+        key = self.directory / "site.key"
+        key.touch(mode=0o600)
+        key.write_text(new_key() + "\n")
+        if self.redis:
+            self.redis.directory.mkdir(mode=0o700)
+            self.redis.start()
+        if self.dovecot:
+            self.dovecot.start()
+        self.configure({})
+        self.milter.start()
+        self.notifier.start()
+        self.postfix.start()
+
+    def close(self, keep_files: bool = False) -> None:
+        """End every process, and remove every file unless they are to be kept. Goes on when a part fails to end."""
+        try:
+            for daemon in (self.notifier, self.milter):
+                daemon.kill()
+            self.postfix.stop()
+        finally:
+            if self.dovecot:
+                self.dovecot.stop()
+            if self.redis:
+                self.redis.close()
+            if not keep_files:
+                shutil.rmtree(self.directory, ignore_errors=True)
+
+    def configure(self, changes: Values) -> None:
+        """Write the configuration with these changes on top. A running daemon reads it at its next `reload`."""
+        chosen = {name: dict(section) for name, section in self._base().items()}
+        for layer in (self._values, changes):
+            for name, section in layer.items():
+                chosen.setdefault(name, {}).update(section)
+        self.config.write_text(config.describe(chosen) + _OFFICE)
+
+    def submit(
+        self, message: EmailMessage | bytes, author: str, recipients: Sequence[str], sender: str | None = None
+    ) -> SmtpReply:
+        """Send as a logged-in member. `sender` is MAIL FROM where it is not the author's own address."""
+        client = Client(self.postfix.submission, login=login_of(author))
+        return client.send(message, author if sender is None else sender, recipients)
+
+    def receive(
+        self, message: EmailMessage | bytes, sender: str, recipients: Sequence[str], address: str = "192.0.2.25"
+    ) -> SmtpReply:
+        """Mail from outside, from a host with this IP address, unauthenticated."""
+        return Client(self.postfix.inbound, address=address).send(message, sender, recipients)
+
+    def mailbox(self, address: str) -> Mailbox:
+        """The mailbox of a person."""
+        return self.postfix.mailbox(address)
+
+    @property
+    def staff(self) -> Mailbox:
+        """The staff mailbox."""
+        return self.mailbox(STAFF)
+
+    @property
+    def keyring(self) -> Keyring:
+        """The site's key."""
+        return read_key(self.directory / "site.key")
+
+    @property
+    def addresses(self) -> tuple[str, str]:
+        """Where the milter's and the notifier's metrics are, as "host:port"."""
+        milter, notifier = self._ports
+        return f"{HOST}:{milter}", f"{HOST}:{notifier}"
+
+    def milter_metrics(self) -> Metrics:
+        """What the milter counts now."""
+        return scrape(self.addresses[0])
+
+    def notifier_metrics(self) -> Metrics:
+        """What the notifier counts now."""
+        return scrape(self.addresses[1])
+
+    def ctl(self, *arguments: str) -> str:
+        """What `stopitctl` prints. Raises RuntimeError with its complaint when it fails."""
+        command = [program("stopitctl"), "--config", str(self.config), *arguments]
+        environ = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1"}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
+        if done.returncode:
+            raise RuntimeError(f"stopitctl {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def logs(self) -> str:
+        """All logs, one after the other."""
+        texts = {
+            "stopit-milter": self.milter.log_text(),
+            "stopit-notifier": self.notifier.log_text(),
+            "postfix": self.postfix.log_text(),
+            "dovecot": self.dovecot.log_text() if self.dovecot else "",
+        }
+        return "\n".join(f"--- {name}\n{text}" for name, text in texts.items() if text)
+
+    def _daemon(self, name: str) -> Daemon:
+        return Daemon(name, [program(name), "--config", str(self.config)], self.directory)
+
+    def _base(self) -> Values:
+        url = self.redis.url if self.redis else None
+        milter, notifier = self.addresses
+        return {
+            "campus": {
+                "name": "Example Campus", "domains": [CAMPUS], "report_address": REPORT, "staff_address": STAFF,
+                "emergency": list(EMERGENCY), "policy_url": f"https://www.{CAMPUS}/mail-rules",
+            },
+            "milter": {"socket": f"unix:{self._socket}", "metrics": milter},
+            "queue": {"url": url or self._sqlite("queue"), "spool_dir": self.directory / "spool", "lease": "3s"},
+            "ledger": {"url": url or self._sqlite("ledger"), "key_file": self.directory / "site.key"},
+            "cases": {"url": self._sqlite("cases")},
+            "policy": {"notice_delay": ["1s", "1s"]},
+            "smtp": {"host": HOST, "port": self.postfix.inbound, "timeout": "20s"},
+            "notifier": {"metrics": notifier, "settle": "1s"},
+        }  # fmt: skip
+
+    def _sqlite(self, name: str) -> str:
+        return f"sqlite:///{self.directory / name}.db"
