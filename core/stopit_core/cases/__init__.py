@@ -1,0 +1,42 @@
+"""The case record: on the record, and confidential. SQLAlchemy Core over SQLite or PostgreSQL.
+
+`CaseStore` opens it; everything is written through a `Work`, which is one transaction: what a report leads to
+(case, decision, history, messages to send) is there whole or not at all. A report is acknowledged to the queue
+only after that, so it may come again; `Work.take` knows it by its id.
+"""
+
+from stopit_core.cases.records import (
+    ALIVE,
+    Actor,
+    Case,
+    CaseState,
+    Contact,
+    Event,
+    EventKind,
+    Message,
+    MessageState,
+    Party,
+    ReportRow,
+    Totals,
+    WatchRow,
+)
+from stopit_core.cases.store import CaseStore
+from stopit_core.cases.work import Work
+
+__all__ = [
+    "ALIVE",
+    "Actor",
+    "Case",
+    "CaseState",
+    "CaseStore",
+    "Contact",
+    "Event",
+    "EventKind",
+    "Message",
+    "MessageState",
+    "Party",
+    "ReportRow",
+    "Totals",
+    "WatchRow",
+    "Work",
+]

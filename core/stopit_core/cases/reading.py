@@ -1,0 +1,83 @@
+"""Looking at the record: for stopitctl, for the gauges, and for the ledger's list of watched pairs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+
+from stopit_core.cases.chain import broken_at
+from stopit_core.cases.records import Case, CaseState, Event, Message, MessageState, ReportRow, Totals, WatchRow
+from stopit_core.cases.rows import case_of, event_of, message_of, report_of
+from stopit_core.cases.schema import cases, events, messages, reports, watches
+from stopit_core.cases.work import NOTICE_KINDS
+from stopit_core.model import Digest
+from stopit_core.policy import Reason
+
+__all__ = ["Reading"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What may be looked at. Lives as long as its transaction."""
+
+    connection: Connection
+
+    def list_cases(self, state: CaseState | None, limit: int) -> list[Case]:
+        """Cases, those that changed last first; only those in a state, when one is given."""
+        statement = select(cases).order_by(cases.c.changed_at.desc(), cases.c.id.desc()).limit(limit)
+        if state is not None:
+            statement = statement.where(cases.c.state == state.value)
+        return [case_of(row) for row in self.connection.execute(statement)]
+
+    def case(self, number: str) -> Case | None:
+        """The case with this number, in any case of letters."""
+        row = self.connection.execute(select(cases).where(cases.c.number == number.strip().upper())).first()
+        return case_of(row) if row else None
+
+    def reports(self, case: Case) -> list[ReportRow]:
+        """A case's reports, the first one first."""
+        rows = self.connection.execute(
+            select(reports).where(reports.c.case_id == case.id).order_by(reports.c.at, reports.c.key)
+        )
+        return [report_of(row) for row in rows]
+
+    def messages(self, case: Case) -> list[Message]:
+        """The messages that were written for a case."""
+        rows = self.connection.execute(select(messages).where(messages.c.case_id == case.id).order_by(messages.c.id))
+        return [message_of(row) for row in rows]
+
+    def events(self, case: Case) -> list[Event]:
+        """A case's history from the beginning."""
+        rows = self.connection.execute(select(events).where(events.c.case_id == case.id).order_by(events.c.seq))
+        return [event_of(row) for row in rows]
+
+    def broken_at(self, case: Case) -> int | None:
+        """The first line of a case's history that was tampered with, None when it holds."""
+        return broken_at(case.number, self.events(case))
+
+    def watches(self, now: float) -> list[WatchRow]:
+        """The pairs that are watched."""
+        rows = self.connection.execute(select(watches).where(watches.c.until > now))
+        return [WatchRow(Digest(bytes(row.pair)), row.case_id, row.since, row.until, row.contacts) for row in rows]
+
+    def totals(self, now: float) -> Totals:
+        """What the gauges show, at this time."""
+        by_state = dict.fromkeys(CaseState, 0)
+        for state, count in self.connection.execute(select(cases.c.state, func.count()).group_by(cases.c.state)):
+            by_state[CaseState(state)] = count
+        due = select(func.count()).select_from(messages)
+        notified = select(func.count(func.distinct(messages.c.recipient))).where(
+            messages.c.kind.in_(NOTICE_KINDS), messages.c.state == MessageState.SENT.value
+        )
+        recurred = select(func.count(func.distinct(reports.c.sender))).where(
+            reports.c.reason == Reason.AGAIN_AFTER_NOTICE.value
+        )
+        return Totals(
+            cases=by_state,
+            outbox_due=self.connection.execute(
+                due.where(messages.c.state == MessageState.PENDING.value, messages.c.due_at <= now)
+            ).scalar_one(),
+            senders_notified=self.connection.execute(notified).scalar_one(),
+            senders_recurred=self.connection.execute(recurred).scalar_one(),
+        )

@@ -1,0 +1,221 @@
+"""The rows of the case record as values, and the states that they go through.
+
+    case:     recorded | waiting -> notice-pending -> notified        any -> staff -> closed
+    message:  pending -> sending -> sent [-> bounced] | failed | unclear
+              pending -> cancelled          observed: written down in observe mode, never sent
+
+`sending` is written before the first byte goes out and `sent` after the MTA's 250. What is found in `sending`
+after a crash is asked of the ledger; `unclear` is what even the ledger can't tell, and is never sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from stopit_core.model import Assurance, Channel, Command, Digest
+from stopit_core.policy import Outcome, Reason
+
+__all__ = [
+    "ALIVE",
+    "Actor",
+    "Case",
+    "CaseState",
+    "Contact",
+    "Event",
+    "EventKind",
+    "Message",
+    "MessageState",
+    "Party",
+    "ReportRow",
+    "Totals",
+    "WatchRow",
+    "next_state",
+]
+
+
+class CaseState(StrEnum):
+    """Where a case stands."""
+
+    RECORDED = "recorded"
+    WAITING = "waiting"
+    NOTICE_PENDING = "notice-pending"
+    NOTIFIED = "notified"
+    STAFF = "staff"
+    CLOSED = "closed"
+
+
+class MessageState(StrEnum):
+    """Where a message of ours stands."""
+
+    PENDING = "pending"
+    SENDING = "sending"
+    SENT = "sent"
+    BOUNCED = "bounced"
+    FAILED = "failed"
+    UNCLEAR = "unclear"
+    CANCELLED = "cancelled"
+    OBSERVED = "observed"
+
+
+ALIVE = frozenset({MessageState.PENDING, MessageState.SENDING, MessageState.SENT, MessageState.UNCLEAR})
+"""The states in which a notice counts as one that the sender has, or will have."""
+
+
+class Actor(StrEnum):
+    """Who did what an event tells."""
+
+    SYSTEM = "system"
+    REPORTER = "reporter"
+    SENDER = "sender"
+    STAFF = "staff"
+    MAIL = "mail"
+
+
+class EventKind(StrEnum):
+    """What happened to a case."""
+
+    OPENED = "opened"
+    REPORTED = "reported"
+    DECIDED = "decided"
+    STATE = "state"
+    MESSAGE_QUEUED = "message-queued"
+    MESSAGE_SENT = "message-sent"
+    MESSAGE_FAILED = "message-failed"
+    MESSAGE_UNCLEAR = "message-unclear"
+    MESSAGE_CANCELLED = "message-cancelled"
+    BOUNCED = "bounced"
+    ANSWERED = "answered"
+    WITHDRAWN = "withdrawn"
+    CONTACT = "contact"
+
+
+class Party(StrEnum):
+    """Who a message of ours went to."""
+
+    REPORTER = "reporter"
+    SENDER = "sender"
+    STAFF = "staff"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One case. `number` is random, so that nobody can count cases; `sender` is "" when nobody is identified."""
+
+    id: int
+    number: str
+    state: CaseState
+    sender: str
+    sender_assurance: Assurance
+    opened_at: float
+    changed_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRow:
+    """One original that one report names, and the latest decision on it.
+
+    `notice_id` is the notice that this report led to or joined. `key` is the report's id and the place of the
+    original in it. `message_sent_at` is when the original passed (0.0 when no trace was found).
+    """
+
+    key: str
+    case_id: int
+    at: float
+    queue_id: str
+    channel: Channel
+    command: Command
+    reporter: str
+    reporter_assurance: Assurance
+    sender: str
+    original: Digest
+    message_sent_at: float
+    recipients: int
+    outcome: Outcome
+    reason: Reason
+    decided_at: float
+    notice_id: int | None
+    withdrawn_at: float | None
+    observed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message of ours in the outbox. `report_key` is the report that it answers (acknowledgements)."""
+
+    id: int
+    ref: str
+    case_id: int
+    kind: str
+    party: Party
+    about: str
+    recipient: str
+    envelope_from: str
+    message_id: str
+    data: bytes
+    state: MessageState
+    created_at: float
+    due_at: float
+    attempts: int
+    claimed_by: str
+    claimed_at: float | None
+    sent_at: float | None
+    error: str
+    report_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of a case's history. `hash` covers the line and the hash of the one before it."""
+
+    seq: int
+    at: float
+    actor: Actor
+    kind: EventKind
+    detail: Mapping[str, str]
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class WatchRow:
+    """A pair that the ledger is to watch from the notice on, for a case."""
+
+    pair: Digest
+    case_id: int
+    since: float
+    until: float
+    contacts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """What a contact after a notice belongs to."""
+
+    case_id: int
+    contacts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What the gauges show."""
+
+    cases: Mapping[CaseState, int]
+    outbox_due: int
+    senders_notified: int
+    senders_recurred: int
+
+
+def next_state(current: CaseState | None, outcome: Outcome) -> CaseState:
+    """Where a case stands after a decision; `current` is None for a new one. Only staff take a case from staff."""
+    if current is CaseState.STAFF or outcome is Outcome.STAFF_REVIEW:
+        return CaseState.STAFF
+    match outcome:
+        case Outcome.REJECT:
+            return current or CaseState.CLOSED
+        case Outcome.RECORD_ONLY:
+            return current or CaseState.RECORDED
+        case Outcome.WAIT:
+            return CaseState.WAITING if current in (None, CaseState.RECORDED) else current
+        case _:
+            return CaseState.NOTICE_PENDING

@@ -1,0 +1,114 @@
+"""The door to the case record: opens the database, brings its tables up to date, gives out transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+
+from stopit_core.cases.reading import Reading
+from stopit_core.cases.sending import Sending
+from stopit_core.cases.work import Work
+from stopit_core.errors import Transient
+
+__all__ = ["CaseStore"]
+
+_BUSY_SECONDS = 10
+
+
+class CaseStore:
+    """Transactions on the case record. May be used from any thread; every method raises Transient when the
+    database cannot be used now."""
+
+    def __init__(self, url: str) -> None:
+        """Nothing is connected yet. `url`: "sqlite:////path" or "postgresql+psycopg://..."."""
+        self._engine = _engine(url)
+
+    def migrate(self) -> None:
+        """Bring the tables up to date (also from nothing). Several notifiers may do so at the same time."""
+        with self._transaction() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(727569748)")
+            config = _alembic()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    def is_current(self) -> bool:
+        """Whether the tables are those that this version writes."""
+        head = ScriptDirectory.from_config(_alembic()).get_current_head()
+        with self._transaction() as connection:
+            return MigrationContext.configure(connection).get_current_revision() == head
+
+    @contextmanager
+    def work(self) -> Iterator[Work]:
+        """One transaction in which a report is dealt with: committed when the block ends, else undone."""
+        with self._transaction() as connection:
+            yield Work(connection)
+
+    @contextmanager
+    def sending(self) -> Iterator[Sending]:
+        """One transaction of the outbox."""
+        with self._transaction() as connection:
+            yield Sending(connection)
+
+    @contextmanager
+    def reading(self) -> Iterator[Reading]:
+        """One look at the record."""
+        with self._transaction() as connection:
+            yield Reading(connection)
+
+    def ping(self) -> None:
+        """Return when the database answers."""
+        with self._transaction() as connection:
+            connection.exec_driver_sql("SELECT 1")
+
+    def close(self) -> None:
+        """Give back all connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except IntegrityError as error:  # somebody else took the same report at the same moment
+            raise Transient(f"case record: another writer was first: {error.orig}") from error
+        except DBAPIError as error:
+            raise Transient(f"case record: {error.orig}") from error
+        except SQLAlchemyError as error:
+            raise Transient(f"case record: {error}") from error
+
+
+def _engine(url: str) -> Engine:
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": _BUSY_SECONDS})
+    engine = create_engine(parsed, connect_args={"timeout": _BUSY_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # a read that turns into a write would fail at once
+
+    return engine
+
+
+def _alembic() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    return config

@@ -1,0 +1,305 @@
+"""One transaction in which a report is dealt with: what intake reads of the past, and what it writes."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from sqlalchemy import Column, Connection, Table, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from stopit_core.cases import journal
+from stopit_core.cases.records import (
+    ALIVE,
+    Actor,
+    Case,
+    CaseState,
+    Contact,
+    EventKind,
+    Message,
+    MessageState,
+    Party,
+    ReportRow,
+    next_state,
+)
+from stopit_core.cases.rows import case_of, message_of, report_of
+from stopit_core.cases.schema import cases, messages, parties, reports, taken, watches
+from stopit_core.messages import MessageKind, Outgoing
+from stopit_core.model import Digest
+from stopit_core.people import Person
+from stopit_core.policy import Decision, History, PriorNotice
+
+__all__ = ["NOTICE_KINDS", "Work"]
+
+DAY = 86400.0
+NOTICE_KINDS = (MessageKind.NOTICE.value, MessageKind.FIRMER_NOTICE.value)
+_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTVWXYZ"
+"""No 0 O 1 I U: a number is read over the telephone, and spells nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What may be read and written while a report is dealt with. Lives as long as its transaction."""
+
+    connection: Connection
+
+    # -- what was
+
+    def take(self, report_id: str, now: float) -> bool:
+        """Take a report to deal with it; False when that was done before."""
+        statement = self._insert_once(taken).values(report_id=report_id, at=now).on_conflict_do_nothing()
+        return self.connection.execute(statement).rowcount == 1
+
+    def lock(self, sender: str) -> None:
+        """Nobody else decides on this sender until the transaction ends."""
+        self.connection.execute(self._insert_once(parties).values(address=sender).on_conflict_do_nothing())
+        self.connection.execute(select(parties.c.address).where(parties.c.address == sender).with_for_update())
+
+    def history(
+        self, reporter: str, sender: str, now: float, cooldown: float, observed: bool, without: str = ""
+    ) -> History:
+        """What the record knows of the two (canonical addresses, "" for nobody); `without` is a report's key."""
+        return History(
+            reports_by_reporter=self._count_reports(reports.c.reporter, reporter, now, without),
+            reports_about_sender=self._count_reports(reports.c.sender, sender, now, without),
+            sender_reported_reporter=self._reported(sender, reporter, now - cooldown),
+            notice=self._prior_notice(sender, observed),
+        )
+
+    def living_notice(self, sender: str, observed: bool) -> Message | None:
+        """The latest notice that this sender has or will have; those written down in observe mode, if `observed`."""
+        states = {state.value for state in ALIVE} | ({MessageState.OBSERVED.value} if observed else set())
+        row = self.connection.execute(
+            select(messages)
+            .where(messages.c.recipient == sender, messages.c.kind.in_(NOTICE_KINDS), messages.c.state.in_(states))
+            .order_by(messages.c.id.desc())
+            .limit(1)
+        ).first()
+        return message_of(row) if row else None
+
+    def reports_of(self, report_id: str, case_id: int) -> list[ReportRow]:
+        """What one report put on one case: a row for each original that it named."""
+        rows = self.connection.execute(
+            select(reports)
+            .where(reports.c.case_id == case_id, reports.c.key.startswith(f"{report_id}:", autoescape=True))
+            .order_by(reports.c.key)
+            .with_for_update()
+        )
+        return [report_of(row) for row in rows]
+
+    def case(self, case_id: int) -> Case:
+        """The case of this id."""
+        return case_of(self.connection.execute(select(cases).where(cases.c.id == case_id)).one())
+
+    def message_by_ref(self, ref: str) -> Message | None:
+        """The message of ours that this reference names."""
+        row = self.connection.execute(select(messages).where(messages.c.ref == ref).with_for_update()).first()
+        return message_of(row) if row else None
+
+    def said_lately(self, case_id: int, kind: MessageKind, about: str, recipient: str, since: float) -> bool:
+        """Whether a message of this kind, about the same, went to the recipient for this case since then."""
+        return self.connection.execute(
+            select(messages.c.id)
+            .where(
+                messages.c.case_id == case_id, messages.c.kind == kind.value, messages.c.about == about,
+                messages.c.recipient == recipient, messages.c.created_at > since,
+            )
+            .limit(1)
+        ).first() is not None  # fmt: skip
+
+    # -- what follows
+
+    def case_for(self, key: str, sender: Person, now: float) -> tuple[Case, bool]:
+        """The case that is not closed under this key, or a new one; and whether it is new."""
+        row = self.connection.execute(
+            select(cases)
+            .where(cases.c.key == key, cases.c.state != CaseState.CLOSED.value)
+            .order_by(cases.c.id.desc())
+            .limit(1)
+            .with_for_update()
+        ).first()
+        if row:
+            return case_of(row), False
+        self.connection.execute(
+            insert(cases).values(
+                number=_number(), key=key, state=CaseState.RECORDED.value, sender=sender.address,
+                sender_assurance=int(sender.assurance), opened_at=now, changed_at=now,
+            )
+        )  # fmt: skip
+        row = self.connection.execute(
+            select(cases).where(cases.c.key == key).order_by(cases.c.id.desc()).limit(1)
+        ).one()
+        journal.append(self.connection, row.id, now, Actor.SYSTEM, EventKind.OPENED)
+        return case_of(row), True
+
+    def add_report(self, row: ReportRow, new_case: bool) -> None:
+        """Put a report with its decision on its case: history and state follow."""
+        values = {
+            "key": row.key, "case_id": row.case_id, "at": row.at, "queue_id": row.queue_id,
+            "channel": row.channel.value, "command": row.command.value, "reporter": row.reporter,
+            "reporter_assurance": int(row.reporter_assurance), "sender": row.sender, "original": row.original,
+            "message_sent_at": row.message_sent_at, "recipients": row.recipients, "outcome": row.outcome.value,
+            "reason": row.reason.value, "decided_at": row.decided_at, "notice_id": row.notice_id,
+            "withdrawn_at": row.withdrawn_at, "observed": row.observed,
+        }  # fmt: skip
+        self.connection.execute(insert(reports).values(values))
+        journal.append(
+            self.connection, row.case_id, row.decided_at, Actor.REPORTER, EventKind.REPORTED, report=row.key,
+            reporter=row.reporter, assurance=row.reporter_assurance.name.lower(), channel=row.channel.value,
+            command=row.command.value, queue_id=row.queue_id,
+        )  # fmt: skip
+        current = None if new_case else self.case(row.case_id).state
+        self._decided(row, Decision(row.reason), row.decided_at, current)
+
+    def decide_again(self, row: ReportRow, decision: Decision, now: float) -> None:
+        """Put a later decision on a report that is on record."""
+        self.connection.execute(
+            update(reports)
+            .where(reports.c.key == row.key)
+            .values(outcome=decision.outcome.value, reason=decision.reason.value, decided_at=now)
+        )
+        self._decided(row, decision, now, self.case(row.case_id).state)
+
+    def join_notice(self, key: str, notice_id: int) -> None:
+        """The report led to this notice, or counts on it."""
+        self.connection.execute(update(reports).where(reports.c.key == key).values(notice_id=notice_id))
+
+    def enqueue(
+        self, message: Outgoing, case_id: int, party: Party, about: str, due_at: float, now: float,
+        report_key: str = "", observed: bool = False,
+    ) -> int:  # fmt: skip
+        """Put a message in the outbox, to leave at `due_at`; in observe mode it is only written down. Its id."""
+        state = MessageState.OBSERVED if observed else MessageState.PENDING
+        self.connection.execute(
+            insert(messages).values(
+                ref=message.ref, case_id=case_id, kind=message.kind.value, party=party.value, about=about,
+                recipient=message.recipient, envelope_from=message.envelope_from, message_id=message.message_id,
+                data=message.data, state=state.value, created_at=now, due_at=due_at, attempts=0, claimed_by="",
+                claimed_at=None, sent_at=None, error="", report_key=report_key,
+            )
+        )  # fmt: skip
+        journal.append(
+            self.connection, case_id, now, Actor.SYSTEM, EventKind.MESSAGE_QUEUED, ref=message.ref,
+            message=message.kind.value, about=about, due_at=due_at, state=state.value,
+        )  # fmt: skip
+        found: int = self.connection.execute(select(messages.c.id).where(messages.c.ref == message.ref)).scalar_one()
+        return found
+
+    def withdraw(self, row: ReportRow, now: float) -> bool:
+        """The reporter calls a report off. True when its notice, if it has one, has not left.
+
+        The notice is cancelled when no other report counts on it.
+        """
+        notice = None
+        if row.notice_id is not None:
+            found = self.connection.execute(select(messages).where(messages.c.id == row.notice_id).with_for_update())
+            notice = message_of(found.one())
+            if notice.state not in (MessageState.PENDING, MessageState.OBSERVED, MessageState.CANCELLED):
+                return False
+        self.connection.execute(update(reports).where(reports.c.key == row.key).values(withdrawn_at=now))
+        journal.append(self.connection, row.case_id, now, Actor.REPORTER, EventKind.WITHDRAWN, report=row.key)
+        if notice is not None and not self._counted_on(notice.id):
+            self.connection.execute(
+                update(messages).where(messages.c.id == notice.id).values(state=MessageState.CANCELLED.value)
+            )
+            journal.append(
+                self.connection, row.case_id, now, Actor.SYSTEM, EventKind.MESSAGE_CANCELLED, ref=notice.ref
+            )
+            if self.case(row.case_id).state is CaseState.NOTICE_PENDING:
+                self.set_state(row.case_id, CaseState.RECORDED, now)
+        return True
+
+    def watch(self, pair: Digest, case_id: int, since: float, until: float) -> None:
+        """Watch a pair from the notice on; the later end holds."""
+        statement = self._insert_once(watches).values(
+            pair=bytes(pair), case_id=case_id, since=since, until=until, contacts=0
+        )
+        self.connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["pair"], set_={"until": statement.excluded.until, "case_id": case_id}
+            )
+        )
+
+    def contact(self, pair: Digest, at: float, queue_id: str) -> Contact | None:
+        """A message passed between a watched pair at `at`: count it on its case. None when it is of no watch."""
+        row = self.connection.execute(select(watches).where(watches.c.pair == bytes(pair)).with_for_update()).first()
+        if row is None or not row.since < at <= row.until:
+            return None
+        self.connection.execute(
+            update(watches).where(watches.c.pair == bytes(pair)).values(contacts=row.contacts + 1)
+        )
+        journal.append(self.connection, row.case_id, at, Actor.SENDER, EventKind.CONTACT, queue_id=queue_id)
+        return Contact(row.case_id, row.contacts + 1)
+
+    def note(self, case_id: int, now: float, actor: Actor, kind: EventKind, **detail: str | float | None) -> None:
+        """Add a line to a case's history."""
+        journal.append(self.connection, case_id, now, actor, kind, **detail)
+
+    def set_state(self, case_id: int, state: CaseState, now: float, actor: Actor = Actor.SYSTEM) -> None:
+        """Put a case in another state."""
+        journal.change_state(self.connection, case_id, state, now, actor)
+
+    def mark_bounced(self, message_id: int, error: str) -> None:
+        """A message of ours came back."""
+        self.connection.execute(
+            update(messages)
+            .where(messages.c.id == message_id, messages.c.state.in_([MessageState.SENT, MessageState.UNCLEAR]))
+            .values(state=MessageState.BOUNCED.value, error=error[:500])
+        )
+
+    # -- inside
+
+    def _decided(self, row: ReportRow, decision: Decision, now: float, current: CaseState | None) -> None:
+        journal.append(
+            self.connection, row.case_id, now, Actor.SYSTEM, EventKind.DECIDED, report=row.key,
+            outcome=decision.outcome.value, reason=decision.reason.value,
+        )  # fmt: skip
+        self.set_state(row.case_id, next_state(current, decision.outcome), now)
+
+    def _prior_notice(self, sender: str, observed: bool) -> PriorNotice | None:
+        notice = self.living_notice(sender, observed) if sender else None
+        if notice is None:
+            return None
+        match notice.state:
+            case MessageState.SENT:
+                sent_at = notice.sent_at
+            case MessageState.UNCLEAR:
+                sent_at = notice.claimed_at
+            case MessageState.OBSERVED:
+                sent_at = notice.due_at
+            case _:
+                sent_at = None
+        return PriorNotice(notice.created_at, sent_at)
+
+    def _count_reports(self, column: Column[str], address: str, now: float, without: str) -> int:
+        if not address:
+            return 0
+        statement = (
+            select(func.count())
+            .select_from(reports)
+            .where(column == address, reports.c.at > now - DAY, reports.c.key != without)
+        )
+        return self.connection.execute(statement).scalar_one()
+
+    def _reported(self, reporter: str, sender: str, since: float) -> bool:
+        if not reporter or not sender:
+            return False
+        statement = select(reports.c.key).where(
+            reports.c.reporter == reporter, reports.c.sender == sender, reports.c.at > since
+        )
+        return self.connection.execute(statement.limit(1)).first() is not None
+
+    def _counted_on(self, notice_id: int) -> bool:
+        statement = select(reports.c.key).where(reports.c.notice_id == notice_id, reports.c.withdrawn_at.is_(None))
+        return self.connection.execute(statement.limit(1)).first() is not None
+
+    def _insert_once(self, table: Table) -> postgresql.Insert | sqlite.Insert:
+        """An INSERT that can say ON CONFLICT, which both dialects spell in the same way."""
+        if self.connection.dialect.name == "postgresql":
+            return postgresql.Insert(table)
+        return sqlite.Insert(table)
+
+
+def _number() -> str:
+    letters = "".join(secrets.choice(_ALPHABET) for _ in range(8))
+    return f"{letters[:4]}-{letters[4:]}"
