@@ -10,6 +10,8 @@ tests/contract/test_queue.py. The theory, the same for both:
 
 A report that is put twice (a client's retry, a spool drained through a crash) may come out twice; the case record
 knows reports by their id and takes each once. Acknowledge by the delivery's id, after the commit, never before.
+
+The lease is judged by the one who claims: all consumers name the same length.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["DeadLetter", "Delivery", "Depths", "Queue"]
+__all__ = ["DeadLetter", "Delivery", "Depths", "Queue", "exhausted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +46,20 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Depths:
-    """How much is in the queue. `oldest_age` is in seconds, of the oldest report that is not yet acknowledged."""
+    """How much is in the queue. A claimed report counts as claimed after its lease, too.
+
+    `oldest_age` is in seconds, of the oldest report that is not yet acknowledged and no dead letter.
+    """
 
     waiting: int
     claimed: int
     dead: int
     oldest_age: float
+
+
+def exhausted(max_attempts: int) -> str:
+    """Why a report is a dead letter that nobody buried."""
+    return f"claimed {max_attempts} times and never acknowledged"
 
 
 class Queue(Protocol):

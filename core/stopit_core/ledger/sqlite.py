@@ -1,0 +1,98 @@
+"""The ledger in one SQLite file: for one mail host, with nothing else to run.
+
+Rows stand in the order in which they came; an index on the digest finds them, one on the time lets them go. (A table
+ordered by digest would write a random page of payloads for each trace; so it is only a page of digests.) Commits are
+NORMAL: a power cut may take the last traces, which costs a decision by staff, and nothing else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from stopit_core.ledger import GRACE, MAX_PASSES, readable
+from stopit_core.model import Digest, Trace
+from stopit_core.sqlite_file import SqliteFile, Synchronous
+from stopit_core.wire import encode_trace
+
+__all__ = ["SqliteLedger"]
+
+_VERSION = 1
+_SCHEMA = (
+    "CREATE TABLE trace (message BLOB NOT NULL, seen REAL NOT NULL, payload BLOB NOT NULL)",
+    "CREATE INDEX trace_message ON trace (message)",
+    "CREATE INDEX trace_seen ON trace (seen)",
+    "CREATE TABLE watch (pair BLOB PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID",
+)
+_CHUNK = 1000
+_CHUNKS = 20
+"""`expire` removes at most this many chunks in a call, and gives up the lock after each."""
+
+
+class SqliteLedger:
+    """A `Ledger` in the file `path`, whose directory must exist. `retention` in seconds; `clock` since the epoch."""
+
+    def __init__(self, path: Path, retention: float, clock: Callable[[], float] = time.time) -> None:
+        self._file = SqliteFile(path, _SCHEMA, _VERSION, Synchronous.NORMAL)
+        self._retention = retention
+        self._clock = clock
+
+    def write(self, traces: Sequence[Trace]) -> None:
+        """See `Ledger.write`. All or none."""
+        rows = [(trace.message, trace.seen, encode_trace(trace), MAX_PASSES) for trace in traces]
+        with self._file.write() as db:
+            db.executemany(
+                "INSERT INTO trace (message, seen, payload) SELECT ?1, ?2, ?3"
+                " WHERE (SELECT count(*) FROM trace WHERE message = ?1) < ?4"
+                " AND NOT EXISTS (SELECT 1 FROM trace WHERE message = ?1 AND payload = ?3)",
+                rows,
+            )
+
+    def find(self, message: Digest) -> list[Trace]:
+        """See `Ledger.find`."""
+        with self._file.read() as db:
+            rows = db.execute(
+                "SELECT payload FROM trace WHERE message = ? AND seen > ? ORDER BY seen, rowid",
+                (message, self._clock() - self._retention),
+            ).fetchall()
+        return list(readable(message, (payload for (payload,) in rows)))
+
+    def watch(self, pair: Digest, until: float) -> None:
+        """See `Ledger.watch`."""
+        with self._file.write() as db:
+            db.execute(
+                "INSERT INTO watch (pair, until) VALUES (?, ?)"
+                " ON CONFLICT (pair) DO UPDATE SET until = max(until, excluded.until)",
+                (pair, until),
+            )
+
+    def watched(self, now: float) -> frozenset[Digest]:
+        """See `Ledger.watched`."""
+        with self._file.read() as db:
+            return frozenset(Digest(pair) for (pair,) in db.execute("SELECT pair FROM watch WHERE until > ?", (now,)))
+
+    def expire(self, now: float) -> int:
+        """See `Ledger.expire`."""
+        removed = 0
+        for _ in range(_CHUNKS):
+            with self._file.write() as db:
+                chunk = db.execute(
+                    "DELETE FROM trace WHERE rowid IN"
+                    " (SELECT rowid FROM trace WHERE seen <= ? ORDER BY seen LIMIT ?)",
+                    (now - self._retention - GRACE, _CHUNK),
+                ).rowcount
+            removed += chunk
+            if chunk < _CHUNK:
+                break
+        with self._file.write() as db:
+            db.execute("DELETE FROM watch WHERE until <= ?", (now - GRACE,))
+        return removed
+
+    def ping(self) -> None:
+        """See `Ledger.ping`."""
+        self._file.ping()
+
+    def close(self) -> None:
+        """See `Ledger.close`."""
+        self._file.close()

@@ -1,0 +1,278 @@
+"""The queue in Redis: a Stream with one consumer group, for several mail hosts.
+
+`stopit:queue` holds what is not yet acknowledged, `stopit:queue:dead` (a hash by entry id) the dead letters. Nothing
+is ever trimmed: MAXLEN would drop reports that nobody has read. An entry leaves by XACK and XDEL in one MULTI, so
+that what is in the stream is what is still to be done, and a group that was lost (FLUSHALL, a restored backup) is
+made again from the start of the stream without losing any.
+
+Two acknowledging the same entry in the same instant as another buries it can leave a dead letter of a report that is
+done; a retry of it is harmless, because the case record takes each report once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+import msgspec
+import redis
+
+from stopit_core.queue import DeadLetter, Delivery, Depths, exhausted
+from stopit_core.redis_client import BLOCK, transient
+
+__all__ = ["RedisQueue"]
+
+_STREAM = "stopit:queue"
+_DEAD = "stopit:queue:dead"
+_GROUP = "notifier"
+_PAGE = 100
+"""Passed leases looked at in one step."""
+
+_T = TypeVar("_T")
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    """One entry of the stream: its id there, and its fields as they were put."""
+
+    id: str
+    report_id: bytes
+    payload: bytes
+    put_at: float
+
+
+class _Dead(msgspec.Struct, frozen=True, array_like=True):
+    """A dead letter as it stands in the hash."""
+
+    report_id: bytes
+    payload: bytes
+    attempts: int
+    put_at: float
+    buried_at: float
+    error: str
+
+
+class RedisQueue:
+    """A `Queue` on a Redis server. `client` for short commands, `reader` for those that block (`redis_client`)."""
+
+    def __init__(
+        self, client: redis.Redis, reader: redis.Redis, max_attempts: int, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._client = client
+        self._reader = reader
+        self._max_attempts = max_attempts
+        self._clock = clock
+
+    def put(self, report_id: str, payload: bytes) -> None:
+        """See `Queue.put`. Durable as far as the server is: `redis_client.durability_faults`."""
+        with transient(self._client):
+            self._client.xadd(_STREAM, {"id": report_id, "report": payload, "at": repr(self._clock())})
+
+    def claim(self, consumer: str, limit: int, lease: float, wait: float = 0.0) -> list[Delivery]:
+        """See `Queue.claim`. While it waits, leases that pass meanwhile are looked for every `BLOCK` seconds."""
+        deadline = time.monotonic() + wait
+        with transient(self._reader):
+            while True:
+                deliveries = self._with_group(partial(self._claim_passed, consumer, limit, lease))
+                block = 0.0 if deliveries else max(0.0, min(BLOCK, deadline - time.monotonic()))
+                room = limit - len(deliveries)
+                if room > 0:
+                    deliveries += self._with_group(partial(self._claim_fresh, consumer, room, block))
+                if deliveries or time.monotonic() >= deadline:
+                    return deliveries
+
+    def ack(self, delivery_id: str) -> None:
+        """See `Queue.ack`."""
+        if not _is_id(delivery_id):
+            return
+        with transient(self._client), self._client.pipeline(transaction=True) as commands:
+            _leave(commands, delivery_id)
+            _run(commands)
+
+    def bury(self, delivery_id: str, error: str) -> None:
+        """See `Queue.bury`."""
+        if not _is_id(delivery_id):
+            return
+        with transient(self._client):
+            found = _entries(self._client.xrange(_STREAM, delivery_id, delivery_id))
+            for entry, attempts in zip(found, self._attempts(found), strict=True):
+                self._bury(entry, attempts, error)
+
+    def waiting(self, limit: int) -> list[Delivery]:
+        """See `Queue.waiting`."""
+        with transient(self._client):
+            entries = _entries(self._client.xrange(_STREAM, count=limit))
+            return _deliveries(entries, self._attempts(entries))
+
+    def dead(self, limit: int) -> list[DeadLetter]:
+        """See `Queue.dead`."""
+        with transient(self._client):
+            ids = sorted(map(_text, self._client.hkeys(_DEAD)), key=_order)[:limit]
+            values = self._client.hmget(_DEAD, ids) if ids else []
+        return [
+            DeadLetter(dead_id, dead.payload, dead.attempts, dead.put_at, dead.buried_at, dead.error)
+            for dead_id, dead in zip(ids, map(_read_dead, values), strict=True)
+            if dead is not None
+        ]
+
+    def retry(self, dead_id: str) -> bool:
+        """See `Queue.retry`. It goes to the end of the line, with the time it was first put."""
+        with transient(self._client):
+            dead = _read_dead(self._client.hget(_DEAD, dead_id))
+            if dead is None:
+                return False
+            with self._client.pipeline(transaction=True) as commands:
+                commands.xadd(_STREAM, {"id": dead.report_id, "report": dead.payload, "at": repr(dead.put_at)})
+                commands.hdel(_DEAD, dead_id)
+                _run(commands)
+            return True
+
+    def drop(self, dead_id: str) -> bool:
+        """See `Queue.drop`."""
+        with transient(self._client):
+            return self._client.hdel(_DEAD, dead_id) == 1
+
+    def depths(self) -> Depths:
+        """See `Queue.depths`. The oldest is the first in the stream."""
+        with transient(self._client), self._client.pipeline(transaction=False) as commands:
+            commands.xlen(_STREAM)
+            commands.xpending(_STREAM, _GROUP)
+            commands.hlen(_DEAD)
+            commands.xrange(_STREAM, count=1)
+            length, pending, dead, first = _run(commands, missing_group={"pending": 0})
+        claimed = int(pending["pending"])
+        age = max((self._clock() - entry.put_at for entry in _entries(first)), default=0.0)
+        return Depths(max(0, length - claimed), claimed, dead, max(0.0, age))
+
+    def ping(self) -> None:
+        """See `Queue.ping`. Making the group is a write that changes nothing when it is there."""
+        with transient(self._client):
+            self._make_group(self._client)
+
+    def close(self) -> None:
+        """See `Queue.close`."""
+        self._client.close()
+        self._reader.close()
+
+    def _claim_passed(self, consumer: str, limit: int, lease: float) -> list[Delivery]:
+        """What somebody claimed and did not finish; what was claimed too often is buried on the way."""
+        claimed: list[Delivery] = []
+        start: Any = "0-0"
+        while len(claimed) < limit:
+            # The third element names entries deleted meanwhile; XAUTOCLAIM has taken them off the pending list.
+            start, found, _deleted = self._reader.xautoclaim(
+                _STREAM, _GROUP, consumer, int(lease * 1000), start, count=min(_PAGE, limit - len(claimed))
+            )
+            entries = _entries(found)
+            for delivery, entry in zip(_deliveries(entries, self._attempts(entries)), entries, strict=True):
+                if delivery.attempts > self._max_attempts:
+                    self._bury(entry, self._max_attempts, exhausted(self._max_attempts))
+                else:
+                    claimed.append(delivery)
+            if _text(start) == "0-0":
+                break
+        return claimed
+
+    def _claim_fresh(self, consumer: str, limit: int, block: float) -> list[Delivery]:
+        # BLOCK 0 means for ever, so a wait of nothing is no BLOCK at all.
+        milliseconds = int(block * 1000) or None
+        reply: Any = self._reader.xreadgroup(_GROUP, consumer, {_STREAM: ">"}, count=limit, block=milliseconds)
+        entries = [entry for _stream, found in reply or () for entry in _entries(found)]
+        return _deliveries(entries, [1] * len(entries))
+
+    def _attempts(self, entries: Iterable[_Entry]) -> list[int]:
+        """How often each of these was handed out; 0 for what nobody holds."""
+        with self._client.pipeline(transaction=False) as commands:
+            for entry in entries:
+                commands.xpending_range(_STREAM, _GROUP, entry.id, entry.id, 1)
+            return [pending[0]["times_delivered"] if pending else 0 for pending in _run(commands, missing_group=[])]
+
+    def _bury(self, entry: _Entry, attempts: int, error: str) -> None:
+        dead = _Dead(entry.report_id, entry.payload, attempts, entry.put_at, self._clock(), error)
+        with self._client.pipeline(transaction=True) as commands:
+            commands.hset(_DEAD, entry.id, msgspec.msgpack.encode(dead))
+            _leave(commands, entry.id)
+            _run(commands)
+
+    def _with_group(self, read: Callable[[], _T]) -> _T:
+        """Run a read of the group; when the group is not there, make it and run it again."""
+        try:
+            return read()
+        except redis.ResponseError as error:
+            if not _group_is_missing(error):
+                raise
+        self._make_group(self._reader)
+        return read()
+
+    @staticmethod
+    def _make_group(client: redis.Redis) -> None:
+        try:
+            client.xgroup_create(_STREAM, _GROUP, id="0", mkstream=True)
+        except redis.ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+
+
+def _leave(commands: Any, entry_id: str) -> None:
+    commands.xack(_STREAM, _GROUP, entry_id)
+    commands.xdel(_STREAM, entry_id)
+
+
+def _run(commands: Any, missing_group: Any = None) -> list[Any]:
+    """The replies of a pipeline; an error is raised, but a missing group reads as the value given for it."""
+    replies = commands.execute(raise_on_error=False)
+    for at, reply in enumerate(replies):
+        if isinstance(reply, Exception):
+            if missing_group is None or not _group_is_missing(reply):
+                raise reply
+            replies[at] = missing_group
+    return list(replies)
+
+
+def _group_is_missing(error: Exception) -> bool:
+    """NOGROUP, and UNBLOCKED: the stream was deleted under a reader that waited."""
+    return str(error).startswith(("NOGROUP", "UNBLOCKED"))
+
+
+def _entries(found: Any) -> list[_Entry]:
+    """Entries as the server gives them. One without our fields has an empty payload, which is no report."""
+    return [_entry(_text(entry_id), fields) for entry_id, fields in found or () if fields is not None]
+
+
+def _entry(entry_id: str, fields: Mapping[bytes, bytes]) -> _Entry:
+    try:
+        put_at = float(fields[b"at"])
+    except (KeyError, ValueError):
+        put_at = _order(entry_id)[0] / 1000
+    return _Entry(entry_id, fields.get(b"id", b""), fields.get(b"report", b""), put_at)
+
+
+def _deliveries(entries: Iterable[_Entry], attempts: Iterable[int]) -> list[Delivery]:
+    pairs = zip(entries, attempts, strict=True)
+    return [Delivery(entry.id, entry.payload, tried, entry.put_at) for entry, tried in pairs]
+
+
+def _read_dead(value: Any) -> _Dead | None:
+    try:
+        return msgspec.msgpack.decode(value, type=_Dead) if value is not None else None
+    except msgspec.MsgspecError:
+        return None
+
+
+def _is_id(text: str) -> bool:
+    return _order(text) != (0, 0)
+
+
+def _order(entry_id: str) -> tuple[int, int]:
+    """Stream ids in the order of the stream: milliseconds and a number; (0, 0) for what is none."""
+    milliseconds, _, number = entry_id.partition("-")
+    return (int(milliseconds), int(number)) if _digits(milliseconds) and _digits(number) else (0, 0)
+
+
+def _digits(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 20
+
+
+def _text(value: Any) -> str:
+    return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)

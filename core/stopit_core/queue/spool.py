@@ -1,0 +1,198 @@
+"""The spool: a directory that keeps reports while the queue is away.
+
+One file a report, named by its id, so that a client's retry makes no second one. A file is written under another
+name, synced, renamed, and the directory synced: under its own name it is whole, and survives a power cut. `drain`
+puts the files into the queue in the order in which they came, each removed after the queue has it; a crash between
+the two makes the report come twice, which the case record takes once. Files that are not reports are left alone.
+
+`DurableReports` is the rule of the two places: the queue, else the spool, else the client keeps the message.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from enum import Enum
+from pathlib import Path
+
+from stopit_core.errors import Transient
+from stopit_core.model import Report
+from stopit_core.queue import Queue
+from stopit_core.wire import encode_report
+
+__all__ = ["DurableReports", "Spool", "Where"]
+
+_MODE = 0o660
+_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_SUFFIX = ".report"
+_PARTIAL = ".partial"
+_LOCK = ".drain"
+_LEFT_BEHIND = 3600.0
+"""A partial file is what a crash left, once it is this old (seconds)."""
+
+
+class Spool:
+    """Reports in `directory`, which is made when only it is missing. Several processes may use one spool."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def put(self, report_id: str, payload: bytes) -> None:
+        """Keep a report; durable when this returns. The same id again is nothing.
+
+        Raises Transient when it cannot be kept (disk full, permissions), ValueError on an id that is no file name.
+        """
+        if not _ID.fullmatch(report_id):
+            raise ValueError(f"not a report id: {report_id!r}")
+        target = self._directory / f"{report_id}{_SUFFIX}"
+        with self._faults():
+            if not self._directory.is_dir():
+                self._directory.mkdir(mode=0o770, exist_ok=True)
+                _sync(self._directory.parent)
+            if not target.exists():
+                self._write(target, payload)
+            # Also when it was there: who renamed it may not have come to this yet.
+            _sync(self._directory)
+
+    def drain(self, queue: Queue) -> int:
+        """Move what is here to the queue, the oldest first; tells how many.
+
+        Raises Transient when the queue or the directory fails; what was moved until then is moved. While another
+        process drains this is nothing.
+        """
+        moved = 0
+        with self._faults():
+            if not self._directory.is_dir():
+                return 0
+            with self._only_drainer() as alone:
+                for path in self._oldest_first() if alone else ():
+                    payload = _read(path)
+                    if payload is None:
+                        continue
+                    queue.put(path.name.removesuffix(_SUFFIX), payload)
+                    path.unlink(missing_ok=True)
+                    _sync(self._directory)
+                    moved += 1
+                if alone:
+                    self._sweep()
+        return moved
+
+    def depth(self) -> int:
+        """How many reports are here, those that cannot be read too. Raises Transient."""
+        with self._faults():
+            return sum(1 for _ in self._files()) if self._directory.is_dir() else 0
+
+    def ping(self) -> None:
+        """Return when a file can be written and synced here; raises Transient."""
+        with self._faults():
+            probe = self._directory / f".{secrets.token_hex(8)}{_PARTIAL}"
+            self._write_synced(probe, b"probe")
+            probe.unlink()
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise Transient(f"spool {self._directory}: {error}") from error
+
+    def _write(self, target: Path, payload: bytes) -> None:
+        partial = self._directory / f".{target.stem}.{secrets.token_hex(4)}{_PARTIAL}"
+        try:
+            self._write_synced(partial, payload)
+            partial.rename(target)
+        except BaseException:
+            with suppress(OSError):
+                partial.unlink()
+            raise
+
+    @staticmethod
+    def _write_synced(path: Path, data: bytes) -> None:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+
+    @contextmanager
+    def _only_drainer(self) -> Iterator[bool]:
+        descriptor = os.open(self._directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+        finally:
+            os.close(descriptor)
+
+    def _files(self) -> Iterator[os.DirEntry[str]]:
+        with os.scandir(self._directory) as entries:
+            for entry in entries:
+                ours = entry.name.endswith(_SUFFIX) and _ID.fullmatch(entry.name.removesuffix(_SUFFIX))
+                if ours and entry.is_file(follow_symlinks=False):
+                    yield entry
+
+    def _oldest_first(self) -> list[Path]:
+        aged = []
+        for entry in self._files():
+            with suppress(FileNotFoundError):
+                aged.append((entry.stat(follow_symlinks=False).st_mtime_ns, entry.name))
+        return [self._directory / name for _, name in sorted(aged)]
+
+    def _sweep(self) -> None:
+        """Remove partial files of writers that died."""
+        for partial in self._directory.glob(f".*{_PARTIAL}"):
+            with suppress(FileNotFoundError):
+                if partial.stat().st_mtime < time.time() - _LEFT_BEHIND:
+                    partial.unlink()
+
+
+class Where(Enum):
+    """Where a report was made durable."""
+
+    QUEUE = "queue"
+    SPOOL = "spool"
+
+
+class DurableReports:
+    """Makes reports durable: in the queue, else in the spool."""
+
+    def __init__(self, queue: Queue, spool: Spool) -> None:
+        self._queue = queue
+        self._spool = spool
+
+    def put(self, report: Report) -> Where:
+        """Keep the report, and say where. Raises Transient, with both reasons, when it can be kept nowhere."""
+        payload = encode_report(report)
+        try:
+            self._queue.put(report.id, payload)
+        except Transient as away:
+            try:
+                self._spool.put(report.id, payload)
+            except Transient as full:
+                raise Transient(f"{away}; {full}") from full
+            return Where.SPOOL
+        return Where.QUEUE
+
+
+def _read(path: Path) -> bytes | None:
+    """What a report file holds; None when it cannot be read, or somebody removed it."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,160 @@
+"""The queue in one SQLite file: for one mail host, with nothing else to run.
+
+One table. A row without `claimed_at` waits; with it, somebody has it; with `buried_at` it is a dead letter. Commits
+are FULL: what `put` took survives a power cut. A claim is one BEGIN IMMEDIATE transaction, so two consumers never get
+the same row; whether anything is there is looked up first without a lock, because that is asked many times a second.
+
+A lease is judged by the one who claims, as Redis does it: all consumers should name the same length. A claim that
+lies further ahead than a lease was made before the clock was set back, and counts as passed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from stopit_core.queue import DeadLetter, Delivery, Depths, exhausted
+from stopit_core.sqlite_file import SqliteFile, Synchronous
+
+__all__ = ["SqliteQueue"]
+
+_VERSION = 1
+_SCHEMA = (
+    """CREATE TABLE report (
+        seq        INTEGER PRIMARY KEY AUTOINCREMENT, -- never used again, so an old acknowledgement hits nothing
+        report_id  TEXT NOT NULL UNIQUE,
+        payload    BLOB NOT NULL,
+        put_at     REAL NOT NULL,
+        attempts   INTEGER NOT NULL DEFAULT 0,
+        claimed_at REAL,
+        claimed_by TEXT,
+        buried_at  REAL,
+        error      TEXT NOT NULL DEFAULT ''
+    )""",
+    "CREATE INDEX report_state ON report (buried_at, claimed_at)",
+)
+_FRESH = "buried_at IS NULL AND claimed_at IS NULL"
+_PASSED = "buried_at IS NULL AND claimed_at IS NOT NULL AND NOT claimed_at BETWEEN :now - :lease AND :now + :lease"
+_TAKE = "SELECT seq, payload, attempts, put_at FROM report WHERE "
+_TAKE_FRESH = f"{_TAKE} {_FRESH} ORDER BY seq LIMIT :limit"
+_TAKE_PASSED = f"{_TAKE} {_PASSED} ORDER BY seq LIMIT :limit"
+_ANYTHING = f"SELECT EXISTS ({_TAKE} {_FRESH} UNION ALL {_TAKE} {_PASSED})"
+_EXHAUST = f"UPDATE report SET buried_at = :now, error = :error WHERE {_PASSED} AND attempts >= :most"  # noqa: S608
+_POLL = 0.05
+"""Seconds between two looks while waiting. A look is one read of the index."""
+
+
+class SqliteQueue:
+    """A `Queue` in the file `path`, whose directory must exist. `clock` gives seconds since the epoch."""
+
+    def __init__(self, path: Path, max_attempts: int, clock: Callable[[], float] = time.time) -> None:
+        self._file = SqliteFile(path, _SCHEMA, _VERSION, Synchronous.FULL)
+        self._max_attempts = max_attempts
+        self._clock = clock
+
+    def put(self, report_id: str, payload: bytes) -> None:
+        """See `Queue.put`. While a report of this id is in the queue, dead letters too, it is nothing."""
+        with self._file.write() as db:
+            db.execute(
+                "INSERT INTO report (report_id, payload, put_at) VALUES (?, ?, ?) ON CONFLICT (report_id) DO NOTHING",
+                (report_id, payload, self._clock()),
+            )
+
+    def claim(self, consumer: str, limit: int, lease: float, wait: float = 0.0) -> list[Delivery]:
+        """See `Queue.claim`."""
+        deadline = time.monotonic() + wait
+        while True:
+            deliveries = self._claim_now(consumer, limit, lease)
+            remaining = deadline - time.monotonic()
+            if deliveries or remaining <= 0:
+                return deliveries
+            time.sleep(min(_POLL, remaining))
+
+    def ack(self, delivery_id: str) -> None:
+        """See `Queue.ack`."""
+        with self._file.write() as db:
+            db.execute("DELETE FROM report WHERE seq = ? AND buried_at IS NULL", (_seq(delivery_id),))
+
+    def bury(self, delivery_id: str, error: str) -> None:
+        """See `Queue.bury`."""
+        with self._file.write() as db:
+            db.execute(
+                "UPDATE report SET buried_at = ?, error = ? WHERE seq = ? AND buried_at IS NULL",
+                (self._clock(), error, _seq(delivery_id)),
+            )
+
+    def waiting(self, limit: int) -> list[Delivery]:
+        """See `Queue.waiting`."""
+        with self._file.read() as db:
+            rows = db.execute(
+                "SELECT seq, payload, attempts, put_at FROM report WHERE buried_at IS NULL ORDER BY seq LIMIT ?",
+                (limit,),
+            ).fetchall()
+        return [Delivery(str(seq), payload, attempts, put_at) for seq, payload, attempts, put_at in rows]
+
+    def dead(self, limit: int) -> list[DeadLetter]:
+        """See `Queue.dead`."""
+        with self._file.read() as db:
+            rows = db.execute(
+                "SELECT seq, payload, attempts, put_at, buried_at, error FROM report"
+                " WHERE buried_at IS NOT NULL ORDER BY seq LIMIT ?",
+                (limit,),
+            ).fetchall()
+        return [DeadLetter(str(seq), *rest) for seq, *rest in rows]
+
+    def retry(self, dead_id: str) -> bool:
+        """See `Queue.retry`."""
+        with self._file.write() as db:
+            changed = db.execute(
+                "UPDATE report SET attempts = 0, claimed_at = NULL, claimed_by = NULL, buried_at = NULL, error = ''"
+                " WHERE seq = ? AND buried_at IS NOT NULL",
+                (_seq(dead_id),),
+            )
+            return changed.rowcount == 1
+
+    def drop(self, dead_id: str) -> bool:
+        """See `Queue.drop`."""
+        with self._file.write() as db:
+            deleted = db.execute("DELETE FROM report WHERE seq = ? AND buried_at IS NOT NULL", (_seq(dead_id),))
+            return deleted.rowcount == 1
+
+    def depths(self) -> Depths:
+        """See `Queue.depths`."""
+        with self._file.read() as db:
+            waiting, claimed, dead, oldest = db.execute(
+                "SELECT count(*) FILTER (WHERE buried_at IS NULL AND claimed_at IS NULL),"
+                " count(*) FILTER (WHERE buried_at IS NULL AND claimed_at IS NOT NULL),"
+                " count(buried_at), min(put_at) FILTER (WHERE buried_at IS NULL) FROM report"
+            ).fetchone()
+        age = 0.0 if oldest is None else max(0.0, self._clock() - oldest)
+        return Depths(waiting, claimed, dead, age)
+
+    def ping(self) -> None:
+        """See `Queue.ping`."""
+        self._file.ping()
+
+    def close(self) -> None:
+        """See `Queue.close`."""
+        self._file.close()
+
+    def _claim_now(self, consumer: str, limit: int, lease: float) -> list[Delivery]:
+        when = {"now": self._clock(), "lease": lease}
+        with self._file.read() as db:
+            if not db.execute(_ANYTHING, when).fetchone()[0]:
+                return []
+        with self._file.write() as db:
+            db.execute(_EXHAUST, {**when, "error": exhausted(self._max_attempts), "most": self._max_attempts})
+            rows = db.execute(_TAKE_PASSED, {**when, "limit": limit}).fetchall()
+            rows += db.execute(_TAKE_FRESH, {"limit": limit - len(rows)}).fetchall()
+            db.executemany(
+                "UPDATE report SET claimed_at = ?, claimed_by = ?, attempts = attempts + 1 WHERE seq = ?",
+                [(when["now"], consumer, seq) for seq, *_ in rows],
+            )
+        return [Delivery(str(seq), payload, attempts + 1, put_at) for seq, payload, attempts, put_at in rows]
+
+
+def _seq(delivery_id: str) -> int:
+    """The row that an id names; 0, which is no row, for what is no id of ours."""
+    plain = delivery_id.isascii() and delivery_id.isdecimal() and len(delivery_id) < 19
+    return int(delivery_id) if plain else 0

@@ -1,0 +1,72 @@
+"""From a store's section of the settings to the store. The only place that knows which backends there are.
+
+Opening reads and writes nothing but the name of a directory: a server that is away shows when it is used.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import redis
+
+from stopit_core.config import LedgerStore, QueueStore
+from stopit_core.errors import ConfigError, Fault
+from stopit_core.ledger import Ledger
+from stopit_core.ledger.redis import RedisLedger
+from stopit_core.ledger.sqlite import SqliteLedger
+from stopit_core.queue import Queue
+from stopit_core.queue.redis import RedisQueue
+from stopit_core.queue.sqlite import SqliteQueue
+from stopit_core.redis_client import connect, connect_reader, durability_faults
+
+__all__ = ["open_ledger", "open_queue", "queue_durability_faults"]
+
+_SQLITE = "sqlite:///"
+
+
+def open_ledger(settings: LedgerStore) -> Ledger:
+    """The ledger. Raises ConfigError when a file's directory is missing or a URL cannot be read."""
+    if path := _sqlite_path("ledger.url", settings.url):
+        return SqliteLedger(path, settings.retention)
+    return RedisLedger(_client("ledger.url", settings.url), settings.retention)
+
+
+def open_queue(settings: QueueStore) -> Queue:
+    """The queue. Raises ConfigError when a file's directory is missing or a URL cannot be read."""
+    if path := _sqlite_path("queue.url", settings.url):
+        return SqliteQueue(path, settings.max_attempts)
+    client = _client("queue.url", settings.url)
+    return RedisQueue(client, connect_reader(settings.url), settings.max_attempts)
+
+
+def queue_durability_faults(settings: QueueStore) -> tuple[str, ...]:
+    """What in the queue server's own settings could lose a report, in sentences; () when all is well.
+
+    For start-up and `stopitctl check`. Raises Transient when the server cannot be asked.
+    """
+    if _sqlite_path("queue.url", settings.url):
+        return ()
+    client = _client("queue.url", settings.url)
+    try:
+        return durability_faults(client)
+    finally:
+        client.close()
+
+
+def _sqlite_path(key: str, url: str) -> Path | None:
+    """The file that a sqlite:////path URL names; None for another kind of URL."""
+    if not url.startswith(_SQLITE):
+        return None
+    path = Path(url.removeprefix(_SQLITE))
+    if not path.parent.is_dir():
+        advice = f"there is no directory {path.parent}; make it, writable by the user that the daemons run as"
+        raise ConfigError([Fault(str(path.parent), key, f'"{url}"', advice)])
+    return path
+
+
+def _client(key: str, url: str) -> redis.Redis:
+    try:
+        return connect(url)
+    except (ValueError, redis.RedisError) as error:
+        scheme = url.partition("://")[0]
+        raise ConfigError([Fault(f"{scheme}://...", key, "", f"is no Redis URL: {error}")]) from error

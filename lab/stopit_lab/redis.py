@@ -1,0 +1,127 @@
+"""A private redis-server: a directory of its own, a Unix socket, and as durable as the field notes ask for.
+
+It can be killed, hung and started again on the same data, because that is what the tests are about.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import redis
+
+from stopit_lab.ports import HOST
+from stopit_lab.waiting import until
+
+__all__ = ["Redis"]
+
+_START = 10.0
+
+
+class Redis:
+    """One server. Its data outlives `stop` and `kill`; `close` removes it.
+
+    `directory`: an existing one to keep the data in (a Unix socket's path must stay under 108 bytes), else a fresh
+    one below /tmp. `port`: listen on this TCP port at 127.0.0.1 too; none unless given.
+    """
+
+    def __init__(self, directory: Path | None = None, port: int = 0) -> None:
+        self._own = directory is None
+        self.directory = directory or Path(tempfile.mkdtemp(prefix="stopit-redis-"))
+        self.socket = self.directory / "redis.sock"
+        self._port = port
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @staticmethod
+    def installed() -> bool:
+        """Whether this machine has a redis-server."""
+        return shutil.which("redis-server") is not None
+
+    @property
+    def url(self) -> str:
+        """The store URL for the configuration, by the Unix socket."""
+        return f"unix://{self.socket}"
+
+    @property
+    def tcp_url(self) -> str:
+        """The store URL by TCP, where a port was given."""
+        return f"redis://{HOST}:{self._port}/0"
+
+    def start(self) -> Self:
+        """Start it, or let it go on when it runs already, and return when it answers."""
+        if self._process is None or self._process.poll() is not None:
+            self.socket.unlink(missing_ok=True)
+            self._process = subprocess.Popen(self._command(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        else:
+            self.thaw()
+        until(self._answers, f"an answer of redis-server in {self.directory}", _START)
+        return self
+
+    def stop(self) -> None:
+        """End it in good order."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._end(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """SIGSTOP: connections are taken by the kernel, and nothing ever answers."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        self._signal(signal.SIGCONT)
+
+    def wipe(self) -> None:
+        """FLUSHALL."""
+        with redis.Redis.from_url(self.url) as client:
+            client.flushall()
+
+    def close(self) -> None:
+        """Kill it, and remove the directory that it made."""
+        self.kill()
+        if self._own:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _command(self) -> list[str]:
+        settings = {
+            "port": str(self._port), "bind": HOST, "unixsocket": str(self.socket), "unixsocketperm": "770",
+            "dir": str(self.directory), "appendonly": "yes", "appendfsync": "always", "save": "",
+            "maxmemory-policy": "noeviction", "daemonize": "no", "loglevel": "warning",
+            "logfile": str(self.directory / "redis.log"),
+        }  # fmt: skip
+        return ["redis-server", *(word for name, value in settings.items() for word in (f"--{name}", value))]
+
+    def _answers(self) -> bool:
+        if self._process is not None and self._process.poll() is not None:
+            raise RuntimeError(f"redis-server ended; see {self.directory / 'redis.log'}")
+        try:
+            with redis.Redis.from_url(self.url, socket_timeout=1.0) as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+
+    def _end(self, number: signal.Signals) -> None:
+        self.thaw()
+        self._signal(number)
+        if self._process is not None:
+            self._process.wait(_START)
+            self._process = None

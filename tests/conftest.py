@@ -1,0 +1,35 @@
+"""Real servers for the tests. One that is not installed skips its tests here, and fails them where CI=true."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from stopit_lab.redis import Redis
+
+
+def needed(what: str, installed: bool) -> None:
+    """Skip, or in CI fail, the test when a server that it needs is not installed."""
+    if not installed:
+        missing = f"{what} is not installed"
+        if os.environ.get("CI") == "true":
+            pytest.fail(missing)
+        pytest.skip(missing)
+
+
+@pytest.fixture(scope="session")
+def redis_process() -> Iterator[Redis]:
+    """One redis-server for the whole run."""
+    needed("redis-server", Redis.installed())
+    with Redis() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(redis_process: Redis) -> Redis:
+    """A redis-server that runs and is empty, whatever the test before did to it."""
+    redis_process.start()
+    redis_process.wipe()
+    return redis_process
