@@ -144,8 +144,9 @@ class LedgerStore(Section):
 class Cases(Section):
     """The case record: on the record, and confidential."""
 
-    url: CasesUrl = "sqlite:////var/lib/stopit/cases.db"
-    """"sqlite:////path" or "postgresql+psycopg://user@host/database". A change needs a restart."""
+    url: CasesUrl = "sqlite:////var/lib/stopit/cases/cases.db"
+    """"sqlite:////path", in a directory that only the notifier's user can enter, or
+    "postgresql+psycopg://user@host/database". A change needs a restart."""
 
 
 class Identity(Section):
