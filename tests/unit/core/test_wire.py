@@ -1,0 +1,115 @@
+"""Reports and traces on the wire: whatever is put in comes out, and nothing else comes out of anything."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from stopit_core.errors import DecodeError
+from stopit_core.model import (
+    AnswerReport,
+    Assurance,
+    Channel,
+    Command,
+    ContactReport,
+    Digest,
+    FlagReport,
+    Original,
+    Report,
+    Trace,
+    Verdict,
+)
+from stopit_core.wire import decode_report, decode_trace, encode_report, encode_trace
+
+text = st.text(max_size=40)
+times = st.floats(allow_nan=False, allow_infinity=False)
+digests = st.binary(max_size=16).map(Digest)
+originals = st.builds(Original, message=digests, ambiguous=st.booleans())
+flags = st.builds(
+    FlagReport, id=text, at=times, queue_id=text, channel=st.sampled_from(Channel), command=st.sampled_from(Command),
+    reporter=text, reporter_assurance=st.sampled_from(Assurance),
+    originals=st.lists(originals, max_size=4).map(tuple), withheld=st.integers(0, 1000), observed=st.booleans(), truncated=st.booleans(),
+)  # fmt: skip
+answers = st.builds(
+    AnswerReport, id=text, at=times, queue_id=text, ref=text, author=text, null_sender=st.booleans(),
+    raw=st.binary(max_size=200), observed=st.booleans(),
+)  # fmt: skip
+contacts = st.builds(ContactReport, id=text, at=times, queue_id=text, pair=digests)
+reports = flags | answers | contacts
+verdicts = st.builds(Verdict, dmarc_pass=st.booleans(), dkim_domain=text, spf_domain=text)
+traces = st.builds(
+    Trace, message=digests, seen=times, queue_id=text, login=text, mail_from=text, header_from=text, client=text,
+    relay=st.booleans(), bulk=st.booleans(), own=st.booleans(), recipient_count=st.integers(0, 100_000),
+    recipients=st.binary(max_size=64), verdict=verdicts,
+)  # fmt: skip
+
+CONTACT = ContactReport(id="1", at=1.0, queue_id="4XYZ", pair=Digest(b"12345678"))
+
+
+@given(reports)
+def test_a_report_comes_out_as_it_went_in(report: Report) -> None:
+    assert decode_report(encode_report(report)) == report
+
+
+@given(traces)
+def test_a_trace_comes_out_as_it_went_in(trace: Trace) -> None:
+    assert decode_trace(trace.message, encode_trace(trace)) == trace
+
+
+@given(st.binary(max_size=300))
+@example(b"")
+@example(b"\x01")
+@example(b"\x01" + b"\x91" * 5000)
+@example(b"\x01\xc1")
+def test_arbitrary_bytes_are_a_decode_error_or_a_value(data: bytes) -> None:
+    for read in (decode_report, lambda data: decode_trace(Digest(b"x"), data)):
+        try:
+            value = read(data)
+        except DecodeError:
+            continue
+        assert isinstance(value, (FlagReport, AnswerReport, ContactReport, Trace))
+
+
+@given(reports, st.data())
+def test_a_report_that_was_cut_short_is_a_decode_error(report: Report, data: st.DataObject) -> None:
+    whole = encode_report(report)
+    with pytest.raises(DecodeError):
+        decode_report(whole[: data.draw(st.integers(0, len(whole) - 1))])
+
+
+@given(reports, st.data())
+def test_a_flipped_byte_gives_a_value_or_a_decode_error(report: Report, data: st.DataObject) -> None:
+    damaged = bytearray(encode_report(report))
+    damaged[data.draw(st.integers(0, len(damaged) - 1))] ^= data.draw(st.integers(1, 255))
+    try:
+        decode_report(bytes(damaged))
+    except DecodeError as error:
+        assert str(error)  # noqa: PT017 - whether it is raised depends on the byte
+
+
+@pytest.mark.parametrize("version", [0, 2, 255])
+def test_another_version_is_refused_by_name(version: int) -> None:
+    data = bytes((version,)) + encode_report(CONTACT)[1:]
+    with pytest.raises(DecodeError, match="version byte"):
+        decode_report(data)
+    with pytest.raises(DecodeError, match="version byte"):
+        decode_trace(Digest(b""), data)
+
+
+def test_an_unknown_kind_of_report_is_a_decode_error() -> None:
+    data = b"\x01" + msgspec.msgpack.encode({"kind": "parcel", "id": "1"})
+    with pytest.raises(DecodeError, match="damaged"):
+        decode_report(data)
+
+
+def test_a_field_that_a_later_version_adds_is_skipped() -> None:
+    fields = msgspec.msgpack.decode(encode_report(CONTACT)[1:])
+    later = b"\x01" + msgspec.msgpack.encode({**fields, "colour": "red"})
+    assert decode_report(later) == CONTACT
+
+
+def test_a_trace_does_not_hold_its_own_key() -> None:
+    message = Digest(b"0123456789abcdef")
+    assert message not in encode_trace(Trace(message=message, seen=1.0))
