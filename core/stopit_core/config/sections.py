@@ -144,7 +144,7 @@ class LedgerStore(Section):
 class Cases(Section):
     """The case record: on the record, and confidential."""
 
-    url: CasesUrl = "sqlite:////var/lib/stopit/cases/cases.db"
+    url: CasesUrl = "sqlite:////var/lib/stopit-notifier/cases.db"
     """"sqlite:////path", in a directory that only the notifier's user can enter, or
     "postgresql+psycopg://user@host/database". A change needs a restart."""
 
