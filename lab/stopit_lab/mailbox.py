@@ -31,9 +31,12 @@ class Received:
 
     @property
     def text(self) -> str:
-        """The plain text that a reader sees, "" when there is none."""
+        """The plain text that a reader sees, flowed lines joined (RFC 3676); "" when there is none."""
         body = self.message.get_body(("plain",))
-        return str(body.get_content()) if body is not None else ""
+        if body is None:
+            return ""
+        content = str(body.get_content())
+        return content.replace(" \n", " ") if body.get_param("format") == "flowed" else content
 
     def header(self, name: str) -> str:
         """A header's unfolded value, "" when it is not there."""

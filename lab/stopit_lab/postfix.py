@@ -132,7 +132,7 @@ class Postfix:
         self.submission, self.inbound, self.sasl = spare_ports(3)
         self._config = directory / "config"
         self._queue = directory / "queue"
-        self._mail = directory / "mail"
+        self.mail = directory / "mail"
         self._milter = milter
         self._sasl_socket = sasl_socket
 
@@ -164,7 +164,7 @@ class Postfix:
     def mailbox(self, address: str) -> Mailbox:
         """The mailbox of an address that has one (not of an alias)."""
         local, _, domain = address.partition("@")
-        return Mailbox(address, self._mail / domain / local)
+        return Mailbox(address, self.mail / domain / local)
 
     def queued(self) -> list[Path]:
         """The queue files of mail that is on its way or waits for another attempt."""
@@ -184,13 +184,13 @@ class Postfix:
         data = self.directory / "data"
         data.mkdir(mode=0o700, exist_ok=True)
         shutil.chown(data, "postfix")
-        self._mail.mkdir(mode=0o755, exist_ok=True)
+        self.mail.mkdir(mode=0o755, exist_ok=True)
         for domain in DOMAINS:
-            (self._mail / domain).mkdir(mode=0o755, exist_ok=True)
-            os.chown(self._mail / domain, _MAIL_UID, _MAIL_UID)
+            (self.mail / domain).mkdir(mode=0o755, exist_ok=True)
+            os.chown(self.mail / domain, _MAIL_UID, _MAIL_UID)
         main = _MAIN.format(
             name=self.directory.parent.name, queue=self._queue, data=data, daemons=_DAEMONS, log=self.log,
-            log_dir=self.log.parent, host=HOST, campus=CAMPUS, domains=", ".join(DOMAINS), mail=self._mail,
+            log_dir=self.log.parent, host=HOST, campus=CAMPUS, domains=", ".join(DOMAINS), mail=self.mail,
             config=self._config, uid=_MAIL_UID,
         )  # fmt: skip
         (self._config / "main.cf").write_text(main)

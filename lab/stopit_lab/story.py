@@ -6,6 +6,7 @@ site sends carries a canary, and `secrets` lists them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from email.message import EmailMessage
 
@@ -111,14 +112,25 @@ class Story:
         """Where an answer to a message of Stopit's goes."""
         return message.header("Reply-To") or message.header("From")
 
+    def case_number(self, message: Received) -> str:
+        """The number of the case that a message of Stopit's tells. Raises AssertionError when it tells none."""
+        found = re.search(r"number of (?:this|your) case is (\S+?)\.?\s", message.text)
+        if found is None:
+            raise AssertionError(f"no case number in: {message.text}")
+        return found[1]
+
+    def queue_ids(self) -> list[str]:
+        """The MTA's queue ids of the flags that it took."""
+        return [queue_id for queue_id in self._queue_ids if queue_id]
+
     def secrets(self) -> list[str]:
         """Strings that would tell the sender who reported, or what: names, addresses, Message-IDs, queue ids of
         flags, subject and text."""
         people = [self.cast.vera, self.cast.walt, self.cast.eve]
+        logins = [login_of(person) for person in people] if self.cast.number else []  # "eve" is in "never"
         identities = [str(message["Message-ID"]).strip("<>").partition("@")[0] for message in self._sent]
         canaries = [f"canary{self.cast.number}subject", f"canary{self.cast.number}text", "Everybody laughed"]
-        found = [*(login_of(person) for person in people), *identities, *self._queue_ids, *canaries]
-        return [secret for secret in found if secret]
+        return [*people, *logins, *identities, *self.queue_ids(), *canaries]
 
     def _note(self, message: EmailMessage, said: SmtpReply) -> None:
         if not said.accepted:
