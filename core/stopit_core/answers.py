@@ -96,6 +96,8 @@ def _bounce(raw: bytes) -> BounceFacts | None:
     """The failure that a bounce tells of; None for delays, and for what is no bounce."""
     try:
         message = message_from_bytes(raw)
+        if not message["From"]:
+            message["From"] = "nobody@invalid"  # some detectors fall over a missing one
         _, permanent = all_failures(message)
     except Exception:  # noqa: BLE001  not ours, and its input is hostile
         return None

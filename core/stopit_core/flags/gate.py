@@ -6,7 +6,7 @@ At end of headers: `prospect` tells whether the message can be accepted now, its
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 
 from stopit_core.envelope import Envelope
@@ -15,7 +15,7 @@ from stopit_core.flags.flag import Flag, NotFlagged, Recogniser
 from stopit_core.flags.rules import FlagRules
 from stopit_core.mail import REPLY_BYTES, REPORT_BYTES, Headers, Mail, is_automatic, is_list
 
-__all__ = ["GROUP", "Recognisers", "load_recognisers"]
+__all__ = ["GROUP", "Recognisers", "load_recognisers", "recognisers_from"]
 
 GROUP = "stopit.flags"
 
@@ -56,19 +56,24 @@ def load_recognisers(rules: FlagRules) -> Recognisers:
 
     Raises ConfigError that names each one that cannot be loaded.
     """
+    return recognisers_from(entry_points(group=GROUP), rules)
+
+
+def recognisers_from(points: Iterable[EntryPoint], rules: FlagRules) -> Recognisers:
+    """The recognisers of these entry points. Raises ConfigError like `load_recognisers`."""
     made: list[Recogniser] = []
     faults: list[Fault] = []
-    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+    for point in sorted(points, key=lambda point: point.name):
         try:
             made.append(_make(point, rules))
         except Exception as error:  # noqa: BLE001  a site's own package may fail in any way
-            advice = f"this recogniser cannot be loaded ({error!r}); mend or remove the package that registers it"
+            advice = f"this recogniser cannot be loaded ({error}); mend or remove the package that registers it"
             faults.append(Fault(f"entry point {GROUP}", point.name, point.value, advice))
+    if not made and not faults:
+        advice = "no recogniser is installed, so nothing would ever be a flag; install stopit-mail again"
+        faults.append(Fault(f"entry point {GROUP}", "", "", advice))
     if faults:
         raise ConfigError(faults)
-    if not made:
-        advice = "no recogniser is installed, so nothing would ever be a flag; install stopit-mail again"
-        raise ConfigError([Fault(f"entry point {GROUP}", "", "", advice)])
     return Recognisers(rules, made)
 
 

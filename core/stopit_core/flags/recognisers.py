@@ -18,7 +18,7 @@ from stopit_core.model import Channel, Command
 
 __all__ = ["FlagHeader", "ReplyKeyword", "ReportAddress"]
 
-_INLINE_ID = re.compile(r"^[>|\s*]{0,20}Message-ID\*?[ \t]{0,4}:\*?\s{0,8}<([^<>\s]{1,998})>", re.I | re.M)
+_INLINE_ID = re.compile(r"^[>|\s*]{0,20}Message-ID\*?[ \t]{0,4}:\*?[\s>|]{0,12}<([^<>\s]{1,998})>", re.I | re.M)
 _INLINE_IDS = 20
 
 

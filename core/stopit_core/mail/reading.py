@@ -28,7 +28,7 @@ MAX_DEPTH = 10
 _HEADER_BYTES = 128 * 1024
 _ATTACHED_BYTES = 64 * 1024
 _PARAMETER_CHARACTERS = 2048
-_TEXTS_TRIED = 8
+_TEXTS_TRIED = 2
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _FIELD = re.compile(rb"([!-9;-~]{1,256})[ \t]*:")
 _MESSAGES = frozenset({
@@ -78,7 +78,8 @@ def read(headers: Headers, body: bytes) -> Mail:
     reader = _Reader(truncated=len(body) > REPORT_BYTES)
     try:
         texts = reader.visit(_Part(headers, body[:REPORT_BYTES]), 0)
-        text = next((text for part in texts[:_TEXTS_TRIED] if (text := _text(part)).strip()), "")
+        filled = [part for part in texts if not part.body[:TEXT_BYTES].isspace() and part.body]
+        text = next((text for part in filled[:_TEXTS_TRIED] if (text := _text(part)).strip()), "")
     except Exception:  # noqa: BLE001  hostile input: what was found so far is better than no answer
         text, reader.truncated = "", True
     return Mail(headers, text, tuple(reader.attached), reader.truncated)

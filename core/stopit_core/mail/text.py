@@ -15,6 +15,7 @@ __all__ = ["TEXT_BYTES", "decode_charset", "decode_transfer", "plain_lines", "un
 
 TEXT_BYTES = 256 * 1024
 """At most so much of one text part is looked at."""
+_QUOTE_DEPTH = 50
 
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -70,7 +71,7 @@ def plain_lines(text: str) -> str:
 
 def unflow(text: str, delete_space: bool) -> str:
     """Join the soft line breaks of format=flowed (RFC 3676 section 4); quoted lines keep one "> " a level."""
-    joined: list[str] = []
+    paragraphs: list[list[str]] = []
     open_depth = -1
     for line in text.split("\n"):
         content = line.lstrip(">")
@@ -79,8 +80,8 @@ def unflow(text: str, delete_space: bool) -> str:
         flowed = content.endswith(" ") and content != "-- "
         body = content[:-1] if flowed and delete_space else content
         if open_depth == depth and content != "-- ":
-            joined[-1] += body
+            paragraphs[-1].append(body)
         else:
-            joined.append(f"{'>' * depth} {body}" if depth else body)
+            paragraphs.append([f"{'>' * min(depth, _QUOTE_DEPTH)} " if depth else "", body])
         open_depth = depth if flowed else -1
-    return "\n".join(joined)
+    return "\n".join("".join(pieces) for pieces in paragraphs)

@@ -21,6 +21,7 @@ __all__ = ["first_typed_line", "typed_lines", "typed_text", "words_of"]
 
 _QUAIL_CHARACTERS = 4096
 _LINE_CHARACTERS = 200
+_LINES = 10_000
 _LEAD_LINES = 4
 _BLANKS_BEFORE_QUOTE = 2
 _LABELS = 3
@@ -31,6 +32,11 @@ _DIVIDER = re.compile(r"^\s*-{3,}\s*[^\W\d][^-]{2,60}-{3,}\s*$|^\s*_{10,}\s*$")
 _LABEL = re.compile(r"^\s*\*?[^\W\d][\w .’'-]{1,24}\s?:\s?\*?\s*\S")
 _LEAD = re.compile(r"^\s*(On|Am|Le|El|Il|Op|Den|Em|På|Dne|Dnia|W dniu|Pada|Vào|Στις|În|Dana|Kuupäeval)\s")
 _DATE_OR_ADDRESS = re.compile(r"\d\D*\d\D*\d|@|<")
+_WROTE = re.compile(
+    r"\b(wrote|writes|schrieb|schreibt|écrit|escribió|scritto|scrive|schreef|geschreven|skrev|skrifaði|escreveu"
+    r"|napisał|napsala?|kirjoitti|írta|написал|пишет|пише|έγραψε|yazdı|a scris|napisao)|写道|のメール|님이 작성",
+    re.I,
+)
 _SURROUNDING = ".!?…,;。！？¡¿*_`'\"“”„‟‘’‚«»‹›()[]"
 # Joiners and variation selectors are seen by nobody, and are not of category Cf.
 _UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0]")
@@ -47,6 +53,7 @@ def words_of(line: str) -> tuple[str, ...]:
     plain = unicodedata.normalize("NFKC", _UNSEEN.sub("", line))
     seen = "".join(c for c in plain if unicodedata.category(c) != "Cf")
     folded = unicodedata.normalize("NFKC", seen.casefold())
+    folded = folded.replace("’", "'")  # phones put it into "wasn't"
     return tuple(word for part in folded.split() if (word := part.strip(_SURROUNDING)))
 
 
@@ -69,7 +76,7 @@ def typed_text(text: str, limit: int) -> str:
 
 def typed_lines(text: str) -> Iterator[str]:
     """The lines that the person typed, in order, blank ones too."""
-    lines = text[:TEXT_BYTES].split("\n")
+    lines = text[:TEXT_BYTES].split("\n", _LINES)[:_LINES]
     quail_left = _QUAIL_CHARACTERS
     at = 0
     while at < len(lines):
@@ -84,7 +91,7 @@ def typed_lines(text: str) -> Iterator[str]:
         elif lead := _lead_lines(lines, at):
             at += lead
         else:
-            window = "\n".join(_paragraph(lines, at))
+            window = _possible_lead(lines, at)
             if _may_lead(window) and len(window) <= quail_left:
                 quail_left -= len(window)
                 if _quail_says_quote(window):
@@ -118,13 +125,17 @@ def _lead_lines(lines: list[str], at: int) -> int:
     for count in range(1, len(run) + 1):
         if not run[count - 1].rstrip().endswith((":", "：")) or not _quote_follows(lines, at + count):
             continue
-        if count == 1:
-            return 1
         # "stopit", and right below it "On ... wrote:": the lead begins further down, this line is typed.
-        begins_below = any(_LEAD.match(line) for line in run[1:count])
-        wraps = _LEAD.match(run[0]) or _DATE_OR_ADDRESS.search(run[0]) or run[1].lstrip().startswith("<")
-        return count if wraps and not begins_below else 0
+        if any(_LEAD.match(line) for line in run[1:count]):
+            return 0
+        # A line that only ends with a colon may be typed ("My answers below:").
+        begins = _may_begin_lead(run[0]) or (count == 1 and _WROTE.search(run[0]))
+        return count if begins or (count > 1 and run[1].lstrip().startswith("<")) else 0
     return 0
+
+
+def _may_begin_lead(line: str) -> bool:
+    return bool(_LEAD.match(line) or _DATE_OR_ADDRESS.search(line))
 
 
 def _quote_follows(lines: list[str], at: int) -> bool:
@@ -141,9 +152,18 @@ def _is_label_block(lines: list[str], at: int) -> bool:
     return sum(bool(_LABEL.match(line)) for line in _paragraph(lines, at)[:_LABELS]) == _LABELS
 
 
+def _possible_lead(lines: list[str], at: int) -> str:
+    """What quotequail is asked about: a line that could begin a wrapped lead with those below it, else it alone.
+
+    It joins lines, so that "stopit" above a Russian lead would be taken for a part of it.
+    """
+    run = _paragraph(lines, at)
+    return "\n".join(run if _may_begin_lead(run[0]) else run[:1])
+
+
 def _may_lead(window: str) -> bool:
     """Whether it is worth asking quotequail: its leads end with a colon, dashes, or an address in brackets."""
-    return window.rstrip().endswith((":", "-", ">", "_"))
+    return any(line.rstrip().endswith((":", "-", ">", "_")) for line in window.split("\n"))
 
 
 def _quail_says_quote(window: str) -> bool:
