@@ -1,0 +1,181 @@
+"""One report's decisions, written down: a case, a row, a line of history, and the messages that follow.
+
+`Deciding` puts the pure parts (identify, decide, render) to work inside a transaction. What it reads of the past
+and what it writes is in the same one, and the sender is locked meanwhile: two notifiers can't both find that a
+sender has no notice yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from stopit_core.cases import Case, MessageState, Party, ReportRow, Work
+from stopit_core.identify import Finding, Identification, identify
+from stopit_core.keys import new_ref
+from stopit_core.messages import AcknowledgementFacts, AlertFacts, AlertKind, AnswerEffect, MessageKind, NoticeFacts
+from stopit_core.model import Assurance, Command, FlagReport, Original, Trace
+from stopit_core.people import Person
+from stopit_core.policy import Decision, Facts, Outcome, Reason, decide
+from stopit_notifier.alerts import alert
+from stopit_notifier.judging import Judging
+
+__all__ = ["Deciding"]
+
+DAY = 86400.0
+_SAID_ONCE_A_DAY = frozenset({Reason.REPORTER_CAP})
+"""Reasons that a flood brings up again and again: the reporter is told once a day."""
+
+
+class Deciding:
+    """Decides within one transaction `work`, at one time `now`."""
+
+    def __init__(self, judging: Judging, work: Work, now: float, draw: Callable[[], float]) -> None:
+        self._judging = judging
+        self._work = work
+        self._now = now
+        self._draw = draw
+
+    def flag(self, report: FlagReport, originals: Sequence[tuple[Original, Sequence[Trace]]]) -> list[Decision]:
+        """Decide on each original that a report names; one acknowledgement for each case and reason."""
+        made = []
+        told: set[tuple[int, Reason]] = set()
+        for index, (original, traces) in enumerate(originals):
+            known = identify(original, traces, report.reporter, self._judging.people)
+            decision, case, row = self._judge(report, f"{report.id}:{index}", original, known)
+            made.append(decision)
+            self._follow(case, row, decision, known)
+            if (case.id, decision.reason) not in told:
+                told.add((case.id, decision.reason))
+                self._acknowledge(
+                    case, row, decision, known, withheld=report.withheld > 0, truncated=report.truncated
+                )
+                if report.truncated:
+                    self._alert(case, row, known, AlertKind.TRUNCATED, None)
+        return made
+
+    def agreed(self, row: ReportRow, traces: Sequence[Trace]) -> Decision:
+        """Decide again on a report whose reporter said yes where Stopit asked."""
+        known = identify(Original(row.original), traces, row.reporter, self._judging.people)
+        reporter = Person(row.reporter, row.reporter_assurance)
+        decision = self._decide(reporter, row.command, known, row.key, observed=row.observed, agreed=True)
+        self._work.decide_again(row, decision, self._now)
+        case = self._work.case(row.case_id)
+        self._follow(case, row, decision, known)
+        self._acknowledge(case, row, decision, known)
+        return decision
+
+    def tell(self, case: Case, row: ReportRow, effect: AnswerEffect) -> None:
+        """Tell the reporter what came of an answer; the same thing once a day (RFC 3834 section 2)."""
+        if self._told(case, row, effect.value) and effect is not AnswerEffect.CANCELLED:
+            return
+        facts = AcknowledgementFacts(effect, case.number, row.command)
+        self._send_to_reporter(case, row, facts)
+
+    def _judge(
+        self, report: FlagReport, key: str, original: Original, known: Identification
+    ) -> tuple[Decision, Case, ReportRow]:
+        reporter = Person(report.reporter, report.reporter_assurance)
+        if known.sender.address:
+            self._work.lock(known.sender.address)
+        decision = self._decide(reporter, report.command, known, key, observed=report.observed)
+        case, new = self._work.case_for(self._case_key(report, original, known), known.sender, self._now)
+        row = ReportRow(
+            key=key, case_id=case.id, at=report.at, queue_id=report.queue_id, channel=report.channel,
+            command=report.command, reporter=report.reporter, reporter_assurance=report.reporter_assurance,
+            sender=known.sender.address, original=original.message, message_sent_at=known.sent_at,
+            recipients=known.recipients, outcome=decision.outcome, reason=decision.reason, decided_at=self._now,
+            notice_id=None, withdrawn_at=None, observed=report.observed,
+        )  # fmt: skip
+        self._work.add_report(row, new)
+        return decision, case, row
+
+    def _decide(
+        self, reporter: Person, command: Command, known: Identification, key: str, *, observed: bool,
+        agreed: bool = False,
+    ) -> Decision:  # fmt: skip
+        rules = self._judging.rules
+        sender = known.sender.address
+        history = self._work.history(reporter.address, sender, self._now, rules.cooldown, observed, without=key)
+        excluded = self._judging.own_addresses
+        if not sender.isascii():  # nothing that we can write reaches it (RFC 6531)
+            excluded = excluded | {sender}
+        return decide(
+            Facts(
+                now=self._now, draw=self._draw(), reporter=reporter, command=command, identification=known,
+                history=history, agreed=agreed, excluded=excluded,
+            ),
+            rules,
+        )  # fmt: skip
+
+    def _case_key(self, report: FlagReport, original: Original, known: Identification) -> str:
+        """One case for a sender who is surely known; else one for a message, so that nobody adds to another's."""
+        sure = known.sender.assurance >= self._judging.rules.minimum_assurance
+        if known.finding is Finding.IDENTIFIED and sure:
+            return f"sender:{known.sender.address}"
+        return f"message:{original.message.hex()}" if original.message else f"report:{report.id}"
+
+    def _follow(self, case: Case, row: ReportRow, decision: Decision, known: Identification) -> None:
+        match decision.outcome:
+            case Outcome.NOTICE:
+                assert decision.notice_at is not None  # noqa: S101  a NOTICE has its time: see policy.decide
+                self._notice(case, row, known, decision.notice_at)
+            case Outcome.RECORD_ONLY if decision.reason in (Reason.NOTICE_PENDING, Reason.NOTICE_SENT):
+                self._join(row)
+            case Outcome.STAFF_REVIEW:
+                self._alert(case, row, known, AlertKind.REVIEW, decision.reason)
+            case _:
+                pass
+
+    def _notice(self, case: Case, row: ReportRow, known: Identification, notice_at: float) -> None:
+        facts = NoticeFacts(case.number, self._judging.renderer.day(known.sent_at))
+        message = self._judging.renderer.render(facts, recipient=known.sender.address, ref=new_ref(), at=notice_at)
+        notice_id = self._work.enqueue(
+            message, case.id, Party.SENDER, "notice", notice_at, self._now, observed=row.observed
+        )
+        self._work.join_notice(row.key, notice_id)
+
+    def _join(self, row: ReportRow) -> None:
+        """Count on the notice that the sender has, or will have; one that was sent is watched for this pair too."""
+        notice = self._work.living_notice(row.sender, row.observed)
+        if notice is None:
+            return
+        self._work.join_notice(row.key, notice.id)
+        if notice.state is MessageState.SENT:
+            people = self._judging.people
+            pair = people.keyring.pair(people.digest(row.sender), people.digest(row.reporter))
+            self._work.watch(pair, row.case_id, self._now, self._now + self._judging.rules.cooldown)
+
+    def _acknowledge(
+        self, case: Case, row: ReportRow, decision: Decision, known: Identification, *, withheld: bool = False,
+        truncated: bool = False,
+    ) -> None:  # fmt: skip
+        if decision.reason in _SAID_ONCE_A_DAY and self._told(case, row, decision.reason.value):
+            return
+        single = known.finding is Finding.IDENTIFIED and known.recipients == 1
+        facts = AcknowledgementFacts(
+            decision.reason, case.number, row.command, decision.notice_at, single, withheld, truncated
+        )
+        self._send_to_reporter(case, row, facts)
+
+    def _send_to_reporter(self, case: Case, row: ReportRow, facts: AcknowledgementFacts) -> None:
+        """Only to reporters who are surely who they say: else it is we who would be writing to strangers."""
+        if row.reporter_assurance < Assurance.VERIFIED or not row.reporter or not row.reporter.isascii():
+            return
+        message = self._judging.renderer.render(facts, recipient=row.reporter, ref=new_ref(), at=self._now)
+        report_id = row.key.partition(":")[0]
+        self._work.enqueue(
+            message, case.id, Party.REPORTER, facts.reason.value, self._now, self._now, report_id, row.observed
+        )
+
+    def _told(self, case: Case, row: ReportRow, about: str) -> bool:
+        return self._work.said_lately(case.id, MessageKind.ACKNOWLEDGEMENT, about, row.reporter, self._now - DAY)
+
+    def _alert(
+        self, case: Case, row: ReportRow, known: Identification, kind: AlertKind, reason: Reason | None
+    ) -> None:
+        facts = AlertFacts(
+            kind, case.number, row.reporter, known.sender.address, row.reporter_assurance, known.sender.assurance,
+            row.command, reason,
+        )  # fmt: skip
+        judging = self._judging
+        alert(self._work, judging.renderer, judging.staff_address, case, facts, self._now, observed=row.observed)

@@ -1,0 +1,381 @@
+"""From a report on the queue to what is on record: real case record, real words; ledger and queue are doubles."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from stopit_core.cases import CaseState, CaseStore, EventKind, Message, MessageState
+from stopit_core.config import Settings, parse
+from stopit_core.errors import Transient
+from stopit_core.keys import Keyring
+from stopit_core.logs import open_log
+from stopit_core.messages import AnswerEffect, MessageKind
+from stopit_core.metrics import NotifierMetrics
+from stopit_core.model import (
+    AnswerReport,
+    Assurance,
+    Channel,
+    Command,
+    ContactReport,
+    Digest,
+    FlagReport,
+    Original,
+    Report,
+    Trace,
+)
+from stopit_core.policy import pairs
+from stopit_core.queue import Delivery
+from stopit_core.service import Live
+from stopit_core.wire import encode_report
+from stopit_notifier.intake import Intake
+from stopit_notifier.judging import Judging
+from stopit_notifier.steps import no_probe
+
+KEYRING = Keyring(b"k" * 32)
+NOW = 1_700_000_000.0
+VERA, WALT, EVE, MALLORY = (f"{name}@campus.example" for name in ("vera", "walt", "eve", "mallory"))
+CONFIG = """
+[campus]
+name = "Campus"
+domains = ["campus.example"]
+report_address = "stopit@campus.example"
+staff_address = "staff@campus.example"
+[policy]
+single_recipient = "ask"
+reporter_daily_cap = 3
+"""
+
+
+@dataclass
+class Traces:
+    """A ledger to read from."""
+
+    known: dict[Digest, list[Trace]] = field(default_factory=dict)
+    away: bool = False
+
+    def find(self, message: Digest) -> list[Trace]:
+        if self.away:
+            raise Transient("ledger is away")
+        return self.known.get(message, [])
+
+    def add(
+        self, message_id: str, login: str, *recipients: str, seen: float = NOW - 3600, **values: object
+    ) -> Original:
+        digest = KEYRING.message(message_id)
+        joined = b"".join(KEYRING.address(each) for each in recipients)
+        trace = Trace(digest, seen, login=login, recipients=joined, recipient_count=len(recipients), **values)  # type: ignore[arg-type]
+        self.known.setdefault(digest, []).append(trace)
+        return Original(digest)
+
+
+@dataclass
+class Acks:
+    """A queue to acknowledge to."""
+
+    acked: list[str] = field(default_factory=list)
+    buried: list[str] = field(default_factory=list)
+
+    def ack(self, delivery_id: str) -> None:
+        self.acked.append(delivery_id)
+
+    def bury(self, delivery_id: str, error: str) -> None:
+        self.buried.append(delivery_id)
+
+
+class Site:
+    """An intake with everything around it, and a clock to move."""
+
+    def __init__(self, directory: Path, config: str = CONFIG) -> None:
+        settings: Settings = parse(config, "test.toml")
+        self.now = NOW
+        self.store = CaseStore(f"sqlite:///{directory}/cases.db")
+        self.store.migrate()
+        self.ledger, self.queue = Traces(), Acks()
+        self.metrics = NotifierMetrics(CollectorRegistry(), pairs(), list(MessageKind), list(CaseState))
+        self.intake = Intake(
+            self.store, self.queue, self.ledger, Live(Judging.of_site(settings, KEYRING)), self.metrics,  # type: ignore[arg-type]
+            open_log("test", io.StringIO()), clock=lambda: self.now, draw=lambda: 0.5, probe=no_probe,
+        )  # fmt: skip
+        self._count = 0
+
+    def take(self, report: Report) -> None:
+        self.intake.handle(Delivery(report.id, encode_report(report), 1, self.now))
+
+    def flag(
+        self, reporter: str, *originals: Original, command: Command = Command.FLAG,
+        assurance: Assurance = Assurance.AUTHENTICATED, **values: object,
+    ) -> FlagReport:  # fmt: skip
+        self._count += 1
+        report = FlagReport(
+            f"f{self._count}", self.now, f"Q{self._count}", Channel.REPLY, command, reporter, assurance, originals,
+            **values,  # type: ignore[arg-type]
+        )  # fmt: skip
+        self.take(report)
+        return report
+
+    def answer(self, message: Message, text: str, author: str = "", null_sender: bool = False) -> None:
+        self._count += 1
+        raw = f"From: <{message.recipient}>\r\nSubject: Re\r\nContent-Type: text/plain\r\n\r\n{text}\r\n".encode()
+        self.take(AnswerReport(f"a{self._count}", self.now, "QA", message.ref, author, null_sender, raw))
+
+    def messages(self, kind: MessageKind | None = None, to: str = "") -> list[Message]:
+        with self.store.reading() as reading:
+            found = [each for case in reading.list_cases(None, 100) for each in reading.messages(case)]
+        chosen = [each for each in found if kind in (None, each.kind) and to in ("", each.recipient)]
+        return sorted(chosen, key=lambda each: each.id)
+
+    def abouts(self, to: str) -> list[str]:
+        return [each.about for each in self.messages(to=to)]
+
+    def events(self) -> list[EventKind]:
+        with self.store.reading() as reading:
+            return [event.kind for case in reading.list_cases(None, 100) for event in reading.events(case)]
+
+    def states(self) -> list[CaseState]:
+        with self.store.reading() as reading:
+            return [case.state for case in reading.list_cases(None, 100)]
+
+    def send(self) -> Message:
+        """The outbox sends what is due first."""
+        with self.store.sending() as sending:
+            message = sending.claim("outbox", self.now)
+            assert message is not None
+            assert sending.sent(message, self.now)
+        return message
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+def kinds(messages: Sequence[Message]) -> list[str]:
+    return [each.kind for each in messages]
+
+
+def test_a_flag_leads_to_an_acknowledgement_at_once_and_a_notice_in_its_time(site: Site) -> None:
+    site.flag(VERA, site.ledger.add("one@x", "mallory", VERA, WALT))
+    (notice,) = site.messages(MessageKind.NOTICE)
+    assert (notice.recipient, notice.state, notice.due_at) == (MALLORY, MessageState.PENDING, NOW + 37.5 * 60)
+    (ack,) = site.messages(MessageKind.ACKNOWLEDGEMENT)
+    assert (ack.recipient, ack.about, ack.due_at) == (VERA, "notice-due", NOW)
+    assert site.messages(MessageKind.STAFF_ALERT) == []
+    assert site.states() == [CaseState.NOTICE_PENDING]
+    assert site.queue.acked == ["f1"]
+
+
+def test_a_redelivered_report_changes_nothing(site: Site) -> None:
+    report = site.flag(VERA, site.ledger.add("one@x", "mallory", VERA, WALT))
+    before = site.messages(), site.events()
+    site.take(report)
+    assert (site.messages(), site.events()) == before
+    assert site.queue.acked == ["f1", "f1"]
+
+
+def test_an_unreadable_report_is_set_aside(site: Site) -> None:
+    site.intake.handle(Delivery("7", b"\xffnonsense", 1, NOW))
+    assert site.queue.buried == ["7"]
+    assert site.queue.acked == []
+
+
+def test_a_report_is_left_while_the_ledger_is_away(site: Site) -> None:
+    original = site.ledger.add("one@x", "mallory", VERA, WALT)
+    site.ledger.away = True
+    with pytest.raises(Transient):
+        site.flag(VERA, original)
+    assert site.queue.acked == []
+    assert site.messages() == []
+
+
+def test_many_reporters_make_one_notice_and_an_acknowledgement_each(site: Site) -> None:
+    members = [f"m{number}@campus.example" for number in range(12)]
+    original = site.ledger.add("one@x", "mallory", *members)
+    for member in members:
+        site.flag(member, original)
+    site.flag(members[0], original)
+    assert len(site.messages(MessageKind.NOTICE)) == 1
+    assert [site.abouts(member) for member in members[1:]] == [["notice-pending"]] * 11
+    assert len(site.states()) == 1
+
+
+def test_each_attached_original_is_decided_by_itself(site: Site) -> None:
+    first = site.ledger.add("one@x", "mallory", VERA, WALT)
+    second = site.ledger.add("two@x", "bob", VERA, WALT)
+    site.flag(VERA, first, second, Original(KEYRING.message("unknown@x")))
+    assert {notice.recipient for notice in site.messages(MessageKind.NOTICE)} == {MALLORY, "bob@campus.example"}
+    assert site.abouts(VERA) == ["notice-due", "notice-due", "no-trace"]
+    assert len(site.states()) == 3
+
+
+def test_who_did_not_receive_it_adds_nothing_to_the_senders_case(site: Site) -> None:
+    original = site.ledger.add("one@x", "mallory", VERA, WALT)
+    site.flag(EVE, original)
+    assert site.messages(MessageKind.NOTICE) == []
+    assert site.abouts(EVE) == ["not-a-recipient"]
+    assert len(site.messages(MessageKind.STAFF_ALERT)) == 1
+    site.flag(VERA, original)
+    assert len(site.states()) == 2
+
+
+def test_nothing_is_written_to_a_reporter_who_may_be_somebody_else(site: Site) -> None:
+    site.flag(VERA, site.ledger.add("one@x", "mallory", VERA, WALT), assurance=Assurance.UNVERIFIED)
+    assert kinds(site.messages()) == ["staff-alert"]
+    assert site.states() == [CaseState.STAFF]
+
+
+def test_a_report_that_names_nothing_is_answered_with_help_and_closed(site: Site) -> None:
+    site.flag(VERA)
+    assert site.abouts(VERA) == ["no-original"]
+    assert site.states() == [CaseState.CLOSED]
+
+
+def test_staff_are_told_once_a_day_of_the_same_thing(site: Site) -> None:
+    original = site.ledger.add("one@x", "mallory", VERA, WALT)
+    site.flag(EVE, original)
+    site.flag("eva@campus.example", original)
+    assert len(site.messages(MessageKind.STAFF_ALERT)) == 1
+
+
+def test_past_the_cap_staff_look_and_the_reporter_is_told_once(site: Site) -> None:
+    for number in range(6):
+        site.flag(VERA, site.ledger.add(f"{number}@x", "mallory", VERA, WALT))
+    assert site.abouts(VERA) == ["notice-due", "notice-pending", "notice-pending", "reporter-cap"]
+
+
+def test_mail_sent_after_the_notice_goes_to_staff(site: Site) -> None:
+    site.flag(VERA, site.ledger.add("one@x", "mallory", VERA, WALT))
+    site.now = NOW + 3600
+    assert [site.send().kind, site.send().kind] == ["acknowledgement", "notice"]
+    assert site.states() == [CaseState.NOTIFIED]
+    site.now = NOW + 7200
+    site.flag(WALT, site.ledger.add("two@x", "mallory", VERA, WALT, seen=NOW + 5000))
+    assert site.abouts(WALT) == ["again-after-notice"]
+    assert site.states() == [CaseState.STAFF]
+    assert len(site.messages(MessageKind.NOTICE)) == 1
+
+
+def test_joining_a_notice_that_was_sent_watches_the_pair(site: Site) -> None:
+    original = site.ledger.add("one@x", "mallory", VERA, WALT)
+    site.flag(VERA, original)
+    site.now = NOW + 3600
+    site.send(), site.send()
+    site.now = NOW + 3700
+    site.flag(WALT, original)
+    assert site.abouts(WALT) == ["notice-sent"]
+    pair = KEYRING.pair(KEYRING.address(MALLORY), KEYRING.address(WALT))
+    with site.store.reading() as reading:
+        assert pair in {watch.pair for watch in reading.watches(site.now)}
+    site.take(ContactReport("c1", NOW + 3800, "QC", pair))
+    site.take(ContactReport("c1", NOW + 3800, "QC", pair))
+    assert site.events().count(EventKind.CONTACT) == 1
+    assert site.metrics.registry.get_sample_value("stopit_contacts_after_notice_total") == 1
+
+
+def test_observed_reports_send_nothing(site: Site) -> None:
+    original = site.ledger.add("one@x", "mallory", VERA, WALT)
+    site.flag(VERA, original, observed=True)
+    assert {message.state for message in site.messages()} == {MessageState.OBSERVED}
+    site.flag(WALT, original)
+    assert [each.state for each in site.messages(MessageKind.NOTICE)] == [MessageState.OBSERVED, MessageState.PENDING]
+
+
+# -- answers
+
+
+def test_cancel_in_time(site: Site) -> None:
+    site.flag(VERA, site.ledger.add("one@x", "mallory", VERA, WALT))
+    site.answer(site.messages(to=VERA)[0], "Cancel\r\n\r\n> quoted")
+    assert site.messages(MessageKind.NOTICE)[0].state is MessageState.CANCELLED
+    assert site.abouts(VERA) == ["notice-due", AnswerEffect.CANCELLED.value]
+    site.answer(site.messages(to=VERA)[0], "cancel")
+    assert site.abouts(VERA)[-1] == AnswerEffect.NOTHING_TO_CANCEL.value
+
+
+def test_cancel_too_late(site: Site) -> None:
+    site.flag(VERA, site.ledger.add("one@x", "mallory", VERA, WALT))
+    site.now = NOW + 3600
+    site.send(), site.send()
+    site.answer(site.messages(to=VERA)[0], "cancel", author=VERA)
+    assert site.abouts(VERA)[-1] == AnswerEffect.CANCEL_TOO_LATE.value
+    assert site.messages(MessageKind.NOTICE)[0].state is MessageState.SENT
+
+
+def test_a_word_from_another_account_changes_nothing(site: Site) -> None:
+    site.flag(VERA, site.ledger.add("one@x", "mallory", VERA, WALT))
+    site.answer(site.messages(to=VERA)[0], "cancel", author=EVE)
+    assert site.messages(MessageKind.NOTICE)[0].state is MessageState.PENDING
+    assert site.abouts(VERA) == ["notice-due"]
+    assert len(site.messages(MessageKind.STAFF_ALERT)) == 1
+
+
+def test_yes_where_it_was_asked(site: Site) -> None:
+    site.flag(VERA, site.ledger.add("one@x", "mallory", VERA))
+    assert site.abouts(VERA) == ["single-recipient-ask"]
+    assert site.messages(MessageKind.NOTICE) == []
+    assert site.states() == [CaseState.WAITING]
+    site.answer(site.messages(to=VERA)[0], "yes", author=VERA)
+    assert len(site.messages(MessageKind.NOTICE)) == 1
+    assert site.abouts(VERA)[-1] == "reporter-agreed"
+    site.answer(site.messages(to=VERA)[0], "yes", author=VERA)
+    assert site.abouts(VERA)[-1] == AnswerEffect.NOTHING_TO_CONFIRM.value
+    assert len(site.messages(MessageKind.NOTICE)) == 1
+
+
+def test_details_reach_staff_and_the_case(site: Site) -> None:
+    site.flag(VERA, site.ledger.add("one@x", "mallory", VERA, WALT))
+    site.answer(site.messages(to=VERA)[0], "He also waits at the bus stop.")
+    (alert,) = site.messages(MessageKind.STAFF_ALERT)
+    assert b"bus stop" in alert.data
+    assert site.abouts(VERA)[-1] == AnswerEffect.DETAILS_KEPT.value
+
+
+def test_the_sender_says_that_it_was_somebody_else(site: Site) -> None:
+    site.flag(VERA, site.ledger.add("one@x", "mallory", VERA, WALT))
+    site.now = NOW + 3600
+    site.send(), site.send()
+    notice = site.messages(MessageKind.NOTICE)[0]
+    site.answer(notice, "Not me! My password was stolen.")
+    assert site.states() == [CaseState.STAFF]
+    (alert,) = site.messages(MessageKind.STAFF_ALERT)
+    assert b"password was stolen" in alert.data
+    assert site.messages(to=MALLORY) == [notice]
+
+
+def test_a_bounce_is_on_the_case_and_never_answered(site: Site) -> None:
+    site.flag(VERA, site.ledger.add("one@x", "mallory", VERA, WALT))
+    site.now = NOW + 3600
+    site.send(), site.send()
+    notice = site.messages(MessageKind.NOTICE)[0]
+    raw = (
+        "From: MAILER-DAEMON@campus.example\r\nSubject: Undelivered Mail Returned to Sender\r\n"
+        'Content-Type: multipart/report; report-type=delivery-status; boundary="b"\r\nMIME-Version: 1.0\r\n\r\n'
+        "--b\r\nContent-Type: text/plain\r\n\r\nI'm sorry.\r\n"
+        "--b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx.campus.example\r\n\r\n"
+        f"Final-Recipient: rfc822; {MALLORY}\r\nAction: failed\r\nStatus: 5.1.1\r\n\r\n--b--\r\n"
+    ).encode()
+    site.take(AnswerReport("b1", site.now, "QB", notice.ref, "", True, raw))
+    assert site.messages(MessageKind.NOTICE)[0].state is MessageState.BOUNCED
+    assert len(site.messages(MessageKind.STAFF_ALERT)) == 1
+    assert len(site.messages(to=MALLORY)) == 1
+
+
+def test_an_automatic_answer_is_kept_and_never_answered(site: Site) -> None:
+    site.flag(VERA, site.ledger.add("one@x", "mallory", VERA, WALT))
+    before = len(site.messages())
+    raw = b"Auto-Submitted: auto-replied\r\nSubject: Away\r\n\r\ncancel\r\n"
+    site.take(AnswerReport("o1", site.now, "QO", site.messages(to=VERA)[0].ref, "", False, raw))
+    assert len(site.messages()) == before
+    assert site.messages(MessageKind.NOTICE)[0].state is MessageState.PENDING
+    assert EventKind.ANSWERED in site.events()
+
+
+def test_an_answer_to_a_message_that_is_not_on_record_is_let_go(site: Site) -> None:
+    site.take(AnswerReport("u1", NOW, "QU", "a" * 16, "", False, b"\r\ncancel\r\n"))
+    assert site.queue.acked == ["u1"]
+    assert site.messages() == []
