@@ -1,0 +1,186 @@
+"""The units and their users and directories, as systemd's own tools read them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stopit_core.config import parse
+
+SYSTEMD = Path(__file__).parents[2] / "systemd"
+UNITS = ("stopit-milter.service", "stopit-notifier.service")
+MOST_EXPOSED = 1.5  # systemd-analyze counts from 0 (safe) to 10; what is left is explained at the end of each unit
+
+SETTINGS = parse(
+    """
+    [campus]
+    name = "Example University"
+    domains = ["example.edu"]
+    report_address = "stopit@example.edu"
+    staff_address = "staff@example.edu"
+    """,
+    "stopit.toml",
+)
+
+Tool = Callable[[str], str]
+
+
+def run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def directives(unit: str) -> list[tuple[str, str]]:
+    lines = (SYSTEMD / unit).read_text().splitlines()
+    return [
+        (key, value) for key, equals, value in (line.partition("=") for line in lines if line[:1] != "#") if equals
+    ]
+
+
+def values(unit: str, key: str) -> list[str]:
+    return [value for name, value in directives(unit) if name == key]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A file system with nothing but root and Postfix's user in it, and our files where the package puts them."""
+    for kind in ("sysusers.d", "tmpfiles.d"):
+        directory = tmp_path / "usr" / "lib" / kind
+        directory.mkdir(parents=True)
+        (directory / "stopit.conf").write_text((SYSTEMD / kind / "stopit.conf").read_text())
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "passwd").write_text("root:x:0:0::/root:/bin/sh\npostfix:x:101:103::/:/usr/sbin/nologin\n")
+    (tmp_path / "etc" / "group").write_text("root:x:0:\npostfix:x:103:\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_systemd_finds_no_fault_in_a_unit(unit: str, tool: Tool, tmp_path: Path) -> None:
+    text = (SYSTEMD / unit).read_text().replace("/opt/stopit/bin/", f"{tmp_path}/")  # it looks for the program
+    program = tmp_path / Path(unit).stem
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    copy = tmp_path / unit
+    copy.write_text(text)
+
+    assert unit not in run(tool("systemd-analyze"), "verify", "--man=no", str(copy))
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_systemd_calls_a_unit_hardened(unit: str, tool: Tool) -> None:
+    report = run(tool("systemd-analyze"), "security", "--offline=true", "--no-pager", str(SYSTEMD / unit))
+
+    found = re.search(r"Overall exposure level for \S+: ([\d.]+)", report)
+    assert found, report
+    assert float(found[1]) <= MOST_EXPOSED, report
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_every_weakness_that_systemd_names_is_explained_or_needed(unit: str, tool: Tool) -> None:
+    report = run(
+        tool("systemd-analyze"), "security", "--offline=true", "--no-pager", "--json=short", str(SYSTEMD / unit)
+    )
+    weak = {
+        re.split(r"[=:]", row["json_field"])[0] for row in json.loads(report) if not row["set"] and row["exposure"]
+    }
+    known = {
+        "RestrictAddressFamilies_AF_UNIX": "the MTA's socket, and systemd's own",
+        "RestrictAddressFamilies_AF_INET_INET6": "the metrics",
+        "DeviceAllow": "ProtectClock=yes itself adds the clock, for reading",
+        "SupplementaryGroups": "the notifier reaches the shared stores by group",
+    }
+    comments = [line for line in (SYSTEMD / unit).read_text().splitlines() if line.startswith("# ")]
+
+    unexplained = {
+        name
+        for name in weak - set(known)
+        if not any(line.startswith(f"# {name.removesuffix('OrRootImage')}=") for line in comments)
+    }
+    assert not unexplained, report
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_unit_uses_nothing_newer_than_systemd_252(unit: str) -> None:
+    assert values(unit, "Type") == ["notify"]  # notify-reload came with 253
+    assert not {"RestartSteps", "RestartMaxDelaySec", "ImportCredential"} & {name for name, _ in directives(unit)}
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_unit_names_the_program_and_the_file_of_the_documents(unit: str) -> None:
+    assert values(unit, "ExecStart") == [f"/opt/stopit/bin/{Path(unit).stem} --config /etc/stopit/stopit.toml"]
+    assert values(unit, "ExecReload") == ["/bin/kill -HUP $MAINPID"]
+    assert values(unit, "Restart") == ["always"]
+    assert values(unit, "TimeoutStopSec") == ["30s"]
+    assert values(unit, "LimitNOFILE") == ["65536"]
+
+
+def test_the_default_stores_lie_where_their_user_can_write_and_nobody_else_should_look() -> None:
+    directories = {}
+    for line in (SYSTEMD / "tmpfiles.d" / "stopit.conf").read_text().splitlines():
+        fields = line.split()
+        if fields[:1] == ["d"]:
+            directories[Path(fields[1])] = (fields[2], fields[3], fields[4])
+
+    def place(url: str) -> tuple[str, str, str]:
+        return directories[Path(url.removeprefix("sqlite:///")).parent]
+
+    assert place(SETTINGS.queue.url) == place(SETTINGS.ledger.url) == ("2770", "root", "stopit")
+    assert place(SETTINGS.cases.url) == ("0700", "stopit-notifier", "stopit-notifier")
+    assert directories[SETTINGS.queue.spool_dir] == ("0700", "stopit", "stopit")
+    assert directories[Path(SETTINGS.milter.socket.removeprefix("unix:")).parent] == ("2750", "stopit", "postfix")
+    assert directories[SETTINGS.ledger.key_file.parent] == ("0750", "root", "stopit")
+
+
+def test_the_milter_cannot_see_the_case_record() -> None:
+    assert values("stopit-milter.service", "User") != values("stopit-notifier.service", "User")
+    place = str(Path(SETTINGS.cases.url.removeprefix("sqlite:///")).parent)
+    assert f"-{place}" in values("stopit-milter.service", "InaccessiblePaths")
+    assert values("stopit-notifier.service", "StateDirectory") == [Path(place).name]
+
+
+def test_users_are_made_once_and_the_notifier_is_in_the_shared_group(root: Path, tool: Tool) -> None:
+    sysusers = tool("systemd-sysusers")
+    said = run(sysusers, f"--root={root}", "--dry-run", "stopit.conf")
+    assert "Creating user 'stopit-notifier'" in said
+    assert "stopit" not in (root / "etc" / "passwd").read_text()
+    if os.geteuid() != 0:
+        pytest.skip("only root may make users, also below another root")
+
+    run(sysusers, f"--root={root}", "stopit.conf")
+
+    groups = {line.split(":")[0]: line.split(":")[3] for line in (root / "etc" / "group").read_text().splitlines()}
+    users = {line.split(":")[0]: line.split(":") for line in (root / "etc" / "passwd").read_text().splitlines()}
+    assert groups["stopit"] == "stopit-notifier"
+    assert users["stopit"][6] == users["stopit-notifier"][6] == "/usr/sbin/nologin"
+    assert "Creating" not in run(sysusers, f"--root={root}", "stopit.conf")
+
+
+def test_directories_and_files_get_their_owners_and_modes(root: Path, tool: Tool) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root may give files away")
+    run(tool("systemd-sysusers"), f"--root={root}", "stopit.conf")
+    (root / "etc" / "stopit").mkdir()
+    (root / "etc" / "stopit" / "site.key").write_text("")
+
+    run(tool("systemd-tmpfiles"), f"--root={root}", "--create", "stopit.conf")
+
+    ids = {line.split(":")[0]: int(line.split(":")[2]) for line in (root / "etc" / "passwd").read_text().splitlines()}
+    gids = {line.split(":")[0]: int(line.split(":")[2]) for line in (root / "etc" / "group").read_text().splitlines()}
+
+    def found(path: str) -> tuple[str, int, int]:
+        status = (root / path).stat()
+        return f"{status.st_mode & 0o7777:04o}", status.st_uid, status.st_gid
+
+    assert found("var/spool/postfix/stopit") == ("2750", ids["stopit"], gids["postfix"])
+    assert found("var/lib/stopit") == ("2770", 0, gids["stopit"])
+    assert found("var/lib/stopit/queue.db") == ("0660", ids["stopit"], gids["stopit"])
+    assert found("var/lib/stopit-notifier") == ("0700", ids["stopit-notifier"], gids["stopit-notifier"])
+    assert found("var/lib/stopit-notifier/cases.db") == ("0600", ids["stopit-notifier"], gids["stopit-notifier"])
+    assert found("etc/stopit/site.key") == ("0640", 0, gids["stopit"])
