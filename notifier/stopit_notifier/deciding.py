@@ -13,7 +13,7 @@ from stopit_core.cases import Case, MessageState, Party, ReportRow, Work
 from stopit_core.identify import Finding, Identification, identify
 from stopit_core.keys import new_ref
 from stopit_core.messages import AcknowledgementFacts, AlertFacts, AlertKind, AnswerEffect, MessageKind, NoticeFacts
-from stopit_core.model import Assurance, Command, FlagReport, Original, Trace
+from stopit_core.model import Assurance, Channel, Command, FlagReport, Original, Trace
 from stopit_core.people import Person
 from stopit_core.policy import Decision, Facts, Outcome, Reason, decide
 from stopit_notifier.alerts import alert
@@ -179,3 +179,8 @@ class Deciding:
         )  # fmt: skip
         judging = self._judging
         alert(self._work, judging.renderer, judging.staff_address, case, facts, self._now, observed=row.observed)
+
+
+def _kept_back(report: FlagReport) -> bool:
+    """Whether there was a reply to somebody else that was kept back: mail to the report address is for us."""
+    return report.withheld > 0 and report.channel is not Channel.REPORT_ADDRESS
