@@ -1,0 +1,116 @@
+"""`stopitctl check`: everything that can be known before the daemons run, all faults at once."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+
+from stopit_core import config
+from stopit_core.addresses import read_aliases
+from stopit_core.directory import directory_factory
+from stopit_core.errors import ConfigError
+from stopit_core.flags import FlagRules, load_recognisers
+from stopit_core.keys import KEY_BYTES, Keyring, read_key
+from stopit_core.render import Renderer
+from stopit_ctl.findings import Finding, State, faults_of, report
+from stopit_ctl.program import EX_FOUND
+from stopit_ctl.site import Site
+from stopit_ctl.storage import look_at_stores
+
+__all__ = ["check", "look_at_files"]
+
+
+@click.command()
+@click.pass_obj
+def check(site: Site) -> None:
+    """Check configuration, key, aliases, templates, plug-ins and stores.
+
+    Names all faults at once, each with what to do. Run by root it looks with
+    the eyes of the user that the daemons run as. It changes nothing, and needs
+    no daemon; when they run, `stopitctl doctor` looks further.
+    """
+    settings = site.settings()
+    with site.user.acting():
+        found = report(site.screen, _everything(site.path, settings))
+    if any(finding.state is State.FAULT for finding in found):
+        raise click.exceptions.Exit(EX_FOUND)
+
+
+def look_at_files(settings: config.Settings) -> Iterator[Finding]:
+    """The files that the configuration names, and the plug-ins."""
+    yield from _key(settings.ledger.key_file)
+    yield from _aliases(settings)
+    yield from _tried("templates: all of them can be rendered", lambda: _load_templates(settings))
+    yield from _tried(
+        f'directory: "{settings.identity.directory}" is installed',
+        lambda: directory_factory(settings.identity.directory)(settings.identity.login_address),
+    )
+    yield from _tried(
+        "flags: every plug-in that is installed can be loaded",
+        lambda: load_recognisers(FlagRules.of(settings.flag, settings.campus)),
+    )
+    yield from _password(settings.smtp)
+
+
+def _everything(path: Path, settings: config.Settings) -> Iterator[Finding]:
+    yield Finding.ok(f"configuration: {path} can be used")
+    yield from look_at_files(settings)
+    yield from look_at_stores(settings, running=False)
+
+
+def _tried(what: str, attempt: Callable[[], object]) -> Iterator[Finding]:
+    try:
+        attempt()
+    except ConfigError as error:
+        yield from faults_of(error)
+    else:
+        yield Finding.ok(what)
+
+
+def _key(path: Path) -> Iterator[Finding]:
+    yield from _tried(f"key: {path} can be used", lambda: read_key(path))
+    yield from _secret("key", path)
+
+
+def _secret(name: str, path: Path) -> Iterator[Finding]:
+    """A fault when everybody can read a secret. That it can be read at all is for others to say."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return
+    if mode & (stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP):
+        yield Finding.fault(
+            f"{name}: {path} has mode {stat.S_IMODE(mode):04o}", "only the daemons may read it: chmod 0640"
+        )
+
+
+def _aliases(settings: config.Settings) -> Iterator[Finding]:
+    path = settings.identity.aliases
+    if path is not None:
+        yield from _tried(f"aliases: {path} can be used", lambda: read_aliases(path, settings.campus.domains))
+
+
+def _load_templates(settings: config.Settings) -> None:
+    """With a key of zeros: that the site's own is not there must not hide what is wrong with a template."""
+    Renderer.load(
+        settings.campus, settings.flag, settings.office, Keyring(bytes(KEY_BYTES)), settings.notifier.templates
+    )
+
+
+def _password(settings: config.Smtp) -> Iterator[Finding]:
+    path = settings.password_file
+    if path is None:
+        return
+    try:
+        empty = not path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        yield Finding.fault(f"smtp.password_file: {path} cannot be read: {error}", "the notifier must be able to")
+        return
+    if empty:
+        yield Finding.fault(f"smtp.password_file: {path} is empty", f"write the password of {settings.login} in it")
+    else:
+        yield Finding.ok(f"smtp.password_file: {path} can be read")
+    yield from _secret("smtp.password_file", path)

@@ -1,0 +1,189 @@
+"""`stopitctl init`: a configuration and a key for a new site. What is there is never overwritten by the way."""
+
+from __future__ import annotations
+
+import grp
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from stopit_core import config
+from stopit_core.errors import ConfigError
+from stopit_core.keys import new_key
+from stopit_ctl.program import EX_FOUND
+from stopit_ctl.screen import Screen
+from stopit_ctl.site import Site
+
+__all__ = ["init"]
+
+_DIRECTORY = Path("/etc/stopit")
+_STATE = Path("/var/lib/stopit")
+_CONFIG = "stopit.toml"
+_KEY = "site.key"
+_GROUP = "stopit"
+
+
+@click.command()
+@click.argument("domain")
+@click.option("--dir", "directory", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
+              default=_DIRECTORY, show_default=True, help="Where stopit.toml and site.key are written.")  # fmt: skip
+@click.option("--state-dir", metavar="DIR", type=click.Path(path_type=Path, file_okay=False), default=_STATE,
+              show_default=True, help="Where the daemons keep queue, spool, ledger and cases.")  # fmt: skip
+@click.option("--name", help="The campus's name, as it stands in messages. [default: DOMAIN]")
+@click.option("--report-address", metavar="ADDRESS", help="[default: stopit@DOMAIN]")
+@click.option("--staff-address", metavar="ADDRESS", help="[default: stopit-staff@DOMAIN]")
+@click.option("--force", is_flag=True, help="Write a new stopit.toml; the old one is kept beside it. Never the key.")
+@click.pass_obj
+def init(
+    site: Site, domain: str, directory: Path, state_dir: Path, name: str | None, report_address: str | None,
+    staff_address: str | None, force: bool,
+) -> None:  # fmt: skip
+    """Write a configuration and a site key for DOMAIN.
+
+    DOMAIN is your members' mail domain. A configuration that is there is kept
+    unless --force is given. A key that is there is always kept: with another
+    one, no trace in the ledger and no reply address that was ever sent could
+    be read any more.
+    """
+    directory, state_dir = directory.absolute(), state_dir.absolute()
+    values: dict[str, dict[str, Any]] = {
+        "campus": {
+            "name": name or domain,
+            "domains": [domain],
+            "report_address": report_address or f"stopit@{domain}",
+            "staff_address": staff_address or f"stopit-staff@{domain}",
+        },
+    }
+    if directory != _DIRECTORY:
+        values["ledger"] = {"key_file": directory / _KEY}
+    if state_dir != _STATE:
+        values["queue"] = {"url": f"sqlite:///{state_dir}/queue.db", "spool_dir": state_dir / "spool"}
+        values.setdefault("ledger", {})["url"] = f"sqlite:///{state_dir}/ledger.db"
+        values["cases"] = {"url": f"sqlite:///{state_dir}/cases.db"}
+    text = config.describe(values)
+    settings = _usable(text)
+    try:
+        written = _write(site.screen, _Place(directory), text, force)
+    except OSError as error:
+        site.screen.complain(f"stopitctl: {error.filename or directory}: {error.strerror}; --dir names another place")
+        raise click.exceptions.Exit(EX_FOUND) from error
+    if not written:
+        raise click.exceptions.Exit(EX_FOUND)
+    site.screen.text("\n".join(_next_steps(settings, directory / _CONFIG)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A directory for secrets: files are readable by the daemons' group where there is one, else by the owner."""
+
+    directory: Path
+
+    def make(self) -> None:
+        if not self.directory.is_dir():
+            self.directory.mkdir(mode=0o750, parents=True)
+            self._give(self.directory, 0o750, 0o755)
+
+    def write(self, name: str, text: str) -> None:
+        """A new file. Raises FileExistsError."""
+        path = self.directory / name
+        path.touch(mode=0o600, exist_ok=False)
+        self._give(path, 0o640, 0o600)
+        with path.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+
+    @staticmethod
+    def _give(path: Path, shared: int, alone: int) -> None:
+        group = _group_id()
+        if group is None:
+            path.chmod(alone)
+            return
+        os.chown(path, -1, group)
+        path.chmod(shared)
+
+
+def _group_id() -> int | None:
+    """The daemons' group, where it exists and this user may give files to it."""
+    try:
+        group = grp.getgrnam(_GROUP).gr_gid
+    except KeyError:
+        return None
+    return group if os.geteuid() == 0 or group in os.getgroups() else None
+
+
+def _usable(text: str) -> config.Settings:
+    try:
+        return config.parse(text, _CONFIG)
+    except ConfigError as error:
+        raise click.UsageError("\n".join(str(fault) for fault in error.faults)) from error
+
+
+def _write(screen: Screen, place: _Place, text: str, force: bool) -> bool:
+    """Write what is missing, and say what was done. False when there was nothing to do."""
+    place.make()
+    path, key = place.directory / _CONFIG, place.directory / _KEY
+    if path.exists() and key.exists() and not force:
+        screen.complain(
+            f"stopitctl: {path} and {key} are there already; --force writes a new {_CONFIG} and keeps the old one"
+            " beside it (the key stays)"
+        )
+        return False
+    if path.exists() and force:
+        kept = _free_name(path)
+        path.rename(kept)
+        screen.line(f"kept     {kept} (what was {path})")
+    if path.exists():
+        screen.line(f"kept     {path}")
+    else:
+        place.write(_CONFIG, text)
+        screen.line(f"written  {path}")
+    if key.exists():
+        screen.line(f"kept     {key}: another key would make every trace and every reply address unreadable")
+    else:
+        place.write(_KEY, new_key() + "\n")
+        screen.line(f"written  {key}: keep a copy of it where your backups are")
+    if _group_id() is None:
+        screen.line(f"         Only you can read them; give them to the group {_GROUP} (0640) when there is one.")
+    return True
+
+
+def _free_name(path: Path) -> Path:
+    number = 1
+    while (kept := path.with_name(f"{path.name}.{number}")).exists():
+        number += 1
+    return kept
+
+
+def _next_steps(settings: config.Settings, path: Path) -> Iterator[str]:
+    campus, socket = settings.campus, settings.milter.socket
+    postfix = socket.replace("unix:/var/spool/postfix/", "unix:")
+    yield from (
+        "",
+        "Next:",
+        f"1. Read through {path}:",
+        "   emergency numbers, offices, policy. Then:",
+        f"       stopitctl --config {path} check",
+        "2. Start the daemons:",
+        "       systemctl enable --now stopit-milter stopit-notifier",
+        f"3. Let the MTA take mail for {campus.report_address}, also with a +tag, and",
+        f"   deliver it to {campus.staff_address}.",
+        "   In Postfix: recipient_delimiter = + in main.cf, and an alias.",
+        "4. Let the MTA ask the milter, before a DKIM signer. In Postfix, main.cf, for",
+        "   port 25:",
+        f"       smtpd_milters = {{ {postfix}, connect_timeout=5s,",
+        "         command_timeout=10s, content_timeout=60s, default_action=accept }",
+        "   and in master.cf, below submission, submissions and your webmail's way in,",
+        "   so that no flag slips through to the sender while the milter is away:",
+        f"       -o {{ smtpd_milters = {{ {postfix}, connect_timeout=5s,",
+        "           command_timeout=10s, content_timeout=60s, default_action=tempfail",
+        "           } }",
+        "5. See whether all of it works together, as root:",
+        f"       stopitctl --config {path} doctor",
+        'The first week can run with mode = "observe" in [milter]: nothing is changed,',
+        "withheld or sent.",
+    )

@@ -1,0 +1,67 @@
+"""Acting as the user that the daemons run as.
+
+Root may open every file, so what root finds readable says nothing of the daemons; a database that root makes is one
+that they cannot write; and PostgreSQL knows its users by the unix user who asks. So when root runs stopitctl, what
+belongs to the daemons is done with their user's effective ids. Anybody else acts as who they are.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+__all__ = ["ServiceUser", "operator"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceUser:
+    """The daemons' user by name; "" for whoever runs stopitctl."""
+
+    name: str
+
+    @property
+    def exists(self) -> bool:
+        """Whether this system has such a user."""
+        return self._entry() is not None
+
+    @property
+    def reachable(self) -> bool:
+        """Whether `acting` makes a difference: root is asked, and the user is there."""
+        return os.geteuid() == 0 and self.exists
+
+    @contextmanager
+    def acting(self) -> Iterator[None]:
+        """Inside the block this process opens files and sockets as that user, where it can."""
+        entry = self._entry()
+        if entry is None or os.geteuid() != 0:
+            yield
+            return
+        groups, gid = os.getgroups(), os.getegid()
+        os.setgroups(os.getgrouplist(entry.pw_name, entry.pw_gid))
+        os.setegid(entry.pw_gid)
+        os.seteuid(entry.pw_uid)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+            os.setegid(gid)
+            os.setgroups(groups)
+
+    def _entry(self) -> pwd.struct_passwd | None:
+        try:
+            return pwd.getpwnam(self.name) if self.name else None
+        except KeyError:
+            return None
+
+
+def operator() -> str:
+    """The name of the person at the keyboard, also behind sudo; their user id when it has no name."""
+    if os.getuid() == 0 and (name := os.environ.get("SUDO_USER")):
+        return name
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())

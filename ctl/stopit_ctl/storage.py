@@ -1,0 +1,127 @@
+"""The stores as `check` and `doctor` look at them: ledger, queue, spool, case record.
+
+Looking makes no file: a SQLite file that a daemon makes later is no fault before the daemons ever ran.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from stopit_core.config import Cases, LedgerStore, QueueStore, Settings
+from stopit_core.errors import ConfigError, Transient
+from stopit_core.queue.spool import Spool
+from stopit_core.stores import queue_durability_faults
+from stopit_ctl.findings import Finding, faults_of
+from stopit_ctl.site import opened_cases, opened_ledger, opened_queue, sqlite_file
+
+__all__ = ["look_at_stores"]
+
+_MAKE = "make it, owned by the user that the daemons run as"
+
+
+def look_at_stores(settings: Settings, running: bool) -> Iterator[Finding]:
+    """Every store. `running`: the daemons have been started, so what they make must be there."""
+    yield from _store("ledger", settings.ledger.url, running, lambda: _ledger(settings.ledger))
+    yield from _store("queue", settings.queue.url, running, lambda: _queue(settings.queue))
+    yield from _spool(settings.queue.spool_dir)
+    yield from _store("case record", settings.cases.url, running, lambda: _cases(settings.cases, running))
+
+
+def _store(name: str, url: str, running: bool, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    path = sqlite_file(url)
+    try:
+        if path is not None and not _is_there(path):
+            yield _not_there_yet(name, path, running)
+            return
+        yield from look()
+    except ConfigError as error:
+        yield from faults_of(error)
+    except Transient as error:
+        yield Finding.fault(f"{name}: {error}", _advice(name, path))
+
+
+def _ledger(settings: LedgerStore) -> Iterator[Finding]:
+    with opened_ledger(settings) as ledger:
+        ledger.ping()
+    yield Finding.ok("ledger: answers, and takes writes")
+
+
+def _queue(settings: QueueStore) -> Iterator[Finding]:
+    with opened_queue(settings) as queue:
+        queue.ping()
+        depths = queue.depths()
+    yield Finding.ok(f"queue: answers, and takes writes; {depths.waiting} waiting, {depths.claimed} claimed")
+    if depths.dead:
+        yield Finding.fault(
+            f"queue: {depths.dead} reports are set aside",
+            "look at them with `stopitctl queue list --dead`, then retry or drop each",
+        )
+    for fault in queue_durability_faults(settings):
+        yield Finding.fault(
+            f"queue: {fault}", "set it in redis.conf and restart Redis, or reports can be lost in a power cut"
+        )
+
+
+def _cases(settings: Cases, running: bool) -> Iterator[Finding]:
+    with opened_cases(settings) as store:
+        store.ping()
+        current = store.is_current()
+    if current:
+        yield Finding.ok("case record: answers, and its tables are those of this version")
+        return
+    what = "case record: answers, but its tables are not those of this version"
+    advice = "start (or restart) stopit-notifier, which brings them up to date"
+    yield Finding.fault(what, advice) if running else Finding.untried(what, advice)
+
+
+def _spool(directory: Path) -> Iterator[Finding]:
+    try:
+        if not _is_there(directory):
+            yield _writable("spool", directory.parent, "the milter makes it at first need")
+            return
+        spool = Spool(directory)
+        spool.ping()
+        depth = spool.depth()
+    except Transient as error:
+        yield Finding.fault(str(error), f"{directory} must be writable by the user that the daemons run as")
+        return
+    if depth:
+        yield Finding.fault(
+            f"spool: {depth} reports wait for the queue", "see whether the queue and stopit-milter are well"
+        )
+    else:
+        yield Finding.ok("spool: takes files, and is empty")
+
+
+def _not_there_yet(name: str, path: Path, running: bool) -> Finding:
+    if running:
+        return Finding.fault(f"{name}: there is no {path}", "see with `systemctl status` whether the daemons run")
+    return _writable(name, path.parent, "the daemons make the file when they start")
+
+
+def _writable(name: str, directory: Path, then: str) -> Finding:
+    if not directory.is_dir():
+        return Finding.fault(f"{name}: there is no directory {directory}", _MAKE)
+    if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
+        return Finding.fault(
+            f"{name}: no file can be made in {directory}", "give the directory to the user that the daemons run as"
+        )
+    return Finding.ok(f"{name}: {directory} is writable; {then}")
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise Transient(f"{path}: {error.strerror}") from error
+    return True
+
+
+def _advice(name: str, path: Path | None) -> str:
+    if path is not None:
+        return f"{path} and its directory must be writable by the user that the daemons run as"
+    return f"start the server of the {name}, or mend its URL, and see that its log lets this user in"
