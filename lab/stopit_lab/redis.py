@@ -101,8 +101,8 @@ class Redis:
         settings = {
             "port": str(self._port), "bind": HOST, "unixsocket": str(self.socket), "unixsocketperm": "770",
             "dir": str(self.directory), "appendonly": "yes", "appendfsync": "always", "save": "",
-            "maxmemory-policy": "noeviction", "daemonize": "no", "loglevel": "warning",
-            "logfile": str(self.directory / "redis.log"),
+            "maxmemory-policy": "noeviction", "hash-max-listpack-value": "256",
+            "daemonize": "no", "loglevel": "warning", "logfile": str(self.directory / "redis.log"),
         }  # fmt: skip
         return ["redis-server", *(word for name, value in settings.items() for word in (f"--{name}", value))]
 

@@ -5,6 +5,10 @@ and a number, which HINCRBY on a counter of that message hands out: several milt
 the same time and none takes another's place, with nothing read and written back. Nearly all messages pass once, so
 nearly all of a batch is one round trip.
 
+The shards are many, so that even with two million messages a day each holds some 65: a server with
+`hash-max-listpack-value 256` keeps such a hash packed, at 165 bytes a trace (measured, payloads of 126 bytes),
+against 238 with its default of 64.
+
 `stopit:watch` is a sorted set of pairs by the end of their watch.
 """
 
@@ -25,9 +29,9 @@ __all__ = ["RedisLedger"]
 
 _WATCH = "stopit:watch"
 _DAY = 86400
-_SHARDS = 64
-_STAGGER = 5
-"""Seconds between the ends of two shards of a day: each is freed by itself, in a few milliseconds."""
+_SHARDS = 32768
+_STAGGER = 3600
+"""Seconds over which the shards of a day end one after another, so that no second frees them all."""
 _COUNTER = b"\xff"
 """What follows the digest in the name of the counter of further passes; a pass's number never gets there."""
 
@@ -121,8 +125,8 @@ class RedisLedger:
         commands.execute()
 
     def _end(self, trace: Trace) -> int:
-        shard = _shard(trace.message)
-        return int((_day(trace.seen) + 1) * _DAY + self._retention + GRACE) + shard * _STAGGER
+        last = (_day(trace.seen) + 1) * _DAY + self._retention + GRACE
+        return int(last) + _shard(trace.message) * _STAGGER // _SHARDS
 
 
 def _day(seen: float) -> int:
@@ -130,7 +134,7 @@ def _day(seen: float) -> int:
 
 
 def _shard(message: bytes) -> int:
-    return sum(message) % _SHARDS
+    return int.from_bytes(message[-4:], "big") % _SHARDS
 
 
 def _key(day: int, message: bytes) -> str:

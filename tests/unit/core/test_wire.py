@@ -30,7 +30,8 @@ originals = st.builds(Original, message=digests, ambiguous=st.booleans())
 flags = st.builds(
     FlagReport, id=text, at=times, queue_id=text, channel=st.sampled_from(Channel), command=st.sampled_from(Command),
     reporter=text, reporter_assurance=st.sampled_from(Assurance),
-    originals=st.lists(originals, max_size=4).map(tuple), withheld=st.integers(0, 1000), observed=st.booleans(), truncated=st.booleans(),
+    originals=st.lists(originals, max_size=4).map(tuple), withheld=st.integers(0, 1000), observed=st.booleans(),
+    truncated=st.booleans(),
 )  # fmt: skip
 answers = st.builds(
     AnswerReport, id=text, at=times, queue_id=text, ref=text, author=text, null_sender=st.booleans(),
