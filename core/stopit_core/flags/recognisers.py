@@ -1,6 +1,6 @@
 """The three ways that ship: a reply with the keyword, the flag header, mail to the report address.
 
-The first two count from members only (`Envelope.trusted`). Mail that goes to the report address and nowhere else
+The first two count from members only (`Envelope.trusted`), in words of their own. Mail that goes to the report address and nowhere else
 is left to the third one, because a forward can be a reply too (clients set References on it), and what it names
 then is what it carries.
 """
@@ -29,7 +29,7 @@ class ReplyKeyword:
         self._rules = rules
 
     def wants(self, envelope: Envelope, headers: Headers) -> bool:
-        return envelope.trusted and _is_reply(headers) and not self._rules.only_reports(envelope)
+        return _is_reply(headers) and _speaks_for_a_member(self._rules, envelope, headers)
 
     def recognise(self, envelope: Envelope, mail: Mail) -> Flag | None:  # noqa: ARG002  the Protocol's shape
         command = self._rules.command_typed(first_typed_line(mail.text))
@@ -43,9 +43,9 @@ class FlagHeader:
         self._rules = rules
 
     def wants(self, envelope: Envelope, headers: Headers) -> bool:
-        if not envelope.trusted or self._rules.only_reports(envelope):
-            return False
-        return _header_command(self._rules, headers) is not None
+        return _header_command(self._rules, headers) is not None and _speaks_for_a_member(
+            self._rules, envelope, headers
+        )
 
     def recognise(self, envelope: Envelope, mail: Mail) -> Flag | None:  # noqa: ARG002  the Protocol's shape
         command = _header_command(self._rules, mail.headers)
@@ -65,6 +65,14 @@ class ReportAddress:
         typed = self._rules.command_typed(first_typed_line(mail.text))
         command = _header_command(self._rules, mail.headers) or typed or Command.FLAG
         return Flag(Channel.REPORT_ADDRESS, command, _reported(mail))
+
+
+def _speaks_for_a_member(rules: FlagRules, envelope: Envelope, headers: Headers) -> bool:
+    """Whether text and headers are a member's own, and meant for more than the report address.
+
+    A resent message holds its author's words, and a member's login (RFC 5322 section 3.6.6).
+    """
+    return envelope.trusted and "Resent-From" not in headers and not rules.only_reports(envelope)
 
 
 def _header_command(rules: FlagRules, headers: Headers) -> Command | None:

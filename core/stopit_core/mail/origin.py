@@ -6,7 +6,7 @@ from stopit_core.mail.headers import Headers
 
 __all__ = ["is_automatic", "is_list"]
 
-_BULK = frozenset({"bulk", "junk", "list"})
+_BULK = frozenset({"bulk", "junk", "list", "auto_reply"})
 _LIST_FIELDS = (
     "List-Id",
     "List-Post",

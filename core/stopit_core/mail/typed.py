@@ -27,6 +27,8 @@ _BLANKS_BEFORE_QUOTE = 2
 _LABELS = 3
 
 _SIGNATURE = re.compile(r"^\s*(--|—|_{2,3})\s*$")
+# Its own header lines ("Hash: SHA256") end at a blank one (RFC 9580 section 7).
+_CLEAR_SIGNED = "-----BEGIN PGP SIGNED MESSAGE-----"
 # "-----Original Message-----", "------ Ursprüngliche Nachricht ------", "---------- Forwarded message ---------"
 _DIVIDER = re.compile(r"^\s*-{3,}\s*[^\W\d][^-]{2,60}-{3,}\s*$|^\s*_{10,}\s*$")
 _LABEL = re.compile(r"^\s*\*?[^\W\d][\w .’'-]{1,24}\s?:\s?\*?\s*\S")
@@ -86,6 +88,8 @@ def typed_lines(text: str) -> Iterator[str]:
         elif not _seen(line):
             yield ""
             at += 1
+        elif line.strip() == _CLEAR_SIGNED:
+            at = next((below for below in range(at, len(lines)) if not _seen(lines[below])), len(lines))
         elif _SIGNATURE.match(line) or _DIVIDER.match(line) or _is_label_block(lines, at):
             return
         elif lead := _lead_lines(lines, at):
