@@ -1,0 +1,249 @@
+"""From facts to a message: Jinja2 for the words, and a head that no value can add to.
+
+The head is put together here, line by line, and not by `email`: its folding has let values become headers and
+display names become recipients. Names in it are plain words or encoded words (RFC 2047), never quoted strings;
+subjects are constants of the templates. `guard` reads every message again before it leaves.
+
+Automatic mail is marked by RFC 3834: `auto-replied` where somebody's message is answered (the acknowledgement),
+`auto-generated` for the rest. No In-Reply-To and no References in any of them: Stopit keeps no Message-ID.
+"""
+
+from __future__ import annotations
+
+import quopri
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, tzinfo
+from email.header import Header
+from email.utils import format_datetime
+from pathlib import Path
+
+from jinja2 import TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from stopit_core.addresses import domain_of, is_address
+from stopit_core.config import Campus, FlagWords, Office
+from stopit_core.errors import ConfigError, Fault, Permanent
+from stopit_core.flow import clean, flow
+from stopit_core.keys import Keyring
+from stopit_core.messages import (
+    HEADER_NAMES,
+    AcknowledgementFacts,
+    AlertFacts,
+    Facts,
+    MessageKind,
+    NoticeFacts,
+    Outgoing,
+)
+from stopit_core.samples import SAMPLE_AT, SAMPLE_OFFICE, SAMPLE_RECIPIENT, SAMPLE_REF, sample_facts
+from stopit_core.wording import SUBJECT, check_templates, environment, family
+
+__all__ = ["Renderer"]
+
+_SOON = 600.0  # a notice that leaves within so many seconds leaves "within a few minutes"
+_ROUND = 300  # the time of a notice is told in steps of five minutes, and never later than it is
+_DETAIL_LINES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """An office, as a template may name it."""
+
+    name: str
+    address: str
+    about: str
+
+
+class Renderer:
+    """Renders every message of one site. Made by `load`; reads no file afterwards.
+
+    `zone` is the site's own time; None takes the host's.
+    """
+
+    def __init__(
+        self,
+        env: ImmutableSandboxedEnvironment,
+        campus: Campus,
+        words: FlagWords,
+        offices: Sequence[Office],
+        keyring: Keyring,
+        zone: tzinfo | None = None,
+    ) -> None:
+        self._env = env
+        self._keyring = keyring
+        self._zone = zone
+        self._report_address = campus.report_address
+        self._campus_name = clean(campus.name)
+        self._common: dict[str, object] = {
+            "campus_name": self._campus_name,
+            "report_address": campus.report_address,
+            "policy_url": clean(campus.policy_url),
+            "emergency": tuple(clean(line) for line in campus.emergency),
+            "offices": tuple(_Words(clean(o.name), clean(o.address), clean(o.about)) for o in offices),
+            "keyword": _first(words.keywords),
+            "record_word": _first(words.record),
+            "urgent_word": _first(words.urgent),
+            "cancel_word": _first(words.cancel),
+            "yes_word": _first(words.yes),
+            "not_me_words": _first(words.not_me),
+        }
+
+    @classmethod
+    def load(
+        cls,
+        campus: Campus,
+        words: FlagWords,
+        offices: Sequence[Office],
+        keyring: Keyring,
+        site: Path | None = None,
+        zone: tzinfo | None = None,
+    ) -> Renderer:
+        """Read, compile and check all templates, those in `site` (notifier.templates) before those that ship.
+
+        Then render each of them once with made-up facts, so that what fails only when it is used fails now.
+        Raises ConfigError with every fault, each with file and line.
+        """
+        env = environment(site)
+        renderer = cls(env, campus, words, offices, keyring, zone)
+        faults = check_templates(env, site, renderer._known_names())
+        if not faults:
+            shown = campus.model_copy(update={"policy_url": campus.policy_url or "https://policy.invalid/"})
+            faults = cls(env, shown, words, offices or [SAMPLE_OFFICE], keyring, zone)._trial()
+        if faults:
+            raise ConfigError(faults)
+        return renderer
+
+    def render(self, facts: Facts, *, recipient: str, ref: str, at: float) -> Outgoing:
+        """The message that says `facts` to `recipient` (one canonical address).
+
+        `ref` is from `new_ref`; `at` (seconds since the epoch) is when it leaves: its Date. The same arguments
+        give the same bytes. Raises Permanent when mail in ASCII cannot be addressed so (RFC 6531 would be needed).
+        """
+        if not (recipient.isascii() and is_address(recipient)):
+            raise Permanent("the recipient's address cannot stand in the headers of an ASCII message")
+        subject, text = self._text(facts, recipient, at)
+        encoding, body = _encoded(text)
+        local, _, domain = self._report_address.rpartition("@")
+        envelope_from = f"{local}+{self._keyring.token(ref)}@{domain}"
+        message_id = f"stopit.{ref}@{domain_of(self._report_address)}"
+        answered = facts.kind is MessageKind.ACKNOWLEDGEMENT
+        values = (
+            f"{_phrase(self._campus_name + ' Stopit')} <{self._report_address}>",
+            f"<{recipient}>",
+            f"<{envelope_from}>",
+            _phrase(subject),
+            format_datetime(self._local(at)),
+            f"<{message_id}>",
+            "auto-replied" if answered else "auto-generated",
+            "All",
+            "1.0",
+            "text/plain; charset=utf-8; format=flowed",
+            encoding,
+        )
+        head = "".join(f"{name}: {value}\r\n" for name, value in zip(HEADER_NAMES, values, strict=True))
+        data = head.encode("ascii") + b"\r\n" + body
+        return Outgoing(facts.kind, ref, message_id, envelope_from, recipient, data)
+
+    def blank(self, facts: NoticeFacts, at: float) -> Outgoing:
+        """The same notice to nobody about no case: what the templates say by themselves. For `guard`."""
+        nobody = NoticeFacts("", facts.day, facts.firmer)
+        return self.render(nobody, recipient="nobody@invalid", ref="", at=at)
+
+    def day(self, at: float) -> date:
+        """The day of a moment (seconds since the epoch) in the site's own time, as `NoticeFacts.day` wants it."""
+        return self._local(at).date()
+
+    def _local(self, at: float) -> datetime:
+        return datetime.fromtimestamp(int(at), self._zone).astimezone(self._zone)
+
+    def _text(self, facts: Facts, recipient: str, at: float) -> tuple[str, str]:
+        """Subject and flowed body."""
+        variables = {**self._common, **self._variables(facts, recipient, at)}
+        head, _, text = self._env.get_template(facts.template).render(variables).lstrip().partition("\n")
+        return clean(head.removeprefix(SUBJECT)), flow(text)
+
+    def _variables(self, facts: Facts, recipient: str, at: float) -> dict[str, object]:
+        """What a template of this family may name, beside the site's own values. Flat, so that a check sees all."""
+        case_number = clean(facts.case_number)
+        match facts:
+            case NoticeFacts(day=day):
+                return {
+                    "case_number": case_number, "account": clean(recipient), "iso_date": day.isoformat(),
+                    "year": day.year, "month": day.month, "day": day.day,
+                }  # fmt: skip
+            case AcknowledgementFacts():
+                return {
+                    "case_number": case_number, "reason": str(facts.reason), "command": str(facts.command),
+                    "single_recipient": facts.single_recipient, "withheld": facts.withheld,
+                    "truncated": facts.truncated, **self._when(facts.notice_at, at),
+                }  # fmt: skip
+            case AlertFacts():
+                return {
+                    "case_number": case_number, "alert": str(facts.alert), "command": str(facts.command),
+                    "reason": str(facts.reason or ""), "message": str(facts.message or ""),
+                    "reporter": clean(facts.reporter), "reporter_assurance": facts.reporter_assurance.name.lower(),
+                    "sender": clean(facts.sender), "sender_assurance": facts.sender_assurance.name.lower(),
+                    "details": tuple(clean(line) for line in facts.details[:_DETAIL_LINES]),
+                }  # fmt: skip
+
+    def _when(self, notice_at: float | None, now: float) -> dict[str, object]:
+        """When the notice leaves, for words that promise nothing exact. `notice_in_days` is -1 when none leaves."""
+        if notice_at is None:
+            empty = dict.fromkeys(("notice_soon", "notice_time"), "")
+            return {**empty, **dict.fromkeys(("notice_in_days", "year", "month", "day"), -1)}
+        local = self._local(notice_at // _ROUND * _ROUND)
+        return {
+            "notice_soon": notice_at - now < _SOON, "notice_time": f"{local:%H:%M}",
+            "notice_in_days": (local.date() - self.day(now)).days,
+            "year": local.year, "month": local.month, "day": local.day,
+        }  # fmt: skip
+
+    def _known_names(self) -> dict[str, frozenset[str]]:
+        names: dict[str, set[str]] = {}
+        for facts in sample_facts():
+            given = self._common | self._variables(facts, SAMPLE_RECIPIENT, SAMPLE_AT)
+            names.setdefault(family(facts.template), set()).update(given)
+        return {**{key: frozenset(found) for key, found in names.items()}, "": frozenset().union(*names.values())}
+
+    def _trial(self) -> list[Fault]:
+        """The faults that show only when a template is used."""
+        faults: dict[str, Fault] = {}
+        for facts in sample_facts():
+            try:
+                self.render(facts, recipient=SAMPLE_RECIPIENT, ref=SAMPLE_REF, at=SAMPLE_AT)
+            except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+                fault = Fault(_place(error, facts.template), "", "", f"cannot be rendered: {error}")
+                faults.setdefault(str(fault), fault)
+        return list(faults.values())
+
+
+def _place(error: BaseException, template: str) -> str:
+    """File and line of the template in which an error was raised (Jinja2 puts them in the traceback)."""
+    place, frame = template, error.__traceback__
+    while frame is not None:
+        if frame.tb_frame.f_code.co_filename.endswith(".j2"):
+            place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}"
+        frame = frame.tb_next
+    return place
+
+
+def _first(words: Sequence[str]) -> str:
+    return clean(words[0]) if words else ""
+
+
+def _phrase(words: str) -> str:
+    """Words as a header may hold them: plain when every character is harmless, else encoded words (RFC 2047)."""
+    if re.fullmatch(r"[A-Za-z0-9 ]{1,64}", words):
+        return words
+    return Header(words, "utf-8", maxlinelen=74).encode(linesep="\r\n")
+
+
+def _encoded(text: str) -> tuple[str, bytes]:
+    """Content-Transfer-Encoding and body with CRLF: 7bit where it is, else quoted-printable (RFC 2045), which
+    passes every MTA unchanged and keeps DKIM signatures whole."""
+    crlf = text.replace("\n", "\r\n").encode("utf-8")
+    if crlf.isascii() and all(len(line) <= 200 for line in crlf.split(b"\r\n")):
+        return "7bit", crlf
+    lines = (quopri.encodestring(line.encode("utf-8"), quotetabs=False) for line in text.split("\n"))
+    return "quoted-printable", b"\r\n".join(line.replace(b"\n", b"\r\n") for line in lines)

@@ -1,0 +1,88 @@
+"""Made-up facts, one set for each text that there is: for previews, the trial at start-up, and the golden files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+
+from stopit_core.config import Office
+from stopit_core.messages import (
+    AcknowledgementFacts,
+    AlertFacts,
+    AlertKind,
+    AnswerEffect,
+    Facts,
+    MessageKind,
+    NoticeFacts,
+)
+from stopit_core.model import Assurance, Command
+from stopit_core.policy import Outcome, Reason
+
+__all__ = [
+    "SAMPLE_AT",
+    "SAMPLE_OFFICE",
+    "SAMPLE_RECIPIENT",
+    "SAMPLE_REF",
+    "acknowledgement",
+    "alert",
+    "notice",
+    "sample_facts",
+]
+
+SAMPLE_AT = datetime(2026, 11, 3, 14, 5, tzinfo=UTC).timestamp()
+SAMPLE_RECIPIENT = "someone@example.edu"
+SAMPLE_REF = "a" * 16
+SAMPLE_OFFICE = Office(name="Ombuds Office", address="ombuds@example.edu", about="Confidential advice, for everyone.")
+_CASE = "7KQ4-M2XD"
+_PENDING = (Reason.NOTICE_PENDING,)
+
+
+def notice(*, firmer: bool = False) -> NoticeFacts:
+    """A notice about mail of 2 November 2026."""
+    return NoticeFacts(_CASE, date(2026, 11, 2), firmer)
+
+
+def acknowledgement(reason: Reason | AnswerEffect, *, single_recipient: bool = False) -> AcknowledgementFacts:
+    """An acknowledgement with this reason; where it has a notice, that leaves 40 minutes later."""
+    outcome = reason.outcome if isinstance(reason, Reason) else None
+    waits = outcome is Outcome.NOTICE or reason in _PENDING
+    return AcknowledgementFacts(
+        reason,
+        case_number="" if outcome is Outcome.REJECT else _CASE,
+        command=Command.URGENT if reason is Reason.URGENT else Command.FLAG,
+        notice_at=SAMPLE_AT + 2400.0 if waits else None,
+        single_recipient=single_recipient or reason in (Reason.SINGLE_RECIPIENT_ASK, Reason.SINGLE_RECIPIENT_REVIEW),
+        withheld=isinstance(reason, Reason) and reason is not Reason.REPORTER_AGREED,
+    )
+
+
+def alert(kind: AlertKind, reason: Reason | None = None) -> AlertFacts:
+    """An alert of this kind with everything that it can say."""
+    with_message = (AlertKind.BOUNCED, AlertKind.NOT_SENT, AlertKind.UNCLEAR)
+    quoting = (AlertKind.SENDER_NOT_ME, AlertKind.SENDER_ANSWERED, AlertKind.REPORTER_DETAILS, *with_message)
+    return AlertFacts(
+        kind,
+        _CASE,
+        reporter="vera@example.edu",
+        sender="mallory@example.edu",
+        reporter_assurance=Assurance.AUTHENTICATED,
+        sender_assurance=Assurance.AUTHENTICATED,
+        command=Command.URGENT if reason is Reason.URGENT else Command.FLAG,
+        reason=reason,
+        message=MessageKind.NOTICE if kind in with_message else None,
+        details=("The first line of what was said,", "and the second one.") if kind in quoting else (),
+    )
+
+
+def sample_facts() -> Iterator[Facts]:
+    """Facts for every text: each template is used, with each reason that it has words for."""
+    yield notice()
+    yield notice(firmer=True)
+    for reason in (*Reason, *AnswerEffect):
+        yield acknowledgement(reason)
+    yield acknowledgement(Reason.NOTICE_DUE, single_recipient=True)
+    yield acknowledgement(Reason.REPORTER_AGREED, single_recipient=True)
+    for reason in Reason:
+        yield alert(AlertKind.REVIEW, reason)
+    for kind in AlertKind:
+        yield alert(kind)
