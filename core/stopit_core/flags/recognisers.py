@@ -1,8 +1,8 @@
 """The three ways that ship: a reply with the keyword, the flag header, mail to the report address.
 
-The first two count from members only (`Envelope.trusted`), in words of their own. Mail that goes to the report address and nowhere else
-is left to the third one, because a forward can be a reply too (clients set References on it), and what it names
-then is what it carries.
+The first two count from members only (`Envelope.trusted`), in words of their own. Mail that goes to the report
+address and nowhere else is left to the third one, because a forward can be a reply too (clients set References on
+it), and what it names then is what it carries.
 """
 
 from __future__ import annotations
