@@ -16,6 +16,7 @@ import os
 import sqlite3
 import stat
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import StrEnum
@@ -26,6 +27,7 @@ from stopit_core.errors import Transient
 __all__ = ["SqliteFile", "Synchronous"]
 
 _MODE = 0o660
+_PAUSE = 0.01
 
 
 class Synchronous(StrEnum):
@@ -119,7 +121,7 @@ class SqliteFile:
         return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        connection.execute("PRAGMA journal_mode = WAL")
+        self._enter_wal(connection)
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         if self._found_version(connection) == self._version:
             return
@@ -132,6 +134,18 @@ class SqliteFile:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {self._version}")
         connection.execute("COMMIT")
+
+    def _enter_wal(self, connection: sqlite3.Connection) -> None:
+        """Switch to WAL. Of two that do so on a new file at once, one is refused in spite of the busy time-out."""
+        deadline = time.monotonic() + self._busy_timeout
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+            time.sleep(_PAUSE)
 
     @staticmethod
     def _found_version(connection: sqlite3.Connection) -> int:

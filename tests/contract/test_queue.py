@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -263,6 +265,27 @@ def test_what_was_acknowledged_to_the_putter_survives_a_kill(redis_server: Any) 
     redis_server.start()
     assert [int(d.payload) for d in queue.claim("one", 1000, LONG)] == list(range(200))
     queue.close()
+
+
+PUTTER = """
+import sys
+from stopit_core.config import QueueStore
+from stopit_core.stores import open_queue
+queue = open_queue(QueueStore(url=sys.argv[1]))
+for number in range(1_000_000):
+    queue.put(f"r{number}", str(number).encode())
+    print(number, flush=True)
+"""
+
+
+def test_what_a_killed_process_had_put_is_there(queue: Queue, backend: Any) -> None:
+    putter = subprocess.Popen([sys.executable, "-c", PUTTER, backend.url], stdout=subprocess.PIPE, text=True)
+    assert putter.stdout is not None
+    told = [int(putter.stdout.readline()) for _ in range(100)]
+    putter.kill()
+    told += map(int, putter.communicate()[0].split())
+    there = [int(d.payload) for d in queue.claim("one", 10**6, LONG)]
+    assert there in (told, [*told, len(told)])
 
 
 def test_a_wiped_store_works_again_at_once(queue: Queue, backend: Any) -> None:

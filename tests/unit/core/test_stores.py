@@ -1,0 +1,135 @@
+"""Opening stores: the right backend, faults in words, and nothing that depends on a server being there."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from contextlib import closing
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+from stopit_core.config import LedgerStore, QueueStore
+from stopit_core.errors import ConfigError, Transient
+from stopit_core.ledger.redis import RedisLedger
+from stopit_core.ledger.sqlite import SqliteLedger
+from stopit_core.queue.redis import RedisQueue
+from stopit_core.queue.sqlite import SqliteQueue
+from stopit_core.redis_client import connect
+from stopit_core.stores import open_ledger, open_queue, queue_durability_faults
+from stopit_lab.ports import spare_ports
+from stopit_lab.redis import Redis
+
+NOBODY = "unix:///nowhere/redis.sock"
+
+
+def test_the_url_names_the_backend(tmp_path: Path) -> None:
+    assert isinstance(open_queue(QueueStore(url=f"sqlite:///{tmp_path}/q.db")), SqliteQueue)
+    assert isinstance(open_ledger(LedgerStore(url=f"sqlite:///{tmp_path}/l.db")), SqliteLedger)
+    assert isinstance(open_queue(QueueStore(url=NOBODY)), RedisQueue)
+    assert isinstance(open_ledger(LedgerStore(url="rediss://user:secret@192.0.2.1:6380/1")), RedisLedger)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("which", ["queue", "ledger"])
+def test_a_missing_directory_is_named_with_what_to_do(tmp_path: Path, which: str) -> None:
+    url = f"sqlite:///{tmp_path}/no/store.db"
+    with pytest.raises(ConfigError) as caught:
+        _ = open_queue(QueueStore(url=url)) if which == "queue" else open_ledger(LedgerStore(url=url))
+    assert str(caught.value) == (
+        f'{tmp_path}/no: {which}.url = "{url}": there is no directory {tmp_path}/no;'
+        " make it, writable by the user that the daemons run as"
+    )
+
+
+def test_a_url_that_cannot_be_read_does_not_show_its_password() -> None:
+    with pytest.raises(ConfigError, match=r"queue\.url: is no Redis URL") as caught:
+        open_queue(QueueStore(url="redis://user:secret@host:port/0"))
+    assert "secret" not in str(caught.value)
+
+
+def test_a_server_that_is_away_is_named_without_its_password_and_soon() -> None:
+    [port] = spare_ports(1)
+    queue = open_queue(QueueStore(url=f"redis://user:secret@127.0.0.1:{port}/0"))
+    before = time.monotonic()
+    with pytest.raises(Transient, match=f"redis 127.0.0.1:{port}") as caught:
+        queue.put("a", b"a")
+    assert time.monotonic() - before < 1.0
+    assert "secret" not in str(caught.value)
+    queue.close()
+
+
+def test_a_server_that_could_lose_reports_is_told_of(redis_server: Redis, tmp_path: Path) -> None:
+    settings = QueueStore(url=redis_server.url)
+    assert queue_durability_faults(settings) == ()
+    client = connect(redis_server.url)
+    client.config_set("appendfsync", "everysec")
+    try:
+        [fault] = queue_durability_faults(settings)
+    finally:
+        client.config_set("appendfsync", "always")
+        client.close()
+    assert fault.endswith("redis.sock: appendfsync is everysec; it must be always")
+    assert queue_durability_faults(QueueStore(url=f"sqlite:///{tmp_path}/q.db")) == ()
+    with pytest.raises(Transient):
+        queue_durability_faults(QueueStore(url=NOBODY))
+
+
+def test_new_files_are_for_the_group_and_not_for_the_world(tmp_path: Path) -> None:
+    before = os.umask(0o007)
+    try:
+        queue = SqliteQueue(tmp_path / "q.db", 3)
+        queue.put("a", b"a")
+    finally:
+        os.umask(before)
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {
+        "q.db": 0o660,
+        "q.db-wal": 0o660,
+        "q.db-shm": 0o660,
+    }
+    queue.close()
+
+
+def test_a_file_of_another_version_is_left_alone(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "q.db")) as db:
+        db.execute("PRAGMA user_version = 99")
+    with pytest.raises(Transient, match="another version of Stopit"):
+        SqliteQueue(tmp_path / "q.db", 3).ping()
+
+
+def test_a_file_that_is_no_database_is_transient(tmp_path: Path) -> None:
+    (tmp_path / "q.db").write_bytes(b"not a database, and long enough to be taken for a header of one" * 20)
+    with pytest.raises(Transient, match="not a database"):
+        SqliteQueue(tmp_path / "q.db", 3).put("a", b"a")
+
+
+def test_a_clock_set_back_holds_no_report_up(tmp_path: Path) -> None:
+    now = [1_000_000.0]
+    queue = SqliteQueue(tmp_path / "q.db", 3, clock=lambda: now[0])
+    queue.put("a", b"a")
+    assert queue.claim("one", 1, 60.0)
+    now[0] -= 30.0
+    assert queue.claim("two", 1, 60.0) == []
+    now[0] -= 86400.0
+    assert len(queue.claim("two", 1, 60.0)) == 1
+    assert queue.depths().oldest_age == 0.0
+    queue.close()
+
+
+def put_one(path: Path, number: int, at: float) -> None:
+    time.sleep(max(0.0, at - time.time()))
+    SqliteQueue(path, 3).put(str(number), b"x")
+
+
+def test_many_that_make_a_new_file_at_once_all_succeed(tmp_path: Path) -> None:
+    context = get_context("fork")
+    path, at = tmp_path / "q.db", time.time() + 0.2
+    processes = [context.Process(target=put_one, args=(path, number, at)) for number in range(6)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * 6
+    assert len(SqliteQueue(path, 3).waiting(10)) == 6
