@@ -121,7 +121,7 @@ def _quote_lines(text: str) -> str:
     lines: list[str] = []
     for line in text.split("\n"):
         depth += line.count(_OPEN)
-        shown = _MARKS.sub("", line).rstrip()
+        shown = _MARKS.sub("", line).strip()
         if shown or not (_OPEN in line or _CLOSE in line):
             lines.append(f"> {shown}" if depth > 0 else shown)
         depth -= line.count(_CLOSE)
