@@ -1,0 +1,1 @@
+"""stopit-milter: traces every message, makes reports of flags, withholds the flagging replies. Imports do nothing."""

@@ -1,0 +1,108 @@
+"""stopit-milter: the program that the MTA speaks to.
+
+    parent -- opens the socket, forks, watches, reloads
+      |-- worker 0 .. N-1   sessions -> decide -> reports (queue, spool), traces (ledger)
+      `-- metrics           what the workers count, for Prometheus
+
+Ends with 0 after SIGTERM, 1 when it could not start, 78 (EX_CONFIG) when the configuration is faulty. SIGHUP reads
+the configuration again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from stopit_core import __version__
+from stopit_core.config import config_path
+from stopit_core.errors import ConfigError
+from stopit_core.logs import Log, open_log
+from stopit_core.service import Notify
+from stopit_milter.configuration import Configuration
+from stopit_milter.line import ChildLine
+from stopit_milter.listener import Listener, ListenerError
+from stopit_milter.supervisor import Role, Supervisor
+from stopit_milter.workers import run_metrics, run_worker
+
+__all__ = ["main", "serve"]
+
+_PROGRAM = "stopit-milter"
+_FAILED = 1
+_FAULTY_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
+
+
+@click.command(name=_PROGRAM)
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="The file; else $STOPIT_CONFIG, else the one in /etc."
+)
+@click.version_option(__version__, prog_name=_PROGRAM)
+def _command(config: Path | None) -> None:
+    """Trace the mail that passes, make reports of flags, and keep the flagging replies from whom they went to."""
+    try:
+        configuration = Configuration.read(config_path(config))
+    except ConfigError as error:
+        for fault in error.faults:
+            click.echo(str(fault), err=True)
+        sys.exit(_FAULTY_CONFIGURATION)
+    sys.exit(serve(configuration, open_log(_PROGRAM), os.environ))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The program. Takes the command line's arguments where none are given."""
+    _command.main(args=argv, prog_name=_PROGRAM)
+
+
+def serve(configuration: Configuration, log: Log, environ: Mapping[str, str]) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code."""
+    settings = configuration.settings.milter
+    listener = Listener(settings.socket)
+    try:
+        listener.open()
+    except ListenerError as error:
+        log.error("cannot start", why=error)
+        return _FAILED
+    refused = False
+
+    def reload() -> bool:
+        nonlocal refused
+        refused = not configuration.reload(log)
+        return not refused
+
+    def worker(slot: int, directory: Path) -> Role:
+        def run(line: ChildLine) -> int:
+            return run_worker(line, slot, configuration, listener, directory, log, refused)
+
+        return Role(f"worker {slot}", run)
+
+    try:
+        with _metrics_directory(environ) as directory:
+            roles = [worker(slot, directory) for slot in range(settings.workers)]
+            roles.append(Role("metrics", lambda line: run_metrics(line, settings.metrics, directory, log)))
+            return Supervisor(roles, reload, lambda: listener.intact, Notify(environ), log).run()
+    finally:
+        listener.remove()
+
+
+@contextmanager
+def _metrics_directory(environ: Mapping[str, str]) -> Iterator[Path]:
+    """Where the workers count: below $RUNTIME_DIRECTORY, else a private directory that is removed at the end."""
+    given = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    directory = Path(given) / "metrics" if given else Path(tempfile.mkdtemp(prefix=f"{_PROGRAM}-"))
+    # What a former run counted would be added to this one's.
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(mode=0o700)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""The configuration in force in a process, and how it is replaced: whole, or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stopit_core.config import Settings, load
+from stopit_core.errors import ConfigError, Fault
+from stopit_core.ledger import Ledger
+from stopit_core.logs import Log
+from stopit_core.queue import Queue
+from stopit_core.service import reload_settings
+from stopit_core.stores import open_ledger, open_queue
+from stopit_milter.engine import Engine
+
+__all__ = ["Configuration"]
+
+
+class Configuration:
+    """The settings of one file, and the engine made of them."""
+
+    def __init__(self, path: Path, settings: Settings, engine: Engine) -> None:
+        self._path = path
+        self.settings = settings
+        self.engine = engine
+
+    @classmethod
+    def read(cls, path: Path) -> Configuration:
+        """The configuration in this file. Raises ConfigError with every fault in it, and in what it names."""
+        settings = load(path)
+        faults: list[Fault] = []
+        engine = None
+        try:
+            engine = Engine.of(settings)
+        except ConfigError as error:
+            faults += error.faults
+        faults += _store_faults(settings)
+        if engine is None or faults:
+            raise ConfigError(faults)
+        return cls(path, settings, engine)
+
+    def reload(self, log: Log) -> bool:
+        """Read the file again. False, each fault logged and nothing changed, when it cannot be used."""
+        settings = reload_settings(self.settings, lambda: load(self._path), log)
+        if settings is None:
+            return False
+        try:
+            engine = Engine.of(settings)
+        except ConfigError as error:
+            for fault in error.faults:
+                log.error("reload refused, the old configuration stays in force", fault=str(fault))
+            return False
+        self.settings, self.engine = settings, engine
+        return True
+
+
+def _store_faults(settings: Settings) -> list[Fault]:
+    """What is wrong with the stores' URLs. Making a store opens no file and no connection."""
+
+    def ledger() -> Ledger | Queue:
+        return open_ledger(settings.ledger)
+
+    def queue() -> Ledger | Queue:
+        return open_queue(settings.queue)
+
+    faults: list[Fault] = []
+    for make in (ledger, queue):
+        try:
+            make().close()
+        except ConfigError as error:
+            faults += error.faults
+    return faults

@@ -1,0 +1,243 @@
+"""What is done with a message. Pure: a transaction and an engine in, a `Ruling` out; no I/O and no clock.
+
+Asked twice. At end of headers, `prospect` tells whether the message can go now, as nearly all do, or what must be
+seen of it first. At end of message, `decide` gives the ruling, once:
+
+    Stopit sent it                                   -> its trace, marked as own, and at once in the ledger
+    a flag (not if it goes to reply addresses only)  -> a report; withheld where the site does so
+    to a reply address whose token holds             -> a report for each token; staff get what a person wrote
+    from outside, with header fields of ours         -> without these
+    anything else                                    -> as it is
+
+A flag comes before an answer: whoever flags by "reply to all" a message that names a reply address of ours must not
+reach the others by that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from stopit_core.envelope import Envelope
+from stopit_core.flags import Flag, NotFlagged
+from stopit_core.mail import addresses_in, is_automatic, read
+from stopit_core.model import AnswerReport, Assurance, Channel, FlagReport, Original, Trace
+from stopit_core.people import NOBODY, Person
+from stopit_core.verdicts import grade, read_verdict
+from stopit_core.wire import ANSWER_BYTES
+from stopit_milter.edits import Edits, forged_fields
+from stopit_milter.engine import Engine
+from stopit_milter.tracing import message_ids_of, traces_of
+from stopit_milter.transaction import Transaction
+
+__all__ = ["AT_ONCE", "Prospect", "Ruling", "decide", "may_be_flag", "prospect"]
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """What must be seen of a message after its headers: nothing, or its end and so much of its body (bytes)."""
+
+    to_end: bool
+    body_bytes: int = 0
+
+
+AT_ONCE = Prospect(to_end=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What is done with a message. At most one of `flag` and `answers` is there.
+
+    The reports must be durable before the edits are made. `flush`: the traces must be in the ledger before the MTA
+    has its answer.
+    """
+
+    traces: tuple[Trace, ...] = ()
+    edits: Edits = field(default_factory=Edits)
+    flag: FlagReport | None = None
+    answers: tuple[AnswerReport, ...] = ()
+    flush: bool = False
+
+
+def may_be_flag(envelope: Envelope, names: frozenset[str], engine: Engine) -> bool:
+    """Whether a message could be a member's flag, by what can hardly go wrong. `names` are its header names, folded.
+
+    Asked after a fault of ours: such a message must not pass unread, every other one passes untouched.
+    """
+    if engine.observe or not envelope.trusted:
+        return False
+    telling = {"in-reply-to", "references", engine.header.lower()}
+    return not telling.isdisjoint(names) or engine.flags.reports(envelope)
+
+
+def prospect(transaction: Transaction, engine: Engine) -> Prospect:
+    """At end of headers: whether the message can go now."""
+    envelope = transaction.envelope
+    if engine.is_own(envelope):
+        return Prospect(to_end=True)
+    tokens = _tokens(envelope, engine)
+    if _is_candidate(transaction, tokens, engine):
+        return Prospect(to_end=True, body_bytes=engine.recognisers.body_bytes(envelope))
+    if tokens:
+        return Prospect(to_end=True, body_bytes=ANSWER_BYTES)
+    return Prospect(to_end=True) if _forged(transaction, engine) else AT_ONCE
+
+
+def decide(transaction: Transaction, engine: Engine) -> Ruling:
+    """At end of message: the ruling."""
+    envelope = transaction.envelope
+    if engine.is_own(envelope):
+        return Ruling(traces_of(transaction, engine, own=True), flush=True)
+    tokens = _tokens(envelope, engine)
+    if _is_candidate(transaction, tokens, engine):
+        mail = read(transaction.headers, transaction.body)
+        flag = engine.recognisers.recognise(_without(envelope, tokens), mail)
+        if isinstance(flag, Flag):
+            return _flagged(transaction, flag, transaction.truncated or mail.truncated, engine)
+    if tokens:
+        return _answered(transaction, tokens, engine)
+    return Ruling(traces_of(transaction, engine), Edits(removed_fields=_forged(transaction, engine)))
+
+
+def _is_candidate(transaction: Transaction, tokens: dict[str, str], engine: Engine) -> bool:
+    others = _without(transaction.envelope, tokens)
+    if tokens and not others.recipients:
+        return False
+    return not isinstance(engine.recognisers.prospect(others, transaction.headers), NotFlagged)
+
+
+def _flagged(transaction: Transaction, flag: Flag, truncated: bool, engine: Engine) -> Ruling:
+    envelope = transaction.envelope
+    reporter = _reporter(transaction, flag, engine)
+    edits = _withholding(envelope, engine)
+    report = FlagReport(
+        id=_flag_id(transaction, reporter, engine),
+        at=transaction.at,
+        queue_id=envelope.queue_id,
+        channel=flag.channel,
+        command=flag.command,
+        reporter=reporter.address,
+        reporter_assurance=reporter.assurance,
+        originals=tuple(
+            Original(engine.keyring.message(named.message_id), named.ambiguous) for named in flag.originals
+        ),
+        withheld=len(edits.removed_recipients),
+        observed=engine.observe,
+        truncated=truncated and flag.channel is Channel.REPORT_ADDRESS,
+    )
+    if engine.observe:
+        return Ruling(traces_of(transaction, engine), flag=report)
+    edits = replace(
+        edits,
+        removed_fields=forged_fields(transaction.fields, f"{engine.header}-"),
+        added_fields=((f"{engine.header}-Report", report.id), (f"{engine.header}-Flag", report.command.value)),
+    )
+    # Who was removed did not receive it, so no trace may say so.
+    return Ruling(traces_of(transaction, engine, _reached(envelope, edits)), edits, flag=report)
+
+
+def _withholding(envelope: Envelope, engine: Engine) -> Edits:
+    """Who is removed and who added for a flag: everyone but staff, or only the report address."""
+    if engine.observe:
+        return Edits()
+    everyone = dict.fromkeys(envelope.recipients)
+    withhold = envelope.trusted and engine.withhold
+    removed = tuple(
+        recipient for recipient in everyone
+        if not engine.is_staff(recipient) and (withhold or engine.flags.is_report_address(recipient))
+    )  # fmt: skip
+    return Edits(removed_recipients=removed, added_recipients=_staff_unless_in(everyone, engine))
+
+
+def _reporter(transaction: Transaction, flag: Flag, engine: Engine) -> Person:
+    """Who flagged: the submitter; for mail to the report address from outside, a From that our servers verified.
+
+    A resent message has the sender of the original in From (RFC 5322 section 3.6.6), which then names no reporter.
+    """
+    if transaction.envelope.trusted:
+        return engine.people.submitter(transaction.envelope)
+    headers = transaction.headers
+    values = headers.all("From")
+    if flag.channel is not Channel.REPORT_ADDRESS or len(values) != 1 or _is_resent(transaction):
+        return NOBODY
+    addresses = addresses_in(values[0])
+    address = engine.people.canonical.of(addresses[0]) if len(addresses) == 1 else ""
+    if not address:
+        return NOBODY
+    verdict = read_verdict(headers, engine.authserv_ids, address.rpartition("@")[2])
+    verified = grade(verdict, address) >= Assurance.VERIFIED
+    return Person(address, Assurance.VERIFIED if verified else Assurance.UNVERIFIED)
+
+
+def _is_resent(transaction: Transaction) -> bool:
+    return any(name.lower().startswith("resent-") for name, _ in transaction.headers)
+
+
+def _flag_id(transaction: Transaction, reporter: Person, engine: Engine) -> str:
+    """The same for a client's retry. Who submitted it is in it, or one could use up another's ids beforehand."""
+    envelope = transaction.envelope
+    author = f"login {envelope.login}" if envelope.login else f"{reporter.assurance.name} {reporter.address}"
+    return engine.keyring.report_id("flag", author, *_retry_parts(transaction))
+
+
+def _answered(transaction: Transaction, tokens: dict[str, str], engine: Engine) -> Ruling:
+    envelope, headers = transaction.envelope, transaction.headers
+    author = engine.people.submitter(envelope).address
+    parts = _retry_parts(transaction)
+    raw = transaction.start()
+    answers = tuple(
+        AnswerReport(
+            id=engine.keyring.report_id("answer", ref, envelope.login or author, *parts),
+            at=transaction.at,
+            queue_id=envelope.queue_id,
+            ref=ref,
+            author=author,
+            null_sender=envelope.null_sender,
+            raw=raw,
+            observed=engine.observe,
+        )
+        for ref in dict.fromkeys(tokens.values())
+    )
+    if engine.observe:
+        return Ruling(traces_of(transaction, engine), answers=answers)
+    by_person = not is_automatic(headers, envelope.null_sender)
+    edits = Edits(
+        removed_recipients=tuple(tokens),
+        removed_fields=_forged(transaction, engine),
+        added_recipients=_staff_unless_in(envelope.recipients, engine) if by_person else (),
+    )
+    return Ruling(traces_of(transaction, engine, _reached(envelope, edits)), edits, answers=answers)
+
+
+def _retry_parts(transaction: Transaction) -> tuple[str, ...]:
+    """What is the same when a client sends a message again: its Message-IDs, else nothing that we know of."""
+    return message_ids_of(transaction.headers) or (transaction.envelope.queue_id, repr(transaction.at))
+
+
+def _tokens(envelope: Envelope, engine: Engine) -> dict[str, str]:
+    """The recipients that are reply addresses of ours, as they stand in RCPT, with the ref that each seals."""
+    return {path: ref for path in envelope.recipients if (ref := engine.ref_of(path)) is not None}
+
+
+def _without(envelope: Envelope, tokens: dict[str, str]) -> Envelope:
+    if not tokens:
+        return envelope
+    return replace(envelope, recipients=tuple(path for path in envelope.recipients if path not in tokens))
+
+
+def _staff_unless_in(recipients: Iterable[str], engine: Engine) -> tuple[str, ...]:
+    """The staff mailbox, unless it gets the message anyway: added again, it would get it twice."""
+    return () if any(map(engine.is_staff, recipients)) else (engine.staff_address,)
+
+
+def _reached(envelope: Envelope, edits: Edits) -> tuple[str, ...]:
+    """Who gets the message after these edits."""
+    removed = set(edits.removed_recipients)
+    return tuple(path for path in envelope.recipients if path not in removed) + edits.added_recipients
+
+
+def _forged(transaction: Transaction, engine: Engine) -> tuple[tuple[str, int], ...]:
+    """Header fields of ours in mail from outside: only the milter adds them, and staff sort by them."""
+    if engine.observe or transaction.envelope.trusted:
+        return ()
+    return forged_fields(transaction.fields, f"{engine.header}-")

@@ -1,0 +1,125 @@
+"""What the milter decides by: all that the configuration, the key and the alias file say, in one frozen bundle.
+
+A reload builds a new one from the file, whole, and swaps it in; a message keeps the one that it began with.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from stopit_core.addresses import bare, domain_of
+from stopit_core.config import Settings, Smtp
+from stopit_core.envelope import Envelope
+from stopit_core.errors import ConfigError, Fault
+from stopit_core.flags import FlagRules, Recognisers, load_recognisers
+from stopit_core.keys import Keyring, read_key
+from stopit_core.people import People
+
+__all__ = ["Engine", "OwnMail"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class OwnMail:
+    """How mail that the notifier sends is known: by a token in its envelope sender, and by where it comes from.
+
+    The token alone proves nothing: whoever got a notice knows one, and could make mail of their own look like
+    Stopit's, which nobody can flag. So it must also come with the notifier's login, or without any from this host,
+    from `smtp.host`, or from a trusted relay.
+    """
+
+    login: str
+    host: str
+
+    @classmethod
+    def of(cls, smtp: Smtp) -> OwnMail:
+        """As the notifier sends it by these settings."""
+        return cls(smtp.login, smtp.host)
+
+    def may_send(self, envelope: Envelope) -> bool:
+        """Whether the notifier can be the one who submits this."""
+        if envelope.login:
+            return envelope.login == self.login
+        client = envelope.client.removeprefix("IPv6:")
+        return envelope.relay or client in ("", self.host) or _is_loopback(client)
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What a session needs to decide. `header` is the flag header's name; addresses are canonical."""
+
+    people: People
+    flags: FlagRules
+    recognisers: Recognisers
+    own_mail: OwnMail
+    report_address: str
+    staff_address: str
+    header: str
+    authserv_ids: tuple[str, ...]
+    withhold: bool
+    observe: bool
+
+    @classmethod
+    def of(cls, settings: Settings) -> Engine:
+        """The engine of a configuration. Reads key and alias file; raises ConfigError with every fault found."""
+        faults: list[Fault] = []
+        keyring = _try(lambda: read_key(settings.ledger.key_file), faults)
+        # The alias file and the directory are looked at without the key, too: all faults at once.
+        stand_in = keyring or Keyring(bytes(32))
+        people = _try(lambda: People.of_site(settings.campus, settings.identity, stand_in), faults)
+        rules = FlagRules.of(settings.flag, settings.campus)
+        recognisers = _try(lambda: load_recognisers(rules), faults)
+        if faults or people is None or recognisers is None:
+            raise ConfigError(faults)
+        return cls(
+            people=people,
+            flags=rules,
+            recognisers=recognisers,
+            own_mail=OwnMail.of(settings.smtp),
+            report_address=settings.campus.report_address,
+            staff_address=settings.campus.staff_address,
+            header=settings.flag.header,
+            authserv_ids=settings.identity.trusted_authserv_ids,
+            withhold=settings.milter.reply == "withhold",
+            observe=settings.milter.mode == "observe",
+        )
+
+    @property
+    def keyring(self) -> Keyring:
+        """The site's key."""
+        return self.people.keyring
+
+    def ref_of(self, path: str) -> str | None:
+        """The ref that an envelope path's token seals; None unless it is a reply address that this site made."""
+        address = bare(path)
+        if "+" not in address or not self.flags.is_report_address(address):
+            return None
+        local = address.removesuffix("@" + domain_of(address))
+        return self.keyring.open_token(local.partition("+")[2])
+
+    def is_own(self, envelope: Envelope) -> bool:
+        """Whether Stopit itself sent this message."""
+        return self.ref_of(envelope.mail_from) is not None and self.own_mail.may_send(envelope)
+
+    def is_staff(self, recipient: str) -> bool:
+        """Whether a RCPT string is the staff mailbox, in any spelling."""
+        return self.people.canonical.of(recipient) == self.people.canonical.of(self.staff_address)
+
+
+def _try(make: Callable[[], T], faults: list[Fault]) -> T | None:
+    try:
+        return make()
+    except ConfigError as error:
+        faults.extend(error.faults)
+        return None
+
+
+def _is_loopback(client: str) -> bool:
+    try:
+        return ipaddress.ip_address(client).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,82 @@
+"""What a worker does beside mail: brings the spool back to the queue, and counts what the trace writer tells."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from stopit_core.errors import Transient
+from stopit_core.ledger.writer import TraceEvent
+from stopit_core.logs import Log
+from stopit_core.metrics import MilterMetrics, Stage, TraceResult
+from stopit_core.queue import Queue
+from stopit_core.queue.spool import Spool
+
+__all__ = ["SpoolDrainer", "trace_counter"]
+
+
+class SpoolDrainer:
+    """A thread that moves what is in the spool to the queue, as soon as that takes it again."""
+
+    def __init__(self, spool: Spool, queue: Queue, metrics: MilterMetrics, log: Log, pause: float = 1.0) -> None:
+        self._spool = spool
+        self._queue = queue
+        self._metrics = metrics
+        self._log = log
+        self._pause = pause
+        self._waiting = False
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="spool-drainer", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread; once, after any fork."""
+        self._thread.start()
+
+    def stop(self, timeout: float) -> None:
+        """End the thread; what is in the spool stays there."""
+        self._ended.set()
+        self._thread.join(timeout)
+
+    def drain_once(self) -> int:
+        """One look; tells how many reports are left. A fault is counted, and the next look tries again."""
+        try:
+            left = self._spool.depth()
+            if left:
+                moved = self._spool.drain(self._queue)
+                left = self._spool.depth()
+                if moved:
+                    self._log.info("spool drained", reports=moved, left=left)
+            self._waiting = False
+        except Exception as error:  # noqa: BLE001  the thread must outlive whatever the disk or the store does
+            self._metrics.faults.labels(Stage.SPOOL.value).inc()
+            if not self._waiting:
+                self._log.warning("the spool cannot be drained yet", why=error)
+            self._waiting = True
+            left = self._depth_or_zero()
+        self._metrics.spool_depth.set(left)
+        return left
+
+    def _depth_or_zero(self) -> int:
+        try:
+            return self._spool.depth()
+        except Transient:
+            return 0
+
+    def _run(self) -> None:
+        while not self._ended.wait(self._pause):
+            self.drain_once()
+
+
+def trace_counter(metrics: MilterMetrics) -> Callable[[TraceEvent, int], None]:
+    """Puts what the trace writer counts into the metrics."""
+
+    def count(event: TraceEvent, number: int) -> None:
+        match event:
+            case TraceEvent.WRITTEN:
+                metrics.traces.labels(TraceResult.WRITTEN.value).inc(number)
+            case TraceEvent.DROPPED:
+                metrics.traces.labels(TraceResult.DROPPED.value).inc(number)
+            case TraceEvent.FAULT | TraceEvent.CONTACT_LOST:
+                metrics.faults.labels(Stage.LEDGER.value).inc(number)
+
+    return count

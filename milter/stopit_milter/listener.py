@@ -1,0 +1,114 @@
+"""The milter socket: opened once by the parent, served by every worker; and libmilter's side of the callbacks.
+
+libmilter keeps the socket, the callbacks and everything else in one place for each process, so this is the only
+module that calls its functions. The order is the one that was found to work: the parent opens the socket, with no
+thread and no connection there; then it forks; each worker registers and serves.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import Milter
+
+from stopit_milter.session import ACTIONS, Session
+
+__all__ = ["Listener", "ListenerError"]
+
+_NAME = "stopit-milter"
+_UMASK = 0o007
+"""The socket is for its owner and its group, which it inherits from its directory: the MTA's (mode 2750)."""
+
+
+class ListenerError(Exception):
+    """The socket cannot be opened; says what to do."""
+
+
+class Listener:
+    """`spec` is `milter.socket`: "unix:/path" or "inet:port@host"."""
+
+    def __init__(self, spec: str) -> None:
+        self._spec = spec
+        self._path = Path(spec.removeprefix("unix:")) if spec.startswith("unix:") else None
+
+    def open(self) -> None:
+        """Open the socket, in place of one that a former run left. Raises ListenerError."""
+        if self._path and not os.access(self._path.parent, os.W_OK | os.X_OK):
+            known = "cannot be written to" if self._path.parent.is_dir() else "is missing"
+            advice = (
+                f"make it for the user that stopit-milter runs as, with the MTA's group (uid here: {os.geteuid()})"
+            )
+            raise ListenerError(f"milter.socket = {self._spec}: directory {self._path.parent} {known}; {advice}")
+        os.umask(_UMASK)
+        try:
+            Milter.setconn(self._libmilter_spec())
+            Milter.register(_NAME)
+            Milter.opensocket(True)
+        except Milter.error as error:
+            advice = "is another process there? The system log has libmilter's reason"
+            raise ListenerError(f"milter.socket = {self._spec}: cannot be opened ({error}); {advice}") from error
+
+    def serve(self, make: Callable[[], Session]) -> None:
+        """Serve connections, a session of its own for each, until SIGTERM. Returns within 5 seconds of that."""
+        Milter.set_flags(ACTIONS)
+        # What is raised before our code runs is a name or host that is no UTF-8, in a step that goes unanswered:
+        # without it the message is still whole, and any other answer than CONTINUE would put libmilter out of step.
+        Milter.set_exception_policy(Milter.CONTINUE)
+        _set_callbacks()
+        Milter.register(_NAME, negotiate=lambda ctx, opts: _attach(make(), ctx).negotiate(opts))
+        Milter.main()
+
+    @property
+    def intact(self) -> bool:
+        """Whether the MTA can still find the socket."""
+        return self._path is None or self._path.is_socket()
+
+    def remove(self) -> None:
+        """Take the socket's file away."""
+        if self._path:
+            with suppress(OSError):
+                self._path.unlink()
+
+    def _libmilter_spec(self) -> str:
+        port, _, host = self._spec.removeprefix("inet:").rpartition("@")
+        return f"inet6:{port}@{host.strip('[]')}" if self._path is None and ":" in host else self._spec
+
+
+def _attach(session: Session, context: Milter.milterContext) -> Session:
+    session._setctx(context)
+    return session
+
+
+def _set_callbacks() -> None:
+    """Hand each step to the session of its connection; where there is none (field notes: close before connect),
+    go on."""
+
+    def to(step: Callable[..., int]) -> Callable[..., int]:
+        def call(context: Milter.milterContext, *args: object) -> int:
+            session = context.getpriv()
+            return step(session, *args) if session is not None else int(Milter.CONTINUE)
+
+        return call
+
+    Milter.set_connect_callback(to(Session.connect))
+    Milter.set_envfrom_callback(to(Session.envfrom_bytes))
+    Milter.set_envrcpt_callback(to(Session.envrcpt_bytes))
+    Milter.set_header_callback(to(Session.header_bytes))
+    Milter.set_eoh_callback(to(Session.eoh))
+    Milter.set_body_callback(to(Session.body))
+    Milter.set_eom_callback(to(Session.eom))
+    Milter.set_abort_callback(to(Session.abort))
+    Milter.set_close_callback(_close)
+
+
+def _close(context: Milter.milterContext) -> int:
+    session = context.getpriv()
+    if session is None:
+        return int(Milter.CONTINUE)
+    try:
+        return int(session.close())
+    finally:
+        session._setctx(None)

@@ -1,0 +1,123 @@
+"""Where a session's findings go: reports to the queue or the spool, traces to the ledger, a line to the log.
+
+A report is durable before `keep` returns. A trace is only handed to the writer thread, so that no mail waits for the
+ledger; but the trace of a message of our own is waited for, because after a crash the outbox asks the ledger whether
+the MTA took that message.
+"""
+
+from __future__ import annotations
+
+from typing import NoReturn, Protocol
+
+from stopit_core.errors import Transient
+from stopit_core.logs import Log
+from stopit_core.metrics import FlagResult, MilterMetrics, Stage
+from stopit_core.model import AnswerReport, FlagReport, Report, Trace
+from stopit_core.queue.spool import Where
+from stopit_milter.decide import Ruling
+from stopit_milter.engine import Engine
+from stopit_milter.tracing import traces_of
+from stopit_milter.transaction import Transaction
+
+__all__ = ["FLUSH_SECONDS", "Outlets", "RefusedError", "Reports", "Traces"]
+
+FLUSH_SECONDS = 1.0
+"""So long a message of our own waits for its trace to be in the ledger; then it goes on without."""
+
+_FLAG_RESULT = {Where.QUEUE: FlagResult.QUEUED, Where.SPOOL: FlagResult.SPOOLED}
+
+
+class RefusedError(Exception):
+    """A report could be made durable nowhere: the client must keep the message."""
+
+
+class Reports(Protocol):
+    """Keeps reports (`queue.spool.DurableReports`)."""
+
+    def put(self, report: Report) -> Where:
+        """Make it durable and say where; raises Transient when that is possible nowhere."""
+
+
+class Traces(Protocol):
+    """Writes traces behind (`ledger.writer.TraceWriter`)."""
+
+    def offer(self, trace: Trace) -> bool:
+        """Take it to be written soon; never wait."""
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until what was offered is written; False when it is not by then."""
+
+
+class Outlets:
+    """One worker's ways out. Any thread may use it."""
+
+    def __init__(self, reports: Reports, traces: Traces, metrics: MilterMetrics, log: Log) -> None:
+        self._reports = reports
+        self._traces = traces
+        self._metrics = metrics
+        self._log = log
+
+    def pass_by(self, transaction: Transaction, engine: Engine) -> None:
+        """An ordinary message goes its way: hand over its traces."""
+        for trace in traces_of(transaction, engine):
+            self._traces.offer(trace)
+
+    def keep(self, ruling: Ruling, engine: Engine) -> None:
+        """Make the ruling's reports durable. Raises RefusedError when one of them cannot be."""
+        if ruling.flag:
+            self._keep_flag(ruling.flag, engine)
+        for answer in ruling.answers:
+            self._keep_answer(answer, engine)
+
+    def leave(self, ruling: Ruling, queue_id: str) -> None:
+        """The message was edited and is about to be accepted: hand over its traces."""
+        for trace in ruling.traces:
+            self._traces.offer(trace)
+        if ruling.flush and ruling.traces and not self._traces.flush(FLUSH_SECONDS):
+            self._metrics.faults.labels(Stage.LEDGER.value).inc()
+            self._log.warning("own message accepted before its trace was in the ledger", queue_id=queue_id)
+        if ruling.edits.removed_fields and not ruling.flag:
+            self._log.info("forged headers removed", queue_id=queue_id, count=len(ruling.edits.removed_fields))
+
+    def _keep_flag(self, flag: FlagReport, engine: Engine) -> None:
+        try:
+            where = self._reports.put(flag)
+        except Transient as error:
+            self._metrics.flags.labels(flag.channel.value, FlagResult.REFUSED.value).inc()
+            self._refuse(flag, error)
+        self._metrics.flags.labels(flag.channel.value, _FLAG_RESULT[where].value).inc()
+        self._log.info(
+            "flag",
+            queue_id=flag.queue_id,
+            report=flag.id,
+            channel=flag.channel.value,
+            command=flag.command.value,
+            reporter=engine.keyring.log(flag.reporter),
+            assurance=flag.reporter_assurance.name.lower(),
+            originals=len(flag.originals),
+            withheld=flag.withheld,
+            observed=flag.observed,
+            kept=where.value,
+        )
+
+    def _keep_answer(self, answer: AnswerReport, engine: Engine) -> None:
+        try:
+            where = self._reports.put(answer)
+        except Transient as error:
+            self._refuse(answer, error)
+        self._log.info(
+            "answer",
+            queue_id=answer.queue_id,
+            report=answer.id,
+            author=engine.keyring.log(answer.author),
+            null_sender=answer.null_sender,
+            observed=answer.observed,
+            kept=where.value,
+        )
+
+    def _refuse(self, report: Report, error: Transient) -> NoReturn:
+        self._metrics.faults.labels(Stage.REPORT.value).inc()
+        self._log.error(
+            "report refused: it can be kept nowhere", queue_id=report.queue_id, report=report.id, why=error
+        )
+        raise RefusedError from error

@@ -1,0 +1,204 @@
+"""The parent process: starts the children, watches over them, and says so to the service manager.
+
+It has no thread and opens no store, so that it may fork at any time (forking after threads exist hangs). A child that
+ends, or whose beats stop, is started again; one that ends at once, after growing pauses. Before everything was
+ready for the first time, a child that ends is a failed start: whoever starts the service should see it.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from stopit_core.logs import Log
+from stopit_core.service import Notify
+from stopit_milter.line import SIGNALS, ChildLine, Order, ParentLine, Word, fork
+
+__all__ = ["Limits", "Role", "Supervisor"]
+
+_FAILED = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What a child does, under the name that it has in the log."""
+
+    name: str
+    run: Callable[[ChildLine], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds. A child is hung when it was silent for `silence`; one that lived for `settled` is started again at
+    once, others after a pause that doubles from `pause` to `longest_pause`; `stop` is given for an orderly end."""
+
+    silence: float = 30.0
+    settled: float = 10.0
+    pause: float = 1.0
+    longest_pause: float = 30.0
+    stop: float = 15.0
+    tick: float = 1.0
+
+
+class _Child:
+    """One role, and the process that has it now, if any."""
+
+    def __init__(self, role: Role) -> None:
+        self.role = role
+        self.line: ParentLine | None = None
+        self.ready = False
+        self.started = self.heard = self.due = 0.0
+        self.pause = 0.0
+
+
+class Supervisor:
+    """Runs the roles until SIGTERM or SIGINT. `reload` is called at SIGHUP: whether the new configuration holds.
+
+    `intact` tells whether the service can still be reached; when not, only a new start helps.
+    """
+
+    def __init__(
+        self,
+        roles: Sequence[Role],
+        reload: Callable[[], bool],
+        intact: Callable[[], bool],
+        notify: Notify,
+        log: Log,
+        limits: Limits = Limits(),
+    ) -> None:
+        self._children = [_Child(role) for role in roles]
+        self._reload = reload
+        self._intact = intact
+        self._notify = notify
+        self._log = log
+        self._limits = limits
+        self._selector = selectors.DefaultSelector()
+        self._signals, self._wakeup = socket.socketpair()
+        self._settling = True  # a start or a reload is not yet done by all
+        self._was_ready = False
+        self._ending: int | None = None
+
+    def run(self) -> int:
+        """Start everything and stay until it is to end; the exit code."""
+        self._catch_signals()
+        for child in self._children:
+            self._start(child)
+        while self._ending is None:
+            for key, _ in self._selector.select(self._limits.tick):
+                if key.fileobj is self._signals:
+                    self._take_signals()
+                else:
+                    self._hear(key.data)
+            self._reap()
+            self._tend()
+        return self._stop(self._ending)
+
+    def _catch_signals(self) -> None:
+        self._signals.setblocking(False)
+        self._wakeup.setblocking(False)
+        for number in SIGNALS:
+            signal.signal(number, lambda *_: None)
+        signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
+        self._selector.register(self._signals, selectors.EVENT_READ)
+
+    def _take_signals(self) -> None:
+        for number in self._signals.recv(256):
+            match number:
+                case signal.SIGTERM | signal.SIGINT:
+                    self._ending = 0
+                case signal.SIGHUP:
+                    self._reload_all()
+
+    def _start(self, child: _Child) -> None:
+        others = [other.line for other in self._children if other.line]
+        child.line = fork(child.role.run, others)
+        child.started = child.heard = time.monotonic()
+        child.ready = False
+        self._selector.register(child.line.end, selectors.EVENT_READ, child)
+
+    def _hear(self, child: _Child) -> None:
+        words = child.line.heard() if child.line else []
+        if words:  # else the line is broken: the child is ending, and `_reap` will find it
+            child.heard = time.monotonic()
+            child.ready = child.ready or Word.READY in words
+
+    def _reap(self) -> None:
+        """Take note of every child that ended."""
+        for child in self._children:
+            if child.line is None:
+                continue
+            pid, status = os.waitpid(child.line.pid, os.WNOHANG)
+            if not pid:
+                continue
+            self._selector.unregister(child.line.end)
+            child.line.close()
+            child.line = None
+            if self._ending is None:
+                self._ended(child, pid, os.waitstatus_to_exitcode(status))
+
+    def _ended(self, child: _Child, pid: int, code: int) -> None:
+        """Nobody asked this child to end."""
+        if not self._was_ready:
+            self._log.error("could not be started", child=child.role.name, code=code)
+            self._ending = _FAILED
+            return
+        self._log.error("ended, and will be started again", child=child.role.name, pid=pid, code=code)
+        limits = self._limits
+        now = time.monotonic()
+        settled = now - child.started >= limits.settled
+        child.pause = 0.0 if settled else min(max(limits.pause, child.pause * 2), limits.longest_pause)
+        child.due = now + child.pause
+        if not self._intact():
+            self._log.error("the milter socket is gone; ending, to be started anew")
+            self._ending = _FAILED
+
+    def _tend(self) -> None:
+        """Start what is due, end what hangs, and report."""
+        now = time.monotonic()
+        for child in self._children:
+            if child.line is None and self._was_ready and now >= child.due and self._ending is None:
+                self._start(child)
+            elif child.line and now - child.heard > self._limits.silence:
+                self._log.error("hangs, and will be killed", child=child.role.name, pid=child.line.pid)
+                os.kill(child.line.pid, signal.SIGKILL)
+                child.heard = now
+        if self._ending is not None:
+            return
+        if self._settling and all(child.ready for child in self._children):
+            self._settling, self._was_ready = False, True
+            self._notify.ready(f"{len(self._children) - 1} workers accept mail")
+            self._log.info("ready", workers=len(self._children) - 1)
+        self._notify.alive()
+
+    def _reload_all(self) -> None:
+        self._notify.reloading()
+        held = self._reload()
+        if held:
+            self._log.info("configuration reloaded")
+        self._settling = True
+        for child in self._children:
+            child.ready = False
+            if child.line:
+                child.line.order(Order.RELOAD if held else Order.RELOAD_REFUSED)
+
+    def _stop(self, code: int) -> int:
+        self._notify.stopping()
+        self._log.info("stopping")
+        self._signal_all(signal.SIGTERM)
+        deadline = time.monotonic() + self._limits.stop
+        while any(child.line for child in self._children):
+            if time.monotonic() >= deadline:
+                self._signal_all(signal.SIGKILL)
+            time.sleep(0.05)
+            self._reap()
+        return code
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        for child in self._children:
+            if child.line:
+                os.kill(child.line.pid, number)

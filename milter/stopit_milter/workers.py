@@ -1,0 +1,119 @@
+"""What the children of stopit-milter do: a worker handles mail, one more child answers Prometheus.
+
+Everything that has threads, connections or files is made here, after the fork. A worker needs no store to be there
+when it starts: mail comes first, reports wait in the spool, and what cannot be written is counted.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from stopit_core.errors import Transient
+from stopit_core.ledger.writer import TraceWriter
+from stopit_core.logs import Log
+from stopit_core.metrics import MilterMetrics, gathered, in_worker, serve
+from stopit_core.model import ContactReport, Digest, Trace
+from stopit_core.queue.spool import DurableReports, Spool
+from stopit_core.service import Live
+from stopit_core.stores import open_ledger, open_queue, queue_durability_faults
+from stopit_milter.configuration import Configuration
+from stopit_milter.engine import Engine
+from stopit_milter.housekeeping import SpoolDrainer, trace_counter
+from stopit_milter.line import ChildLine, Order, Word
+from stopit_milter.listener import Listener
+from stopit_milter.outlets import Outlets
+from stopit_milter.session import Context, Session
+
+__all__ = ["contact_teller", "run_metrics", "run_worker"]
+
+_STOP_SECONDS = 3.0
+
+
+def run_worker(
+    line: ChildLine, slot: int, configuration: Configuration, listener: Listener, metrics_dir: Path, log: Log,
+    reload_refused: bool,
+) -> int:  # fmt: skip
+    """Handle mail until SIGTERM, or until the parent is gone. The exit code."""
+    in_worker(metrics_dir, slot)
+    metrics = MilterMetrics(CollectorRegistry())
+    metrics.reload_successful.set(0 if reload_refused else 1)
+    settings = configuration.settings
+    live = Live(configuration.engine)
+    queue, ledger, spool = open_queue(settings.queue), open_ledger(settings.ledger), Spool(settings.queue.spool_dir)
+    reports = DurableReports(queue, spool)
+    traces = TraceWriter(
+        ledger,
+        live.current.keyring,
+        lambda trace: live.current.people.sender(trace).address,
+        contact_teller(reports, live),
+        trace_counter(metrics),
+    )
+    drainer = SpoolDrainer(spool, queue, metrics, log)
+    context = Context(live, Outlets(reports, traces, metrics, log), metrics, log)
+
+    def obey(order: Order) -> None:
+        held = order is Order.RELOAD and configuration.reload(log)
+        if held:
+            live.swap(configuration.engine)
+        metrics.reload_successful.set(int(held))
+
+    traces.start()
+    drainer.start()
+    if slot == 0:
+        _in_background("durability", lambda: _warn_of_durability(configuration, log))
+    _in_background("line", lambda: _until_parent_ends(line, obey))
+    line.say(Word.READY)
+    listener.serve(lambda: Session(context))
+    drainer.stop(_STOP_SECONDS)
+    traces.stop(_STOP_SECONDS)
+    queue.close()
+    ledger.close()
+    return 0
+
+
+def run_metrics(line: ChildLine, address: str, metrics_dir: Path, log: Log) -> int:
+    """Answer Prometheus until the parent is gone. The exit code: 1 when the address cannot be had."""
+    try:
+        serve(address, gathered(metrics_dir))
+    except OSError as error:
+        log.error("milter.metrics cannot be served; is another process there?", address=address, why=error)
+        return 1
+    line.say(Word.READY)
+    line.listen(lambda _order: None)
+    return 0
+
+
+def contact_teller(reports: DurableReports, live: Live[Engine]) -> Callable[[Trace, Digest], None]:
+    """Makes a report of each meeting of a watched pair."""
+
+    def tell(trace: Trace, pair: Digest) -> None:
+        # The trace's digest stands in for a queue id where the MTA gave none.
+        met = live.current.keyring.report_id("contact", trace.queue_id, trace.message.hex(), pair.hex())
+        reports.put(ContactReport(id=met, at=trace.seen, queue_id=trace.queue_id, pair=pair))
+
+    return tell
+
+
+def _until_parent_ends(line: ChildLine, obey: Callable[[Order], None]) -> None:
+    try:
+        line.listen(obey)
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)  # libmilter's own way to end
+
+
+def _warn_of_durability(configuration: Configuration, log: Log) -> None:
+    try:
+        for sentence in queue_durability_faults(configuration.settings.queue):
+            log.warning("the queue could lose reports", why=sentence)
+    except Transient as error:
+        log.warning("the queue is away; reports go to the spool until it is back", why=error)
+
+
+def _in_background(name: str, work: Callable[[], None]) -> None:
+    threading.Thread(target=work, name=name, daemon=True).start()
