@@ -1,0 +1,308 @@
+"""The mailer against a real SMTP server that fails at each command in each way."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from stopit_core.config import Smtp
+from stopit_core.errors import Permanent, Transient
+from stopit_lab.ports import spare_ports
+from stopit_lab.sink import Act, At, Sink, Taken
+from stopit_notifier.mailer import Mailer, Unanswered
+from stopit_notifier.steps import Step
+
+BEFORE_THE_DOT = [At.CONNECT, At.EHLO, At.MAIL, At.RCPT, At.DATA]
+
+
+@dataclass(frozen=True)
+class Note:
+    """A letter that is no message of ours: the mailer doesn't care."""
+
+    envelope_from: str = "stopit+token@example.edu"
+    recipient: str = "mallory@example.edu"
+    data: bytes = b"Subject: a note\r\n\r\nFirst line.\r\n.\r\n..two\r\nLast line.\r\n"
+
+
+NOTE = Note()
+
+MakeMailer = Callable[..., Mailer]
+
+
+def yes() -> bool:
+    return True
+
+
+def no() -> bool:
+    return False
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    with Sink() as server:
+        yield server
+
+
+@pytest.fixture
+def make() -> Iterator[MakeMailer]:
+    made = []
+
+    def mailer(port: int, data_within: float = 5.0, **options: object) -> Mailer:
+        given = {key: options.pop(key) for key in ("probe", "monotonic") if key in options}
+        settings = Smtp.model_validate({"host": "localhost", "port": port, "timeout": "5s", **options})
+        made.append(Mailer(settings, "notifier.example.edu", data_within, **given))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield mailer
+    for each in made:
+        each.close()
+
+
+def test_message_arrives_as_it_is_under_its_envelope(sink: Sink, make: MakeMailer) -> None:
+    assert make(sink.port).send(NOTE, yes)
+
+    assert sink.taken == [Taken(NOTE.envelope_from, (NOTE.recipient,), NOTE.data)]
+    assert sink.commands[0] == "EHLO notifier.example.edu"
+
+
+def test_line_ends_are_mended(sink: Sink, make: MakeMailer) -> None:
+    assert make(sink.port).send(Note(data=b"Subject: a note\n\n.\nno end"), yes)
+
+    assert sink.taken[0].data == b"Subject: a note\r\n\r\n.\r\nno end\r\n"
+
+
+def test_connection_is_kept_between_messages(sink: Sink, make: MakeMailer) -> None:
+    mailer = make(sink.port)
+
+    assert [mailer.send(NOTE, yes) for _ in range(3)] == [True] * 3
+
+    assert (_connections(sink), len(sink.taken)) == (1, 3)
+
+
+@pytest.mark.parametrize("fault", [Act.DROP, "421 closing"])
+def test_connection_that_was_dropped_meanwhile_is_opened_again(
+    sink: Sink, make: MakeMailer, fault: str | Act
+) -> None:
+    mailer = make(sink.port)
+    mailer.send(NOTE, yes)
+    sink.faults[At.RSET].append(fault)
+
+    assert mailer.send(NOTE, yes)
+
+    assert (_connections(sink), len(sink.taken)) == (2, 2)
+
+
+def test_before_data_is_asked_between_rcpt_and_data(sink: Sink, make: MakeMailer) -> None:
+    said_before = []
+
+    def ask() -> bool:
+        said_before.extend(sink.commands)
+        return True
+
+    make(sink.port).send(NOTE, ask)
+
+    assert said_before[-1].startswith("RCPT")
+    assert sink.commands[len(said_before) :] == ["DATA"]
+
+
+def test_no_before_data_sends_nothing_and_the_next_message_starts_clean(sink: Sink, make: MakeMailer) -> None:
+    mailer = make(sink.port)
+
+    assert mailer.send(NOTE, no) is False
+    assert mailer.send(Note(recipient="vera@example.edu"), yes) is True
+
+    assert sink.commands.count("DATA") == 1
+    assert [taken.recipients for taken in sink.taken] == [("vera@example.edu",)]
+
+
+def test_what_before_data_raises_comes_through(sink: Sink, make: MakeMailer) -> None:
+    def away() -> bool:
+        raise Transient("case record: away")
+
+    with pytest.raises(Transient, match="case record: away"):
+        make(sink.port).send(NOTE, away)
+
+    assert sink.taken == []
+
+
+@pytest.mark.parametrize("at", [*BEFORE_THE_DOT, At.DOT])
+def test_4yz_is_transient_with_its_code_and_words(sink: Sink, make: MakeMailer, at: At) -> None:
+    mailer = make(sink.port)
+    sink.faults[at].append("451 4.3.0 come again")
+
+    if at is At.EHLO:  # the client goes on with HELO, as RFC 5321 section 3.2 has it
+        assert mailer.send(NOTE, yes)
+        return
+    with pytest.raises(Transient, match=r"451 4\.3\.0 come again"):
+        mailer.send(NOTE, yes)
+    assert mailer.send(NOTE, yes)
+
+    assert len(sink.taken) == 1
+
+
+@pytest.mark.parametrize("at", [At.MAIL, At.RCPT, At.DATA, At.DOT])
+def test_5yz_for_the_message_is_permanent(sink: Sink, make: MakeMailer, at: At) -> None:
+    mailer = make(sink.port)
+    sink.faults[at].append("550 5.1.1 no such user")
+
+    with pytest.raises(Permanent, match=r"550 5\.1\.1 no such user"):
+        mailer.send(NOTE, yes)
+    assert mailer.send(NOTE, yes)
+
+    assert len(sink.taken) == 1
+
+
+def test_5yz_for_the_session_is_no_word_on_the_message(sink: Sink, make: MakeMailer) -> None:
+    mailer = make(sink.port)
+    sink.faults[At.CONNECT].append("554 not you")
+    sink.faults[At.MAIL].append("530 5.7.0 authentication required")
+
+    for words in ("554 not you", "530 5.7.0 authentication required"):
+        with pytest.raises(Transient, match=words):
+            mailer.send(NOTE, yes)
+
+    assert mailer.send(NOTE, yes)
+
+
+@pytest.mark.parametrize("at", [*BEFORE_THE_DOT])
+@pytest.mark.parametrize("act", [Act.DROP, Act.HANG, Act.DRIBBLE])
+def test_broken_or_endless_dialog_before_the_dot_is_transient(sink: Sink, make: MakeMailer, at: At, act: Act) -> None:
+    mailer = make(sink.port, data_within=0.4, timeout="0.4s")
+    sink.faults[at].append(act)
+    began = time.monotonic()
+
+    with pytest.raises(Transient):
+        mailer.send(NOTE, yes)
+
+    assert time.monotonic() - began < 2
+    assert sink.taken == []
+    assert mailer.send(NOTE, yes)
+
+
+@pytest.mark.parametrize(
+    ("act", "hung"),
+    [(Act.DROP, False), (Act.TAKE_AND_DROP, False), (Act.HANG, True), (Act.TAKE_AND_HANG, True), (Act.DRIBBLE, True)],
+)
+def test_no_answer_to_the_dot_is_neither_yes_nor_no(sink: Sink, make: MakeMailer, act: Act, hung: bool) -> None:
+    mailer = make(sink.port, data_within=0.4)
+    sink.faults[At.DOT].append(act)
+
+    with pytest.raises(Unanswered) as raised:
+        mailer.send(NOTE, yes)
+
+    assert raised.value.hung is hung
+    assert mailer.send(NOTE, yes)
+
+
+def test_answer_to_the_dot_that_makes_no_sense_is_no_answer(sink: Sink, make: MakeMailer) -> None:
+    sink.faults[At.DOT].append("354 go on")
+
+    with pytest.raises(Unanswered):
+        make(sink.port).send(NOTE, yes)
+
+
+def test_process_that_was_stopped_before_the_dot_does_not_send_it(sink: Sink, make: MakeMailer) -> None:
+    """SIGSTOP between DATA and the dot, and on again an hour later: somebody else has settled the message by then."""
+    asleep = 0.0
+
+    def sleep_at(step: Step) -> None:
+        nonlocal asleep
+        if step is Step.BEFORE_DOT:
+            asleep += 3600.0
+
+    mailer = make(sink.port, data_within=30.0, probe=sleep_at, monotonic=lambda: time.monotonic() + asleep)
+
+    with pytest.raises(Transient, match="torn down"):
+        mailer.send(NOTE, yes)
+
+    assert sink.commands[-1] == "DATA"
+    assert sink.taken == []
+
+
+def test_steps_come_in_their_order(sink: Sink, make: MakeMailer) -> None:
+    steps: list[Step] = []
+
+    make(sink.port, probe=steps.append).send(NOTE, yes)
+
+    assert steps == [
+        Step.CONNECTED, Step.RECIPIENT_ACCEPTED, Step.BEFORE_DATA, Step.BEFORE_DOT, Step.AFTER_DOT, Step.ACCEPTED,
+    ]  # fmt: skip
+
+
+def test_server_that_is_away_is_transient_and_named(make: MakeMailer) -> None:
+    (port,) = spare_ports(1)
+
+    with pytest.raises(Transient, match=f"localhost:{port}"):
+        make(port).send(NOTE, yes)
+
+
+def test_login_from_the_password_file(make: MakeMailer, tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("open sesame\n")
+    with Sink(login=("stopit", "open sesame")) as sink:
+        mailer = make(sink.port, login="stopit", password_file=str(password))
+
+        assert mailer.send(NOTE, yes)
+
+        mailer.close()
+        password.write_text("wrong")
+        with pytest.raises(Transient, match="535"):
+            mailer.send(NOTE, yes)
+        password.unlink()
+        with pytest.raises(Transient, match="password"):
+            mailer.send(NOTE, yes)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for localhost, and its key, in one file that nobody trusts by itself."""
+    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    key = path.with_suffix(".key")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(path)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    path.write_text(path.read_text() + key.read_text())
+    return path
+
+
+@pytest.mark.parametrize("tls", ["starttls", "implicit"])
+def test_tls_with_a_certificate_that_is_trusted(
+    make: MakeMailer, certificate: Path, monkeypatch: pytest.MonkeyPatch, tls: str
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with Sink(tls=_server(certificate), implicit=tls == "implicit") as sink:
+        assert make(sink.port, tls=tls).send(NOTE, yes)
+        assert len(sink.taken) == 1
+
+
+@pytest.mark.parametrize("tls", ["starttls", "implicit"])
+def test_tls_with_a_certificate_that_nobody_trusts(make: MakeMailer, certificate: Path, tls: str) -> None:
+    with Sink(tls=_server(certificate), implicit=tls == "implicit") as sink:
+        with pytest.raises(Transient, match="CERTIFICATE_VERIFY_FAILED"):
+            make(sink.port, tls=tls).send(NOTE, yes)
+        assert sink.taken == []
+
+
+def test_starttls_that_is_not_offered_is_never_done_without(sink: Sink, make: MakeMailer) -> None:
+    with pytest.raises(Transient, match="STARTTLS"):
+        make(sink.port, tls="starttls").send(NOTE, yes)
+
+    assert not any(command.startswith("MAIL") for command in sink.commands)
+
+
+def _connections(sink: Sink) -> int:
+    return sum(command.startswith("EHLO") for command in sink.commands)
+
+
+def _server(certificate: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
