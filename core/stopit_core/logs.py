@@ -21,7 +21,11 @@ _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 
 def open_log(program: str, stream: TextIO | None = None, level: int = logging.INFO) -> Log:
-    """A logger for this program. It writes to stderr unless a stream is given."""
+    """A logger for this program. It writes to stderr unless a stream is given.
+
+    What libraries log stays silent: flufl.bounce, for one, would put lines of mail there.
+    """
+    logging.getLogger().addHandler(logging.NullHandler())
     log: Log = structlog.wrap_logger(
         structlog.PrintLogger(stream or sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(level),
