@@ -24,6 +24,8 @@ from stopit_core.model import Assurance
 
 __all__ = ["Settings"]
 
+_REPORT_LOCAL_PART = 31
+
 
 class Section(BaseModel):
     """A table of the file: unknown keys are faults, values never change."""
@@ -76,6 +78,16 @@ class Campus(Section):
     """What a member in danger should do, line by line: the first thing in every acknowledgement."""
     policy_url: Annotated[str, Field(examples=["https://www.example.edu/stopit"])] = ""
     """A page with your rules for the use of mail; named in notices and acknowledgements when set."""
+
+    @field_validator("report_address")
+    @classmethod
+    def _room_for_a_token(cls, address: str) -> str:
+        if len(address.rpartition("@")[0]) > _REPORT_LOCAL_PART:
+            raise ValueError(
+                f"must have at most {_REPORT_LOCAL_PART} characters before the @: + and a token of 32 are added, and "
+                "a local part holds 64 (RFC 5321 section 4.5.3.1.1)"
+            )
+        return address
 
 
 class FlagWords(Section):
