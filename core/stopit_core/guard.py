@@ -6,7 +6,8 @@ nothing of the reporter is in what a sender gets.
 The second one has to live with names that are words: a reporter `may@` or `will@` must not stop every notice. So a
 message is compared with its blank: the same templates about the same day, to nobody, about no case
 (`Renderer.blank`). What the blank says too is no leak, however often a name looks like it; one occurrence more is.
-For the same reason the recipient's own address is masked first: `olivera@` is no mention of `vera@`.
+For the same reason the recipient's own address is masked first, and so are the random ref and token: `olivera@` is
+no mention of `vera@`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from email import message_from_bytes
 from email.errors import MessageError
 from email.header import decode_header
 from email.message import Message
-from email.utils import getaddresses, parsedate_to_datetime
+from email.utils import format_datetime, getaddresses, parsedate_to_datetime
+from enum import Enum, auto
 
 from stopit_core.errors import StopitError
 from stopit_core.messages import HEADER_NAMES, Outgoing
@@ -27,6 +29,7 @@ __all__ = ["Leak", "Malformed", "Unsafe", "check_message", "check_nothing_of"]
 
 _MAX_LINE = 998  # RFC 5322 section 2.1.1
 _MIN_WORD = 3
+_RANDOM = re.compile(r"[a-z2-7]{16}(?:[a-z2-7]{16})?")  # a ref, or a token: base32
 _HEADER = re.compile(rb"([!-9;-~]+): (.+)")
 _FIXED = {
     "Auto-Submitted": ("auto-generated", "auto-replied"),
@@ -79,10 +82,21 @@ def check_nothing_of(outgoing: Outgoing, forbidden: Iterable[str], blank: Outgoi
     count. Case, width of letters, encodings and line ends make no difference.
     """
     said, unsaid = _faces(outgoing), _faces(blank)
-    for pattern, what in _patterns(forbidden):
-        for face, empty in zip(said, unsaid, strict=True):
-            if len(pattern.findall(face)) > len(pattern.findall(empty)):
+    for pattern, faces, what in _patterns(forbidden):
+        for face in faces:
+            if len(pattern.findall(said[face])) > len(pattern.findall(unsaid[face])):
                 raise Leak(f"a {outgoing.kind} (message {outgoing.ref}) holds {what}")
+
+
+class _Face(Enum):
+    """The ways in which a message can be read."""
+
+    TRAVELLING = auto()
+    READ = auto()
+    WITHOUT_SPACE = auto()  # folding and wrapping may have put white space in the middle of an address
+
+
+_WORDS = (_Face.TRAVELLING, _Face.READ)
 
 
 def _must(holds: bool, what: str) -> None:
@@ -105,48 +119,54 @@ def _addresses(message: Message, name: str) -> list[str]:
 
 def _is_date(value: str) -> bool:
     try:
-        return parsedate_to_datetime(value).tzinfo is not None
+        return format_datetime(parsedate_to_datetime(value)) == value
     except (TypeError, ValueError):
         return False
 
 
-def _patterns(forbidden: Iterable[str]) -> Iterator[tuple[re.Pattern[str], str]]:
+def _patterns(forbidden: Iterable[str]) -> Iterator[tuple[re.Pattern[str], Iterable[_Face], str]]:
     for given in forbidden:
         text = _folded(given.strip().strip("<>"))
-        local, at, _ = text.rpartition("@")
-        if at and local:
-            # "anywhere" is looked for without regard to white space, which folding and wrapping may have put in
-            yield re.compile(re.escape(text)), "an address or Message-ID"
+        local, at, domain = text.rpartition("@")
+        if at and local and domain:
+            yield re.compile(re.escape(text)), _Face, "an address or Message-ID"
         word = local if at else text
         if len(word) >= _MIN_WORD:
-            yield re.compile(rf"(?<!\w){re.escape(word)}(?!\w)"), "a name"
+            yield re.compile(rf"(?<!\w){re.escape(word)}(?!\w)"), _WORDS, "a name"
 
 
-def _faces(outgoing: Outgoing) -> tuple[str, ...]:
-    """The ways in which a message can be read: as it travels, decoded, and decoded without any white space."""
+def _faces(outgoing: Outgoing) -> dict[_Face, str]:
     message = message_from_bytes(outgoing.data)
     heads = [f"{name}: {_decoded(str(value))}" for name, value in message.items()]
     payload = message.get_payload(decode=True)
     body = payload.decode("utf-8", "replace") if isinstance(payload, bytes) else str(message.get_payload())
-    recipient = _folded(outgoing.recipient)
+    travelling = _masked(outgoing.data.replace(b"=\r\n", b"").decode("latin-1"), outgoing)
+    read = _masked("\n".join([*heads, "", body]), outgoing)
+    return {
+        _Face.TRAVELLING: " ".join(travelling.split()),
+        _Face.READ: " ".join(read.split()),
+        _Face.WITHOUT_SPACE: "".join(read.split()),
+    }
 
-    def masked(text: str) -> str:
-        return _folded(text).replace(recipient, " … ") if recipient else _folded(text)
 
-    raw = masked(outgoing.data.decode("latin-1"))
-    read = masked("\n".join([*heads, "", body]))
-    return raw, " ".join(read.split()), "".join(read.split())
+def _masked(text: str, outgoing: Outgoing) -> str:
+    """The text, folded, without what every message has of its own: its recipient, its ref and its token."""
+    folded = _folded(text)
+    token = outgoing.envelope_from.rpartition("@")[0].rpartition("+")[2]
+    random = [part for part in (token, outgoing.ref) if _RANDOM.fullmatch(part)]
+    for own in (_folded(outgoing.recipient), *random):
+        folded = folded.replace(own, "…") if own else folded
+    return folded
 
 
 def _decoded(value: str) -> str:
     try:
-        parts = decode_header(value)
-    except (MessageError, ValueError):
+        return "".join(
+            part.decode(charset or "latin-1", "replace") if isinstance(part, bytes) else part
+            for part, charset in decode_header(value)
+        )
+    except (MessageError, ValueError, LookupError):
         return value
-    words = (
-        part.decode(charset or "latin-1", "replace") if isinstance(part, bytes) else part for part, charset in parts
-    )
-    return "".join(words)
 
 
 def _folded(text: str) -> str:

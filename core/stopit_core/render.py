@@ -147,8 +147,8 @@ class Renderer:
 
     def blank(self, facts: NoticeFacts, at: float) -> Outgoing:
         """The same notice to nobody about no case: what the templates say by themselves. For `guard`."""
-        nobody = NoticeFacts("", facts.day, facts.firmer)
-        return self.render(nobody, recipient="nobody@invalid", ref="", at=at)
+        nobody = NoticeFacts("0", facts.day, facts.firmer)
+        return self.render(nobody, recipient="nobody@invalid", ref=SAMPLE_REF, at=at)
 
     def day(self, at: float) -> date:
         """The day of a moment (seconds since the epoch) in the site's own time, as `NoticeFacts.day` wants it."""

@@ -34,7 +34,7 @@ from stopit_core.policy import Outcome, Reason
 from stopit_core.preview import preview, readable
 from stopit_core.render import Renderer
 from stopit_core.samples import SAMPLE_AT, SAMPLE_RECIPIENT, SAMPLE_REF, acknowledgement, notice, sample_facts
-from stopit_core.wording import template_names
+from stopit_core.wording import environment, shipped_directory, template_names
 
 TESTS = Path(__file__).parents[2]
 GOLDEN = TESTS / "golden" / "messages"
@@ -232,7 +232,7 @@ class TestLetter:
     def test_hostile_values_add_no_header_and_no_recipient(self, name: str, words: str, case: str) -> None:
         campus = CAMPUS.model_copy(update={"name": name, "emergency": (words,)})
         office = Office.model_construct(name=words, address=name, about=words)
-        renderer = Renderer(RENDERER._env, campus, FlagWords(), (office,), KEYRING, ZONE)
+        renderer = Renderer(environment(None), campus, FlagWords(), (office,), KEYRING, ZONE)
         for facts in (
             NoticeFacts(case, date(2026, 11, 2)),
             AcknowledgementFacts(Reason.NOTICE_DUE, case),
@@ -315,6 +315,10 @@ class TestSiteTemplates:
         message = BytesParser(policy=policy.default).parsebytes(outgoing.data)
         assert message["Subject"] == "Eine Meldung über Post von Ihrem Konto"
         assert message.get_content() == "Grüß Gott.\r\n"
+
+
+def test_the_templates_of_a_checkout_are_found() -> None:
+    assert (shipped_directory() / "notice.txt.j2").is_file()
 
 
 def test_preview_shows_what_a_person_reads() -> None:
