@@ -152,7 +152,7 @@ class _Protocol(SMTP):
         await asyncio.sleep(_FOREVER)  # until the connection is gone, which ends this task
         return True
 
-    def _transport(self) -> asyncio.Transport:
+    def _line(self) -> asyncio.Transport:
         assert isinstance(self.transport, asyncio.Transport)
         return self.transport
 
