@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,8 +18,9 @@ from stopit_core.keys import KEY_BYTES, Keyring, read_key
 from stopit_core.render import Renderer
 from stopit_ctl.findings import Finding, State, faults_of, report
 from stopit_ctl.program import EX_FOUND
+from stopit_ctl.service_user import operator
 from stopit_ctl.site import Site
-from stopit_ctl.storage import look_at_stores
+from stopit_ctl.storage import look_at_stores, seen_by
 
 __all__ = ["check", "look_at_files"]
 
@@ -29,21 +31,47 @@ def check(site: Site) -> None:
     """Check configuration, key, aliases, templates, plug-ins and stores.
 
     Names all faults at once, each with what to do. Run by root it looks with
-    the eyes of the user that the daemons run as. It changes nothing, and needs
+    the eyes of the users that the daemons run as. It changes nothing, and needs
     no daemon; when they run, `stopitctl doctor` looks further.
     """
     settings = site.settings()
-    with site.user.acting():
-        found = report(site.screen, _everything(site.path, settings))
+    found = report(site.screen, _everything(site, settings))
     if any(finding.state is State.FAULT for finding in found):
         raise click.exceptions.Exit(EX_FOUND)
 
 
-def look_at_files(settings: config.Settings) -> Iterator[Finding]:
-    """The files that the configuration names, and the plug-ins."""
+def look_at_files(site: Site, settings: config.Settings) -> Iterator[Finding]:
+    """The files that the configuration names, and the plug-ins, as each daemon that needs them."""
+    for user in site.users():
+        yield from seen_by(user, lambda: _of_both(site.path, settings))
+    yield from seen_by(site.notifier_user, lambda: _of_notifier(settings))
+
+
+def _everything(site: Site, settings: config.Settings) -> Iterator[Finding]:
+    yield from _eyes(site)
+    yield from look_at_files(site, settings)
+    yield from look_at_stores(site, settings, running=False)
+
+
+def _eyes(site: Site) -> Iterator[Finding]:
+    """Whether this can look as the daemons would."""
+    wanted = [user for user in (site.milter_user, site.notifier_user) if user.name]
+    missing = ", ".join(user.name for user in wanted if not user.exists)
+    if missing and os.geteuid() == 0:
+        yield Finding.untried(
+            f"users: there is no {missing}, so files and stores are tried as root, who can open anything",
+            "make the users with systemd-sysusers, or name yours with --milter-user and --notifier-user",
+        )
+    elif wanted and os.geteuid() != 0:
+        yield Finding.untried(
+            f"users: files and stores are tried as {operator()}, not as the daemons' users", "run it as root for that"
+        )
+
+
+def _of_both(path: Path, settings: config.Settings) -> Iterator[Finding]:
+    yield from _tried(f"configuration: {path} can be used", lambda: config.load(path))
     yield from _key(settings.ledger.key_file)
     yield from _aliases(settings)
-    yield from _tried("templates: all of them can be rendered", lambda: _load_templates(settings))
     yield from _tried(
         f'directory: "{settings.identity.directory}" is installed',
         lambda: directory_factory(settings.identity.directory)(settings.identity.login_address),
@@ -52,13 +80,11 @@ def look_at_files(settings: config.Settings) -> Iterator[Finding]:
         "flags: every plug-in that is installed can be loaded",
         lambda: load_recognisers(FlagRules.of(settings.flag, settings.campus)),
     )
+
+
+def _of_notifier(settings: config.Settings) -> Iterator[Finding]:
+    yield from _tried("templates: all of them can be rendered", lambda: _load_templates(settings))
     yield from _password(settings.smtp)
-
-
-def _everything(path: Path, settings: config.Settings) -> Iterator[Finding]:
-    yield Finding.ok(f"configuration: {path} can be used")
-    yield from look_at_files(settings)
-    yield from look_at_stores(settings, running=False)
 
 
 def _tried(what: str, attempt: Callable[[], object]) -> Iterator[Finding]:

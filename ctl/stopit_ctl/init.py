@@ -32,7 +32,8 @@ _GROUP = "stopit"
 @click.option("--dir", "directory", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
               default=_DIRECTORY, show_default=True, help="Where stopit.toml and site.key are written.")  # fmt: skip
 @click.option("--state-dir", metavar="DIR", type=click.Path(path_type=Path, file_okay=False), default=_STATE,
-              show_default=True, help="Where the daemons keep queue, spool, ledger and cases.")  # fmt: skip
+              show_default=True,
+              help="Where the daemons keep queue, spool and ledger; the case record is in DIR-notifier.")  # fmt: skip
 @click.option("--name", help="The campus's name, as it stands in messages. [default: DOMAIN]")
 @click.option("--report-address", metavar="ADDRESS", help="[default: stopit@DOMAIN]")
 @click.option("--staff-address", metavar="ADDRESS", help="[default: stopit-staff@DOMAIN]")
@@ -63,7 +64,7 @@ def init(
     if state_dir != _STATE:
         values["queue"] = {"url": f"sqlite:///{state_dir}/queue.db", "spool_dir": state_dir / "spool"}
         values.setdefault("ledger", {})["url"] = f"sqlite:///{state_dir}/ledger.db"
-        values["cases"] = {"url": f"sqlite:///{state_dir}/cases.db"}
+        values["cases"] = {"url": f"sqlite:///{state_dir}-notifier/cases.db"}
     text = config.describe(values)
     settings = _usable(text)
     try:

@@ -53,13 +53,16 @@ class Program(click.Group):
     "$STOPIT_CONFIG, else /etc/stopit/stopit.toml]",
 )  # fmt: skip
 @click.option(
-    "--user", metavar="NAME", envvar="STOPIT_USER", default="stopit", show_default=True,
-    help="The user that the daemons run as. Root acts as this user wherever the daemons' own files and servers are "
-    "meant; \"\" stays root.",
+    "--milter-user", metavar="NAME", envvar="STOPIT_MILTER_USER", default="stopit", show_default=True,
+    help="Root acts as this user where files and servers of stopit-milter are meant; \"\" stays root.",
+)  # fmt: skip
+@click.option(
+    "--notifier-user", metavar="NAME", envvar="STOPIT_NOTIFIER_USER", default="stopit-notifier", show_default=True,
+    help="The same for stopit-notifier: the case record, templates, the queue.",
 )  # fmt: skip
 @click.version_option(__version__, prog_name="stopitctl", message="%(prog)s %(version)s")
 @click.pass_context
-def stopitctl(ctx: click.Context, path: Path | None, user: str) -> None:
+def stopitctl(ctx: click.Context, path: Path | None, milter_user: str, notifier_user: str) -> None:
     """Set up Stopit, look into it, and mend it.
 
     A new site: init, then check, then (when the daemons run and the MTA knows
@@ -68,7 +71,9 @@ def stopitctl(ctx: click.Context, path: Path | None, user: str) -> None:
     Exit codes: 0 fine, 1 something is wrong, 2 wrong usage, 78 the
     configuration cannot be used.
     """
-    ctx.obj = Site(config.config_path(path), ServiceUser(user), Screen(), time.time)
+    ctx.obj = Site(
+        config.config_path(path), ServiceUser(milter_user), ServiceUser(notifier_user), Screen(), time.time
+    )
 
 
 def _complain(text: str) -> None:

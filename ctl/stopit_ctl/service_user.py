@@ -1,8 +1,8 @@
-"""Acting as the user that the daemons run as.
+"""Acting as the users that the daemons run as.
 
 Root may open every file, so what root finds readable says nothing of the daemons; a database that root makes is one
 that they cannot write; and PostgreSQL knows its users by the unix user who asks. So when root runs stopitctl, what
-belongs to the daemons is done with their user's effective ids. Anybody else acts as who they are.
+belongs to a daemon is done with its user's effective ids. Anybody else acts as who they are.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["ServiceUser", "operator"]
 
 @dataclass(frozen=True, slots=True)
 class ServiceUser:
-    """The daemons' user by name; "" for whoever runs stopitctl."""
+    """A daemon's user by name; "" for whoever runs stopitctl."""
 
     name: str
 

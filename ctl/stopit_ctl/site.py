@@ -31,9 +31,15 @@ class Site:
     """One run of stopitctl. `clock` gives seconds since the epoch."""
 
     path: Path
-    user: ServiceUser
+    milter_user: ServiceUser
+    notifier_user: ServiceUser
     screen: Screen
     clock: Callable[[], float]
+
+    def users(self) -> tuple[ServiceUser, ...]:
+        """Whose eyes to look with at what both daemons use; only our own where those make no difference."""
+        both = tuple(user for user in (self.milter_user, self.notifier_user) if user.reachable)
+        return both or (ServiceUser(""),)
 
     def settings(self) -> config.Settings:
         """The settings in the file. Raises ConfigError with every fault in it."""
@@ -41,19 +47,19 @@ class Site:
 
     def keyring(self, settings: config.Settings) -> Keyring:
         """The site's key. Raises ConfigError when it cannot be used."""
-        with self.user.acting():
+        with self.notifier_user.acting():
             return read_key(settings.ledger.key_file)
 
     @contextmanager
     def queue(self, settings: config.Settings) -> Iterator[Queue]:
-        """The queue, as the daemons open it. Raises ConfigError, Transient."""
-        with self.user.acting(), opened_queue(settings.queue) as queue:
+        """The queue, as the notifier opens it. Raises ConfigError, Transient."""
+        with self.notifier_user.acting(), opened_queue(settings.queue) as queue:
             yield queue
 
     @contextmanager
     def cases(self, settings: config.Settings) -> Iterator[CaseStore]:
-        """The case record, as the daemons open it. Raises Transient, also when another version made its tables."""
-        with self.user.acting(), opened_cases(settings.cases) as store:
+        """The case record, as the notifier opens it. Raises Transient, also when another version made its tables."""
+        with self.notifier_user.acting(), opened_cases(settings.cases) as store:
             if not store.is_current():
                 raise Transient(
                     "case record: its tables are not those of this version; stopit-notifier brings them up to date"

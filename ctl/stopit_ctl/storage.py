@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from stopit_core.config import Cases, LedgerStore, QueueStore, Settings
@@ -14,19 +15,41 @@ from stopit_core.errors import ConfigError, Transient
 from stopit_core.queue.spool import Spool
 from stopit_core.stores import queue_durability_faults
 from stopit_ctl.findings import Finding, faults_of
-from stopit_ctl.site import opened_cases, opened_ledger, opened_queue, sqlite_file
+from stopit_ctl.service_user import ServiceUser
+from stopit_ctl.site import Site, opened_cases, opened_ledger, opened_queue, sqlite_file
 
-__all__ = ["look_at_stores"]
+__all__ = ["look_at_stores", "seen_by"]
 
 _MAKE = "make it, owned by the user that the daemons run as"
 
 
-def look_at_stores(settings: Settings, running: bool) -> Iterator[Finding]:
-    """Every store. `running`: the daemons have been started, so what they make must be there."""
-    yield from _store("ledger", settings.ledger.url, running, lambda: _ledger(settings.ledger))
-    yield from _store("queue", settings.queue.url, running, lambda: _queue(settings.queue))
-    yield from _spool(settings.queue.spool_dir)
-    yield from _store("case record", settings.cases.url, running, lambda: _cases(settings.cases, running))
+def look_at_stores(site: Site, settings: Settings, running: bool) -> Iterator[Finding]:
+    """Every store, as each daemon that uses it. `running`: they were started, so what they make must be there."""
+    ledger, queue, cases = settings.ledger, settings.queue, settings.cases
+    for user in site.users():
+        yield from seen_by(user, lambda: _store("ledger", ledger.url, running, lambda: _ledger(ledger)))
+        yield from seen_by(user, lambda: _store("queue", queue.url, running, lambda: _queue(queue)))
+    yield from seen_by(site.milter_user, lambda: _spool(queue.spool_dir))
+    yield from seen_by(
+        site.notifier_user, lambda: _store("case record", cases.url, running, lambda: _cases(cases, running))
+    )
+    yield from _dead_letters(site, queue)
+    yield from _durability(queue)
+
+
+def seen_by(user: ServiceUser, look: Callable[[], Iterator[Finding]]) -> list[Finding]:
+    """What is found with the rights of this user."""
+    found: list[Finding] = []
+    try:
+        with user.acting():
+            found.extend(look())
+    except (ImportError, OSError) as error:
+        found.append(
+            Finding.fault(f"a file of the program itself cannot be read: {error}", "install it for all users")
+        )
+    if not user.reachable:
+        return found
+    return [replace(finding, what=f"{finding.what} (as {user.name})") for finding in found]
 
 
 def _store(name: str, url: str, running: bool, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
@@ -52,16 +75,33 @@ def _queue(settings: QueueStore) -> Iterator[Finding]:
     with opened_queue(settings) as queue:
         queue.ping()
         depths = queue.depths()
-    yield Finding.ok(f"queue: answers, and takes writes; {depths.waiting} waiting, {depths.claimed} claimed")
-    if depths.dead:
+    yield Finding.ok(f"queue: answers, and takes writes; {depths.waiting + depths.claimed} reports in it")
+
+
+def _dead_letters(site: Site, settings: QueueStore) -> Iterator[Finding]:
+    try:
+        with site.notifier_user.acting(), opened_queue(settings) as queue:
+            dead = queue.depths().dead
+    except (ConfigError, Transient):
+        return  # the queue itself was found faulty
+    if dead:
         yield Finding.fault(
-            f"queue: {depths.dead} reports are set aside",
+            f"queue: {dead} reports are set aside",
             "look at them with `stopitctl queue list --dead`, then retry or drop each",
         )
-    for fault in queue_durability_faults(settings):
+
+
+def _durability(settings: QueueStore) -> Iterator[Finding]:
+    try:
+        faults = queue_durability_faults(settings)
+    except (ConfigError, Transient):
+        return  # the queue itself was found faulty
+    for fault in faults:
         yield Finding.fault(
             f"queue: {fault}", "set it in redis.conf and restart Redis, or reports can be lost in a power cut"
         )
+    if not faults and sqlite_file(settings.url) is None:
+        yield Finding.ok("queue: the Redis server is set to lose nothing in a power cut")
 
 
 def _cases(settings: Cases, running: bool) -> Iterator[Finding]:

@@ -1,0 +1,124 @@
+"""What of the host itself can break Stopit: metrics that nobody can read, a full disk, a clock that is wrong."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from stopit_core import __version__
+from stopit_ctl.findings import Finding
+from stopit_ctl.screen import duration
+
+__all__ = ["look_at_clock", "look_at_disk", "look_at_metrics", "queue_directory"]
+
+_TIMEOUT = 5.0
+_FREE = 512 * 1024 * 1024
+_FILES = 1000
+_STUCK = 300.0
+_RELEASED = 1_790_000_000.0
+"""September 2026: a clock that is before it has never been set."""
+
+
+def queue_directory(postfix: Path | None) -> Path | None:
+    """Where this host's Postfix keeps its queue, and smtpd its chroot; None without a Postfix. `postfix`: its
+    configuration directory, where it is not the default."""
+    said = _said(["postconf", *(["-c", str(postfix)] if postfix else []), "-h", "queue_directory"])
+    return Path(said) if said else None
+
+
+def look_at_metrics(daemon: str, address: str, now: float) -> Iterator[Finding]:
+    """Whether a daemon's metrics can be read, and what they say of it."""
+    try:
+        values = _scrape(address)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        yield Finding.fault(
+            f"{daemon}: no metrics at {address}: {reason}",
+            f"see with `systemctl status {daemon}` whether it runs; metrics in the configuration is its address",
+        )
+        return
+    version = next((labels for name, labels in values if name == "stopit_build_info"), "")
+    if not version:
+        yield Finding.fault(
+            f"{daemon}: {address} answers, but not as {daemon}", "another program has the port; choose another one"
+        )
+        return
+    yield Finding.ok(f"{daemon}: runs, and shows metrics at {address}")
+    if version != __version__:
+        yield Finding.fault(f"{daemon}: runs version {version}, this is {__version__}", f"systemctl restart {daemon}")
+    if values.get(("stopit_config_last_reload_successful", ""), 1.0) < 1:
+        yield Finding.fault(
+            f"{daemon}: refused the configuration at its last reload and runs with the old one",
+            f"`stopitctl check` names the faults; then systemctl reload {daemon}",
+        )
+    success = values.get(("stopit_notifier_last_success_timestamp_seconds", ""))
+    if success is not None and now - success > _STUCK:
+        since = f"for {duration(now - success)}" if success else "since it started"
+        yield Finding.fault(
+            f"{daemon}: has not got through queue and outbox {since}", f"its log says why: journalctl -u {daemon}"
+        )
+
+
+def look_at_disk(directories: list[Path]) -> Iterator[Finding]:
+    """Whether there is room for reports and traces, once for each file system."""
+    seen = set()
+    for directory in directories:
+        try:
+            device, usage, files = directory.stat().st_dev, shutil.disk_usage(directory), os.statvfs(directory)
+        except OSError:
+            continue  # that it is not there was found by those who look for it
+        if device in seen:
+            continue
+        seen.add(device)
+        free = f"{usage.free // (1024 * 1024):,} MB free"
+        if usage.free < _FREE:
+            yield Finding.fault(f"disk: {free} at {directory}", "make room: a full disk makes the MTA put mail off")
+        elif files.f_files and files.f_favail < _FILES:
+            yield Finding.fault(f"disk: {files.f_favail} files can be made at {directory}", "remove files there")
+        else:
+            yield Finding.ok(f"disk: {free} at {directory}")
+
+
+def look_at_clock(now: float) -> Iterator[Finding]:
+    """Whether the clock can be right: retention, cooldown and notice delay are counted by it."""
+    shown = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
+    if now < _RELEASED:
+        yield Finding.fault(f"clock: says {shown}, before this program was made", "set the clock, and keep it by NTP")
+        return
+    synchronised = _said(["timedatectl", "show", "--property=NTPSynchronized", "--value"])
+    match synchronised:
+        case "yes":
+            yield Finding.ok(f"clock: {shown}, kept by NTP")
+        case "no":
+            yield Finding.fault(f"clock: {shown}, but nothing keeps it", "apt install systemd-timesyncd, or chrony")
+        case _:
+            yield Finding.untried(f"clock: says {shown}; whether NTP keeps it", "timedatectl does not tell here")
+
+
+def _scrape(address: str) -> dict[tuple[str, str], float]:
+    """Samples by name and the value of their only label ("" without one)."""
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=_TIMEOUT) as page:
+        text = page.read().decode("utf-8", "replace")
+    return {
+        (sample.name, next(iter(sample.labels.values()), "")): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def _said(command: list[str]) -> str:
+    """What a program of the system prints, "" when it is not there or fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TIMEOUT)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

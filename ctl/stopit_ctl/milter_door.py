@@ -1,0 +1,155 @@
+"""Connects to the milter as an MTA does: by its socket, as its user, from inside its chroot, in its protocol.
+
+The everyday complaint of every milter is a socket that is there, and that Postfix cannot reach: its smtpd runs as
+user postfix, below /var/spool/postfix. So the attempt is made in a child process that becomes just that.
+
+The protocol's first step is enough to know who answers: SMFIC_OPTNEG ("O", then version, actions and protocol as
+32-bit words, all behind a 32-bit length), answered in kind (sendmail's libmilter, include/libmilter/mfdef.h).
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from stopit_ctl.findings import Finding
+
+__all__ = ["Chroot", "greet", "look_at_milter", "said_by_child"]
+
+_POSTFIX = "postfix"
+_TIMEOUT = 5.0
+_OPTNEG = b"O"
+_VERSION = 6
+_ACTIONS = 0x1FF
+_STEPS = 0x1FFFFF
+_QUIT = struct.pack(">Ic", 1, b"Q")
+_LONGEST = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Chroot:
+    """Where the MTA's smtpd lives: below `directory`, as `user`."""
+
+    directory: Path
+    user: pwd.struct_passwd
+
+    def enter(self) -> None:
+        """Become that user there, for good. Only root can; only a child process should."""
+        groups = os.getgrouplist(self.user.pw_name, self.user.pw_gid)
+        os.chroot(self.directory)
+        os.chdir("/")
+        os.setgroups(groups)
+        os.setgid(self.user.pw_gid)
+        os.setuid(self.user.pw_uid)
+
+
+def look_at_milter(url: str, queue_directory: Path | None) -> Iterator[Finding]:
+    """Whether the milter at "unix:/path" or "inet:port@host" answers the MTA. `queue_directory`: Postfix's, where
+    Postfix is on this host."""
+    kind, _, place = url.partition(":")
+    if kind == "inet":
+        port, _, host = place.partition("@")
+        yield _finding(url, greet(lambda: socket.create_connection((host, int(port)), _TIMEOUT)), "")
+        return
+    path = Path(place)
+    try:
+        user = pwd.getpwnam(_POSTFIX)
+    except KeyError:
+        user = None
+    if user is None or queue_directory is None or os.geteuid() != 0:
+        why = "run doctor as root" if os.geteuid() != 0 else "there is no Postfix on this host"
+        yield _finding(url, greet(lambda: _unix(path)), "")
+        yield Finding.untried(f"milter: whether user {_POSTFIX} can connect to {url}", why)
+        return
+    inside = path.is_relative_to(queue_directory)
+    chroot = Chroot(queue_directory if inside else Path("/"), user)
+    seen = Path("/") / path.relative_to(queue_directory) if inside else path
+
+    def connect() -> str:
+        chroot.enter()
+        return greet(lambda: _unix(seen))
+
+    who = f" as user {_POSTFIX}" + (f" from inside {queue_directory}" if inside else "")
+    yield _finding(url, said_by_child(connect), who)
+
+
+def greet(connect: Callable[[], socket.socket]) -> str:
+    """Speak the first step of the milter protocol. "" when a milter answers, else what is wrong."""
+    try:
+        with closing(connect()) as door:
+            door.sendall(struct.pack(">IcIII", 13, _OPTNEG, _VERSION, _ACTIONS, _STEPS))
+            length = struct.unpack(">I", _exactly(door, 4))[0]
+            if not 13 <= length <= _LONGEST:
+                return "something answers, but not as a milter"
+            answer = _exactly(door, length)
+            door.sendall(_QUIT)
+    except EOFError:
+        return "something took the connection and closed it again without an answer"
+    except OSError as error:
+        return error.strerror or str(error)
+    if answer[:1] != _OPTNEG or not 2 <= struct.unpack(">I", answer[1:5])[0] <= _VERSION:
+        return "something answers, but not as a milter"
+    return ""
+
+
+def said_by_child(work: Callable[[], str]) -> str:
+    """What `work` returns, or how it failed, when a child process does it: it may give up rights for good."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        try:
+            said = work()
+        except BaseException as error:  # noqa: BLE001  nothing may leave the child but its answer
+            said = f"{type(error).__name__}: {error}"
+        with os.fdopen(writing, "wb") as pipe:
+            pipe.write(said.encode("utf-8", "backslashreplace"))
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        said = pipe.read().decode("utf-8")
+    os.waitpid(child, 0)
+    return said
+
+
+def _finding(url: str, wrong: str, who: str) -> Finding:
+    if not wrong:
+        return Finding.ok(f"milter: {url} answers{who}")
+    path = url.removeprefix("unix:")
+    if not url.startswith("unix:"):
+        advice = "see with `systemctl status stopit-milter` whether it runs, and whether a firewall is between"
+    elif "ermission" in wrong:
+        advice = (
+            f"{Path(path).parent} must have mode 2750 and owner stopit:postfix, and the socket's group be postfix: "
+            "`systemd-tmpfiles --create stopit.conf`, then restart stopit-milter"
+        )
+    else:
+        advice = "see with `systemctl status stopit-milter` whether it runs, and milter.socket for the path"
+    return Finding.fault(f"milter: {url} cannot be used{who}: {wrong}", advice)
+
+
+def _unix(path: Path) -> socket.socket:
+    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        door.settimeout(_TIMEOUT)
+        door.connect(str(path))
+    except BaseException:
+        door.close()
+        raise
+    return door
+
+
+def _exactly(door: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        part = door.recv(size - len(data))
+        if not part:
+            raise EOFError
+        data += part
+    return data

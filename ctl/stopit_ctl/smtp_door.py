@@ -1,0 +1,93 @@
+"""Speaks to the MTA as the notifier will: up to RCPT TO, never DATA. Nothing is sent."""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+from collections.abc import Iterator
+from contextlib import suppress
+
+from stopit_core.config import Campus, Smtp, Tls
+from stopit_core.keys import Keyring, new_ref
+from stopit_ctl.findings import Finding
+
+__all__ = ["look_at_smtp"]
+
+_TIMEOUT = 15.0
+
+
+def look_at_smtp(smtp: Smtp, campus: Campus, keyring: Keyring) -> Iterator[Finding]:
+    """Whether the MTA lets us in, and takes mail for the addresses that everything depends on."""
+    where = f"{smtp.host}:{smtp.port}"
+    try:
+        with _connected(smtp) as door:
+            yield Finding.ok(f"smtp: {where} answers{_how(smtp)}")
+            yield from _addresses(door, campus, keyring)
+    except (OSError, smtplib.SMTPException, UnicodeDecodeError) as error:
+        yield Finding.fault(
+            f"smtp: {where} cannot be used{_how(smtp)}: {_said(error)}",
+            "see whether the MTA runs, and the keys of [smtp]: `stopitctl config describe smtp`",
+        )
+
+
+def _connected(smtp: Smtp) -> smtplib.SMTP:
+    timeout = min(_TIMEOUT, smtp.timeout)
+    context = ssl.create_default_context()
+    door: smtplib.SMTP
+    if smtp.tls is Tls.IMPLICIT:
+        door = smtplib.SMTP_SSL(smtp.host, smtp.port, timeout=timeout, context=context)
+    else:
+        door = smtplib.SMTP(smtp.host, smtp.port, timeout=timeout)
+    try:
+        door.ehlo_or_helo_if_needed()
+        if smtp.tls is Tls.STARTTLS:
+            door.starttls(context=context)
+            door.ehlo_or_helo_if_needed()
+        if smtp.login and smtp.password_file is not None:
+            door.login(smtp.login, smtp.password_file.read_text("utf-8").strip())
+    except BaseException:
+        with suppress(OSError, smtplib.SMTPException):
+            door.close()
+        raise
+    return door
+
+
+def _addresses(door: smtplib.SMTP, campus: Campus, keyring: Keyring) -> Iterator[Finding]:
+    local, _, domain = campus.report_address.rpartition("@")
+    reply = f"{local}+{keyring.token(new_ref())}@{domain}"
+    code, text = door.mail(reply)
+    if code >= 400:
+        yield Finding.fault(
+            f"smtp: MAIL FROM our own reply address ({local}+TOKEN@{domain}) gets {code} {_line(text)}",
+            "everything that Stopit sends has such an envelope sender: let the MTA take it",
+        )
+        return
+    wanted = (
+        (campus.report_address, "the report address", "deliver it to the staff mailbox"),
+        (reply, f"an answer to {local}+TOKEN@{domain}", "set recipient_delimiter = + (or what your MTA calls it)"),
+        (campus.staff_address, "the staff address", "make the mailbox"),
+    )
+    for address, name, advice in wanted:
+        code, text = door.rcpt(address)
+        if code < 400:
+            yield Finding.ok(f"smtp: takes mail for {name}")
+        else:
+            yield Finding.fault(f"smtp: {name} gets {code} {_line(text)}", advice)
+    door.rset()
+
+
+def _how(smtp: Smtp) -> str:
+    tls = {Tls.NONE: "", Tls.STARTTLS: " with STARTTLS", Tls.IMPLICIT: " with TLS"}[smtp.tls]
+    return f"{tls} as {smtp.login}" if smtp.login else tls
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, smtplib.SMTPResponseException):
+        return f"{error.smtp_code} {_line(error.smtp_error)}"
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _line(text: bytes | str) -> str:
+    """What the server said, on one line, and short."""
+    plain = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    return " ".join(plain.split())[:200]
