@@ -133,6 +133,12 @@ def test_a_directory_that_cannot_be_written_is_transient(tmp_path: Path) -> None
         Spool(Path("/proc")).ping()
 
 
+def test_ping_leaves_nothing_behind(spool: Spool, directory: Path) -> None:
+    spool.put("a", b"a")
+    spool.ping()
+    assert [path.name for path in directory.iterdir()] == ["a.report"]
+
+
 def test_a_full_disk_is_transient_and_leaves_no_half_file() -> None:
     full = Path("/dev/shm") / f"stopit-test-{os.getpid()}"
     script = (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
+import sys
 import time
 from contextlib import closing
 from multiprocessing import get_context
@@ -116,6 +118,30 @@ def test_a_clock_set_back_holds_no_report_up(tmp_path: Path) -> None:
     assert len(queue.claim("two", 1, 60.0)) == 1
     assert queue.depths().oldest_age == 0.0
     queue.close()
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from stopit_core.errors import Transient
+from stopit_core.queue.sqlite import SqliteQueue
+queue = SqliteQueue(Path(sys.argv[1]), 3)
+queue.put("before", b"before")
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, -1))
+try:
+    queue.put("big", b"x" * 1_000_000)
+except Transient as error:
+    print(error)
+queue.put("after", b"after")
+"""
+
+
+def test_on_a_full_disk_a_report_is_whole_or_absent(tmp_path: Path) -> None:
+    path = tmp_path / "q.db"
+    ran = subprocess.run([sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True, check=True)
+    assert ran.stdout.startswith(f"sqlite {path}: ")
+    assert [d.payload for d in SqliteQueue(path, 3).waiting(10)] == [b"before", b"after"]
 
 
 def put_one(path: Path, number: int, at: float) -> None:

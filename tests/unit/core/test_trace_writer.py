@@ -284,6 +284,20 @@ class TestContacts:
         lab.contact_fault = None
         assert until(lambda: lab.contacts == [("1", PAIR)], "the contact", SOON)
 
+    def test_contacts_that_cannot_be_kept_are_bounded_and_counted(self, lab: Lab) -> None:
+        lab.ledger.pairs = frozenset({PAIR})
+        lab.contact_fault = Transient("queue and spool are away")
+        writer = lab.writer(WriterLimits(interval=0.01, contacts=2))
+        assert until(lambda: lab.ledger.looks, "a look", SOON)
+
+        def lost() -> bool:
+            writer.offer(to(REPORTER))
+            return lab.counted[TraceEvent.CONTACT_LOST] > 0
+
+        assert until(lost, "a contact to be dropped", SOON)
+        lab.contact_fault = None
+        assert until(lambda: lab.contacts, "the others to be told", SOON)
+
     @pytest.mark.parametrize("fault", ["sender_of", "on_contact"])
     def test_a_fault_of_others_does_not_end_the_thread(self, lab: Lab, watching: TraceWriter, fault: str) -> None:
         if fault == "on_contact":
