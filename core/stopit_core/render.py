@@ -106,7 +106,7 @@ class Renderer:
         """
         env = environment(site)
         renderer = cls(env, campus, words, offices, keyring, zone)
-        faults = check_templates(env, site, renderer._known_names())
+        faults = check_templates(env, site, renderer.variables())
         if not faults:
             shown = campus.model_copy(update={"policy_url": campus.policy_url or "https://policy.invalid/"})
             faults = cls(env, shown, words, offices or [SAMPLE_OFFICE], keyring, zone)._trial()
@@ -154,6 +154,14 @@ class Renderer:
         """The day of a moment (seconds since the epoch) in the site's own time, as `NoticeFacts.day` wants it."""
         return self._local(at).date()
 
+    def variables(self) -> dict[str, frozenset[str]]:
+        """What the templates of each family (see `wording.family`) may name."""
+        names: dict[str, set[str]] = {}
+        for facts in sample_facts():
+            given = self._common | self._variables(facts, SAMPLE_RECIPIENT, SAMPLE_AT)
+            names.setdefault(family(facts.template), set()).update(given)
+        return {**{key: frozenset(found) for key, found in names.items()}, "": frozenset().union(*names.values())}
+
     def _local(self, at: float) -> datetime:
         return datetime.fromtimestamp(int(at), self._zone).astimezone(self._zone)
 
@@ -199,20 +207,13 @@ class Renderer:
             "year": local.year, "month": local.month, "day": local.day,
         }  # fmt: skip
 
-    def _known_names(self) -> dict[str, frozenset[str]]:
-        names: dict[str, set[str]] = {}
-        for facts in sample_facts():
-            given = self._common | self._variables(facts, SAMPLE_RECIPIENT, SAMPLE_AT)
-            names.setdefault(family(facts.template), set()).update(given)
-        return {**{key: frozenset(found) for key, found in names.items()}, "": frozenset().union(*names.values())}
-
     def _trial(self) -> list[Fault]:
         """The faults that show only when a template is used."""
         faults: dict[str, Fault] = {}
         for facts in sample_facts():
             try:
                 self.render(facts, recipient=SAMPLE_RECIPIENT, ref=SAMPLE_REF, at=SAMPLE_AT)
-            except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+            except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
                 fault = Fault(_place(error, facts.template), "", "", f"cannot be rendered: {error}")
                 faults.setdefault(str(fault), fault)
         return list(faults.values())

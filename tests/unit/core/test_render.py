@@ -299,6 +299,11 @@ class TestSiteTemplates:
         with pytest.raises(ConfigError, match=r"_emergency\.txt\.j2: cannot be read as UTF-8"):
             site(templates=tmp_path)
 
+    def test_a_template_that_includes_itself_is_a_fault(self, tmp_path: Path) -> None:
+        (tmp_path / "_day.txt.j2").write_text('{% include "_day.txt.j2" %}')
+        with pytest.raises(ConfigError, match="cannot be rendered: maximum recursion"):
+            site(templates=tmp_path)
+
     def test_stands_in_front_and_the_rest_is_ours(self, tmp_path: Path) -> None:
         (tmp_path / "_day.txt.j2").write_text("{{ day }}.{{ month }}.{{ year }}\n")
         (tmp_path / "README").write_text("left alone")
@@ -317,6 +322,14 @@ class TestSiteTemplates:
         assert message.get_content() == "Grüß Gott.\r\n"
 
 
+def test_the_readme_names_every_template_and_every_variable() -> None:
+    readme = (shipped_directory() / "README.md").read_text("utf-8")
+    known = {name for names in RENDERER.variables().values() for name in names}
+    texts = {str(word) for word in (*Reason, *AnswerEffect, *AlertKind)}
+    files = {n.removesuffix(".txt.j2").removeprefix("ack-").removeprefix("alert-") for n in template_names()}
+    assert {word for word in known | texts | files if f"`{word}`" not in readme} == set()
+
+
 def test_the_templates_of_a_checkout_are_found() -> None:
     assert (shipped_directory() / "notice.txt.j2").is_file()
 
@@ -324,6 +337,8 @@ def test_the_templates_of_a_checkout_are_found() -> None:
 def test_preview_shows_what_a_person_reads() -> None:
     assert preview(RENDERER, MessageKind.NOTICE) == letter(notice())
     assert "marked it as urgent" in flat(preview(RENDERER, MessageKind.ACKNOWLEDGEMENT, Reason.URGENT))
-    assert "called the notice off" in flat(preview(RENDERER, MessageKind.STAFF_ALERT, AlertKind.REPORTER_CANCELLED))
+    assert "wants no notice after all" in flat(
+        preview(RENDERER, MessageKind.STAFF_ALERT, AlertKind.REPORTER_CANCELLED)
+    )
     with pytest.raises(ValueError, match="a notice has no text about urgent"):
         preview(RENDERER, MessageKind.NOTICE, Reason.URGENT)
