@@ -26,7 +26,7 @@ class Fault:
     advice: str
 
     def __str__(self) -> str:
-        where = f"{self.file}: {self.key}" if self.key else self.file
+        where = ": ".join(part for part in (self.file, self.key) if part)
         shown = f" = {self.value}" if self.value else ""
         return f"{where}{shown}: {self.advice}"
 
