@@ -4,8 +4,9 @@
     message:  pending -> sending -> sent [-> bounced] | failed | unclear
               pending -> cancelled          observed: written down in observe mode, never sent
 
-`sending` is written before the first byte goes out and `sent` after the MTA's 250. What is found in `sending`
-after a crash is asked of the ledger; `unclear` is what even the ledger can't tell, and is never sent again.
+`sending` is written when a notifier claims the message, `data_at` before the first byte of it goes out, and `sent`
+after the MTA's 250. What is found in `sending` after a crash was not sent when it has no `data_at`; else the ledger
+is asked. `unclear` is what even the ledger can't tell, and is never sent again.
 """
 
 from __future__ import annotations
@@ -89,6 +90,7 @@ class EventKind(StrEnum):
     ANSWERED = "answered"
     WITHDRAWN = "withdrawn"
     CONTACT = "contact"
+    NOTE = "note"
 
 
 class Party(StrEnum):
@@ -142,7 +144,12 @@ class ReportRow:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message of ours in the outbox. `report_key` is the report that it answers (acknowledgements)."""
+    """A message of ours in the outbox. `report_key` is the report that it answers (acknowledgements).
+
+    `claimed_by`, `claimed_at` and `data_at` are of the latest attempt: who makes it, and when its DATA was about to
+    go out (None: not yet). `error` is why an attempt failed; in `sending` it says that the MTA had the whole
+    message and did not answer.
+    """
 
     id: int
     ref: str
@@ -160,6 +167,7 @@ class Message:
     attempts: int
     claimed_by: str
     claimed_at: float | None
+    data_at: float | None
     sent_at: float | None
     error: str
     report_key: str
