@@ -88,6 +88,7 @@ class Session(Milter.Base):  # type: ignore[misc]  # pymilter has no types
         self._truncated = False
         self._ruling: Ruling | None = None
         self._faulty = False
+        self._field_lost = False
         self.spent = 0.0
 
     def negotiate(self, opts: list[int]) -> int:
@@ -191,6 +192,7 @@ class Session(Milter.Base):  # type: ignore[misc]  # pymilter has no types
     def remember(self, fault: BaseException) -> None:
         """Count and log a fault of ours. Raises nothing: not even a full disk under the log decides on mail."""
         self._faulty = True
+        self._field_lost = self._field_lost or self.stage is Stage.HEADER
         with suppress(BaseException):
             self._context.metrics.faults.labels(self.stage.value).inc()
             self._context.log.error("fault", queue_id=self._queue_id, stage=self.stage.value, exc_info=fault)
@@ -208,6 +210,8 @@ class Session(Milter.Base):  # type: ignore[misc]  # pymilter has no types
         if self._ruling is not None:
             return bool(self._ruling.flag or self._ruling.answers)
         envelope = Envelope(login=self._login, relay=self._relay, recipients=tuple(self._recipients))
+        if self._field_lost:  # it may have been the one that makes this a reply
+            return envelope.trusted
         return may_be_flag(envelope, frozenset(name.strip().lower() for name, _ in self._fields), self._engine)
 
     def _collected(self) -> Transaction:

@@ -1,0 +1,289 @@
+"""A site's engine, and an MTA that drives a session as libmilter does and keeps a journal of what it was told."""
+
+from __future__ import annotations
+
+import io
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import Milter
+import pytest
+from prometheus_client import CollectorRegistry
+
+from stopit_core import config
+from stopit_core.config import Settings
+from stopit_core.envelope import Envelope
+from stopit_core.errors import Transient
+from stopit_core.keys import new_key
+from stopit_core.logs import open_log
+from stopit_core.mail import Headers
+from stopit_core.metrics import MilterMetrics
+from stopit_core.model import FlagReport, Report, Trace
+from stopit_core.queue.spool import Where
+from stopit_core.service import Live
+from stopit_milter.engine import Engine
+from stopit_milter.outlets import Outlets
+from stopit_milter.session import Context, Session
+from stopit_milter.transaction import Transaction
+
+Pairs = Sequence[tuple[str, str | bytes]]
+
+REPLY: Pairs = (
+    ("From", "Vera <vera@campus.example>"),
+    ("To", "mallory@campus.example"),
+    ("Message-ID", "<reply@campus.example>"),
+    ("In-Reply-To", "<original@campus.example>"),
+    ("Subject", "Re: you"),
+)
+ORDINARY: Pairs = (
+    ("From", "Mallory <mallory@campus.example>"),
+    ("Message-ID", "<original@campus.example>"),
+    ("Subject", "you"),
+)
+
+
+@dataclass
+class Doubles:
+    """The stores of a session under test: what they were given, and whether they fail.
+
+    `journal` has everything that happened to a message, in order, edits by the MTA among it.
+    """
+
+    journal: list[tuple[Any, ...]] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
+    traces: list[Trace] = field(default_factory=list)
+    where: Where = Where.QUEUE
+    fault: BaseException | None = None
+    trace_fault: BaseException | None = None
+    flushes: bool = True
+
+    def put(self, report: Report) -> Where:
+        if self.fault:
+            raise self.fault
+        self.reports.append(report)
+        self.journal.append(("report", report.id))
+        return self.where
+
+    def offer(self, trace: Trace) -> bool:
+        if self.trace_fault:
+            raise self.trace_fault
+        self.traces.append(trace)
+        self.journal.append(("trace",))
+        return True
+
+    def flush(self, timeout: float) -> bool:
+        self.journal.append(("flush",))
+        return self.flushes
+
+    @property
+    def flag(self) -> FlagReport:
+        (report,) = self.reports
+        assert isinstance(report, FlagReport)
+        return report
+
+
+class Mta:
+    """The MTA's side of one connection, in place of libmilter's context."""
+
+    def __init__(self, context: Context, doubles: Doubles, offered: int = 0x1FFFFF) -> None:
+        self.macros: dict[str, Any] = {}
+        self.failing = ""
+        self.replied: tuple[str, ...] = ()
+        self._doubles = doubles
+        self._private: Session | None = None
+        self.session = Session(context)
+        self.session._setctx(self)
+        self.options = [Milter.CURR_ACTS, offered, 0, 0]
+        assert self.session.negotiate(self.options) == Milter.CONTINUE
+
+    def getpriv(self) -> Session | None:
+        return self._private
+
+    def setpriv(self, private: Session | None) -> None:
+        self._private = private
+
+    def getsymval(self, name: str) -> str | None:
+        value = self.macros.get(name)
+        if isinstance(value, bytes):
+            return value.decode("utf-8")
+        if isinstance(value, BaseException):
+            raise value
+        return value
+
+    def setreply(self, *reply: str) -> None:
+        self.replied = reply
+
+    def delrcpt(self, path: str) -> None:
+        self._edit("delrcpt", path)
+
+    def addrcpt(self, path: str, parameters: str | None) -> None:
+        self._edit("addrcpt", path)
+
+    def addheader(self, name: str, value: str, index: int) -> None:
+        self._edit("addheader", name, value)
+
+    def chgheader(self, name: str, index: int, value: str | None) -> None:
+        assert value is None
+        self._edit("delheader", name, index)
+
+    def _edit(self, *edit: Any) -> None:
+        for text in edit:
+            if isinstance(text, str):
+                text.encode("utf-8")  # pymilter can hand on nothing else
+        if self.failing == edit[0]:
+            raise Milter.error("cannot")
+        self._doubles.journal.append(edit)
+
+    def send(
+        self,
+        recipients: Sequence[str | bytes],
+        fields: Pairs = ORDINARY,
+        body: bytes = b"Hello.\r\n",
+        login: str | bytes = "",
+        mail_from: bytes = b"<mallory@campus.example>",
+        client: str | None = "192.0.2.9",
+        queue_id: str | None = "4Xabc",
+        block: int = 65535,
+    ) -> int:
+        """One message; the answer that ends it, or CONTINUE when none did (it was delivered as it is)."""
+        session = self.session
+        self.macros |= {"{auth_authen}": login or None, "i": None}
+        if client is not None:
+            session.connect("client.example", socket.AF_INET, (client, 4711))
+        session.envfrom_bytes(mail_from)
+        for path in recipients:
+            session.envrcpt_bytes(path if isinstance(path, bytes) else path.encode())
+        self.macros["i"] = queue_id
+        for name, value in fields:
+            session.header_bytes(name, value if isinstance(value, bytes) else value.encode())
+        answer = session.eoh()
+        if answer != Milter.CONTINUE:
+            return answer
+        for start in range(0, len(body), block):
+            answer = session.body(body[start : start + block])
+            if answer == Milter.SKIP:
+                break
+            if answer != Milter.CONTINUE:
+                return answer
+        return session.eom()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Callable[..., Settings]:
+    """The site's settings, with changes by section and key."""
+    key = tmp_path / "site.key"
+    key.write_text(new_key())
+
+    def make(changes: Mapping[str, Mapping[str, Any]] | None = None) -> Settings:
+        values: dict[str, dict[str, Any]] = {
+            "campus": {
+                "name": "Example Campus", "domains": ["campus.example"],
+                "report_address": "stopit@campus.example", "staff_address": "staff@campus.example",
+            },
+            "ledger": {"key_file": key},
+            "identity": {"trusted_authserv_ids": ["mx.campus.example"], "trusted_relays": ["192.0.2.80"]},
+        }  # fmt: skip
+        for section, keys in (changes or {}).items():
+            values.setdefault(section, {}).update(keys)
+        return config.parse(config.describe(values), "stopit.toml")
+
+    return make
+
+
+@pytest.fixture
+def engine_with(settings: Callable[..., Settings]) -> Callable[..., Engine]:
+    """An engine of the site, with changes of `[milter]` as keywords and of other sections as a mapping."""
+
+    def make(changes: Mapping[str, Mapping[str, Any]] | None = None, **milter: str) -> Engine:
+        return Engine.of(settings({**(changes or {}), "milter": milter}))
+
+    return make
+
+
+@pytest.fixture
+def engine(engine_with: Callable[..., Engine]) -> Engine:
+    return engine_with()
+
+
+@pytest.fixture
+def transaction() -> Callable[..., Transaction]:
+    """A message as it was collected; a member's reply unless told otherwise."""
+
+    def make(
+        fields: Pairs = REPLY,
+        body: bytes = b"stopit\r\n",
+        recipients: Sequence[str] = ("<Mallory@Campus.Example>",),
+        login: str = "vera",
+        mail_from: str = "vera@campus.example",
+        client: str = "192.0.2.9",
+        relay: bool = False,
+        truncated: bool = False,
+        queue_id: str = "4Xabc",
+        at: float = 1000.0,
+    ) -> Transaction:
+        raw = tuple((name, value if isinstance(value, bytes) else value.encode()) for name, value in fields)
+        headers = Headers((name, value.decode("utf-8", "surrogateescape")) for name, value in raw)
+        envelope = Envelope(login, relay, client, mail_from, tuple(recipients), queue_id)
+        return Transaction(envelope, raw, headers, at, body, truncated)
+
+    return make
+
+
+@pytest.fixture
+def doubles() -> Doubles:
+    return Doubles()
+
+
+@pytest.fixture
+def log_lines() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def metrics() -> MilterMetrics:
+    return MilterMetrics(CollectorRegistry())
+
+
+@pytest.fixture
+def counted(metrics: MilterMetrics) -> Callable[..., float]:
+    """The value of a series, by name and labels."""
+
+    def value(name: str, **labels: str) -> float:
+        return metrics.registry.get_sample_value(name, labels) or 0.0
+
+    return value
+
+
+@pytest.fixture
+def mta_of(doubles: Doubles, metrics: MilterMetrics, log_lines: io.StringIO) -> Callable[..., Mta]:
+    """An MTA connected to a session that decides by this engine."""
+
+    def connect(engine: Engine, offered: int = 0x1FFFFF) -> Mta:
+        log = open_log("stopit-milter", log_lines)
+        outlets = Outlets(doubles, doubles, metrics, log)
+        return Mta(Context(Live(engine), outlets, metrics, log, clock=lambda: 1000.0), doubles, offered)
+
+    return connect
+
+
+@pytest.fixture
+def mta(mta_of: Callable[..., Mta], engine: Engine) -> Mta:
+    return mta_of(engine)
+
+
+@pytest.fixture
+def away() -> Transient:
+    return Transient("redis: away; spool: disk full")
+
+
+@pytest.fixture
+def reply() -> Pairs:
+    return REPLY
+
+
+@pytest.fixture
+def ordinary() -> Pairs:
+    return ORDINARY
