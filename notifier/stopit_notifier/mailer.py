@@ -26,6 +26,7 @@ from typing import Any, NoReturn, Protocol
 
 from stopit_core.config import Smtp, Tls
 from stopit_core.errors import Permanent, StopitError, Transient
+from stopit_core.flow import clean
 from stopit_notifier.steps import Probe, Step, no_probe
 
 __all__ = ["Letter", "Mailer", "Unanswered"]
@@ -66,7 +67,7 @@ class Unanswered(StopitError):
 class Mailer:
     """Sends through the MTA of the settings. For one thread.
 
-    `hostname` is said in EHLO. `data_within`: seconds from `before_data` to the MTA's answer to the final dot. All
+    `hostname` is said in EHLO. `data_within`: seconds from asking `before_data` to the MTA's answer to the final dot. All
     before that (connecting, login, MAIL, RCPT) has `settings.timeout` seconds.
     """
 
@@ -97,10 +98,11 @@ class Mailer:
             self._said(dialog.mail(letter.envelope_from), "MAIL", 250)
             self._said(dialog.rcpt(letter.recipient), "RCPT", 250, 251)
             self._probe(Step.RECIPIENT_ACCEPTED)
+            until = self._monotonic() + self._data_within  # what follows is late, also when the asking was slow
             if not before_data():
                 return False  # the next RSET, or the end of the connection, forgets the recipient
             self._probe(Step.BEFORE_DATA)
-            self._transfer(dialog, letter.data)
+            self._transfer(dialog, letter.data, until)
         except (Transient, Permanent, Unanswered):
             raise
         except smtplib.SMTPResponseException as error:
@@ -157,9 +159,9 @@ class Mailer:
             raise Transient("smtp.password_file is not set")
         return path.read_text("utf-8").strip()
 
-    def _transfer(self, dialog: _Dialog, data: bytes) -> None:
+    def _transfer(self, dialog: _Dialog, data: bytes, until: float) -> None:
         """DATA (RFC 5321 section 4.1.1.4): from the command to the answer to the final dot."""
-        dialog.until = self._monotonic() + self._data_within
+        dialog.until = until
         self._said(dialog.docmd("DATA"), "DATA", 354)
         dialog.send(_dotted(data))
         self._probe(Step.BEFORE_DOT)
@@ -276,4 +278,4 @@ def _dotted(data: bytes) -> bytes:
 
 def _words(code: int, words: bytes | str) -> str:
     text = words.decode("utf-8", "replace") if isinstance(words, bytes) else words
-    return f"{code} {' '.join(text.split())}"[:_MAX_REPLY]
+    return clean(f"{code} {text}", _MAX_REPLY)

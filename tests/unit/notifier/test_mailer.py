@@ -207,22 +207,22 @@ def test_answer_to_the_dot_that_makes_no_sense_is_no_answer(sink: Sink, make: Ma
         make(sink.port).send(NOTE, yes)
 
 
-def test_process_that_was_stopped_before_the_dot_does_not_send_it(sink: Sink, make: MakeMailer) -> None:
-    """SIGSTOP between DATA and the dot, and on again an hour later: somebody else has settled the message by then."""
+@pytest.mark.parametrize("where", [Step.BEFORE_DATA, Step.BEFORE_DOT])
+def test_process_that_was_stopped_before_the_dot_does_not_send_it(sink: Sink, make: MakeMailer, where: Step) -> None:
+    """SIGSTOP after the claim was found to hold, and on again an hour later: somebody else has settled it by then."""
     asleep = 0.0
 
     def sleep_at(step: Step) -> None:
         nonlocal asleep
-        if step is Step.BEFORE_DOT:
-            asleep += 3600.0
+        asleep += 3600.0 if step is where and not asleep else 0.0
 
     mailer = make(sink.port, data_within=30.0, probe=sleep_at, monotonic=lambda: time.monotonic() + asleep)
 
-    with pytest.raises(Transient, match="torn down"):
+    with pytest.raises(Transient):
         mailer.send(NOTE, yes)
 
-    assert sink.commands[-1] == "DATA"
     assert sink.taken == []
+    assert mailer.send(NOTE, yes)
 
 
 def test_steps_come_in_their_order(sink: Sink, make: MakeMailer) -> None:
