@@ -8,14 +8,14 @@ from stopit_core.cases.chain import START, dump_detail, link
 from stopit_core.cases.records import Actor, CaseState, EventKind
 from stopit_core.cases.schema import cases, events
 
-__all__ = ["append", "change_state"]
+__all__ = ["append", "change_state", "hold"]
 
 
 def append(
     connection: Connection, case_id: int, at: float, actor: Actor, kind: EventKind, **detail: str | float | None
 ) -> None:
     """Add a line to a case's history. `at` in seconds since the epoch; empty details are left out."""
-    number = connection.execute(select(cases.c.number).where(cases.c.id == case_id).with_for_update()).scalar_one()
+    number = hold(connection, case_id)
     last = connection.execute(
         select(events.c.seq, events.c.hash).where(events.c.case_id == case_id).order_by(events.c.seq.desc()).limit(1)
     ).first()
@@ -28,6 +28,17 @@ def append(
         )
     )  # fmt: skip
     connection.execute(update(cases).where(cases.c.id == case_id).values(changed_at=at))
+
+
+def hold(connection: Connection, case_id: int) -> str:
+    """Nobody else writes on this case until the transaction ends. Its number.
+
+    A case is held before its messages are: two writers that did it the other way round would wait for each other.
+    """
+    number: str = connection.execute(
+        select(cases.c.number).where(cases.c.id == case_id).with_for_update()
+    ).scalar_one()
+    return number
 
 
 def change_state(connection: Connection, case_id: int, state: CaseState, at: float, actor: Actor) -> None:

@@ -16,6 +16,8 @@ from stopit_core.policy import Reason
 
 __all__ = ["Reading"]
 
+_NOT_SENT_YET = (MessageState.PENDING.value, MessageState.SENDING.value)
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -76,7 +78,7 @@ class Reading:
         return Totals(
             cases=by_state,
             outbox_due=self.connection.execute(
-                due.where(messages.c.state == MessageState.PENDING.value, messages.c.due_at <= now)
+                due.where(messages.c.state.in_(_NOT_SENT_YET), messages.c.due_at <= now)
             ).scalar_one(),
             senders_notified=self.connection.execute(notified).scalar_one(),
             senders_recurred=self.connection.execute(recurred).scalar_one(),

@@ -80,6 +80,7 @@ def message_of(row: Row[Any]) -> Message:
         attempts=row.attempts,
         claimed_by=row.claimed_by,
         claimed_at=row.claimed_at,
+        data_at=row.data_at,
         sent_at=row.sent_at,
         error=row.error,
         report_key=row.report_key,

@@ -96,6 +96,7 @@ messages = Table(
     Column("attempts", Integer, nullable=False),
     Column("claimed_by", String(64), nullable=False),
     Column("claimed_at", Float, nullable=True),
+    Column("data_at", Float, nullable=True),
     Column("sent_at", Float, nullable=True),
     Column("error", Text, nullable=False),
     Column("report_key", String(80), nullable=False),

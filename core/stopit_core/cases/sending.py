@@ -1,11 +1,13 @@
 """The outbox's side of the record: which message is due, who sends it, and what became of it.
 
-Every change is a compare-and-swap on (state, claimed_by): a notifier that stalled past its claim and wakes up
-finds that the message is no longer its own, and leaves it.
+Two kinds of changes. What somebody means to do (`begin`, `put_back`, `failed`, ...) holds only while the claim does:
+a compare-and-swap on state, owner and attempt, so that a notifier that stalled and wakes up finds that the message
+is no longer its own, and leaves it. That a message was `sent` is a fact, and is written whoever has the claim now.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, select, update
@@ -19,12 +21,71 @@ from stopit_core.model import Digest
 
 __all__ = ["Sending"]
 
+_MAX_ERROR = 500
+_IS_SENT = frozenset({MessageState.SENT, MessageState.BOUNCED})
+_BEFORE_NOTICE = frozenset({CaseState.NOTICE_PENDING, CaseState.WAITING, CaseState.RECORDED})
+
 
 @dataclass(frozen=True, slots=True)
 class Sending:
     """What the outbox may do. Lives as long as its transaction."""
 
     connection: Connection
+
+    @property
+    def work(self) -> Work:
+        """The rest of the record, in the same transaction."""
+        return Work(self.connection)
+
+    # -- what is there
+
+    def next_due(self) -> float | None:
+        """When the next message is due, None when none waits."""
+        statement = select(messages.c.due_at).where(messages.c.state == MessageState.PENDING.value)
+        return self.connection.execute(statement.order_by(messages.c.due_at).limit(1)).scalar()
+
+    def under_way(self) -> list[Message]:
+        """Messages that somebody claimed and has not finished."""
+        rows = self.connection.execute(
+            select(messages).where(messages.c.state == MessageState.SENDING.value).order_by(messages.c.id)
+        )
+        return [message_of(row) for row in rows]
+
+    def last_sent(self) -> Message | None:
+        """The message sent last: its trace shows whether our own mail passes the milter."""
+        row = self.connection.execute(
+            select(messages)
+            .where(messages.c.state == MessageState.SENT.value)
+            .order_by(messages.c.sent_at.desc(), messages.c.id.desc())
+            .limit(1)
+        ).first()
+        return message_of(row) if row else None
+
+    def reporters(self, case_id: int) -> frozenset[str]:
+        """The canonical addresses of all who reported in a case, called off or not."""
+        rows = self.connection.execute(select(reports.c.reporter).where(reports.c.case_id == case_id).distinct())
+        return frozenset(address for (address,) in rows if address)
+
+    def reports_on(self, notice: Message) -> list[ReportRow]:
+        """The reports that led to a notice or joined it, the one that led to it first; also those called off."""
+        rows = self.connection.execute(
+            select(reports).where(reports.c.notice_id == notice.id).order_by(reports.c.decided_at, reports.c.key)
+        )
+        return [report_of(row) for row in rows]
+
+    def holds(self, message: Message) -> bool:
+        """Whether the claim in `message` still stands. Nobody else takes it until the transaction ends."""
+        row = self.connection.execute(
+            select(messages.c.id)
+            .where(
+                messages.c.id == message.id, messages.c.state == MessageState.SENDING.value,
+                messages.c.claimed_by == message.claimed_by, messages.c.attempts == message.attempts,
+            )
+            .with_for_update()
+        ).first()  # fmt: skip
+        return row is not None
+
+    # -- what somebody means to do
 
     def claim(self, owner: str, now: float) -> Message | None:
         """The next message that is due, now `sending` and this owner's; None when nothing is due."""
@@ -37,90 +98,89 @@ class Sending:
         ).first()
         if row is None:
             return None
-        changed = {"state": MessageState.SENDING.value, "claimed_by": owner, "claimed_at": now}
-        changed["attempts"] = row.attempts + 1
-        self.connection.execute(update(messages).where(messages.c.id == row.id).values(changed))
+        self.connection.execute(
+            update(messages)
+            .where(messages.c.id == row.id)
+            .values(
+                state=MessageState.SENDING.value, claimed_by=owner, claimed_at=now, data_at=None, error="",
+                attempts=row.attempts + 1,
+            )
+        )  # fmt: skip
         return message_of(self.connection.execute(select(messages).where(messages.c.id == row.id)).one())
 
-    def holds(self, message: Message) -> bool:
-        """Whether the claim in `message` still stands."""
-        return self._held(message) is not None
-
-    def interrupted(self, before: float) -> list[Message]:
-        """Messages that somebody began to send before then, and never finished."""
-        rows = self.connection.execute(
-            select(messages)
-            .where(messages.c.state == MessageState.SENDING.value, messages.c.claimed_at < before)
-            .order_by(messages.c.id)
-        )
-        return [message_of(row) for row in rows]
-
-    def lately_sent(self, limit: int) -> list[Message]:
-        """The messages sent last, the latest first: their traces show whether our own mail passes the milter."""
-        rows = self.connection.execute(
-            select(messages)
-            .where(messages.c.state == MessageState.SENT.value)
-            .order_by(messages.c.sent_at.desc())
-            .limit(limit)
-        )
-        return [message_of(row) for row in rows]
-
-    def sent(self, message: Message, at: float) -> bool:
-        """The MTA has it. False when the claim no longer stands."""
-        if not self._move(message, MessageState.SENT, EventKind.MESSAGE_SENT, at, sent_at=at, error=""):
+    def begin(self, message: Message, now: float) -> bool:
+        """DATA is about to go out. False when the claim no longer stands: then it must not."""
+        if not self.holds(message):
             return False
-        if message.kind in NOTICE_KINDS:
-            case = Work(self.connection).case(message.case_id)
-            if case.state in (CaseState.NOTICE_PENDING, CaseState.WAITING, CaseState.RECORDED):
-                journal.change_state(self.connection, message.case_id, CaseState.NOTIFIED, at, Actor.SYSTEM)
+        self._set(message, data_at=now)
         return True
 
-    def deferred(self, message: Message, error: str, again_at: float) -> bool:
-        """The MTA puts it off: due again at `again_at`."""
-        if self._held(message) is None:
+    def unanswered(self, message: Message, error: str) -> bool:
+        """The MTA has the whole message and did not answer: it stays `sending`, and this is why."""
+        if not self.holds(message):
             return False
-        self._set(message, state=MessageState.PENDING.value, due_at=again_at, error=error[:500], claimed_by="")
+        self._set(message, error=error[:_MAX_ERROR] or "no answer")
+        return True
+
+    def put_back(self, message: Message, error: str, again_at: float) -> bool:
+        """It was not sent: due again at `again_at`."""
+        if not self.holds(message):
+            return False
+        self._set(message, state=MessageState.PENDING.value, due_at=again_at, error=error[:_MAX_ERROR])
         return True
 
     def failed(self, message: Message, error: str, at: float) -> bool:
-        """It cannot be sent, ever."""
-        return self._move(message, MessageState.FAILED, EventKind.MESSAGE_FAILED, at, error=error[:500])
+        """It cannot be sent, ever. A notice's case is for staff then."""
+        return self._end(message, MessageState.FAILED, EventKind.MESSAGE_FAILED, error, at)
 
-    def unclear(self, message: Message, at: float) -> bool:
-        """Nobody can tell whether the MTA took it; it is not sent again."""
-        return self._move(message, MessageState.UNCLEAR, EventKind.MESSAGE_UNCLEAR, at, error="crash while sending")
+    def unclear(self, message: Message, error: str, at: float) -> bool:
+        """Nobody can tell whether the MTA took it; it is not sent again. A notice's case is for staff then."""
+        return self._end(message, MessageState.UNCLEAR, EventKind.MESSAGE_UNCLEAR, error, at)
 
-    def counting_on(self, notice: Message) -> list[ReportRow]:
-        """The reports that led to a notice or joined it, without those called off."""
-        rows = self.connection.execute(
-            select(reports).where(reports.c.notice_id == notice.id, reports.c.withdrawn_at.is_(None))
-        )
-        return [report_of(row) for row in rows]
+    # -- what is a fact
 
-    def watch(self, pair: Digest, case_id: int, since: float, until: float) -> None:
-        """Watch a pair from the notice on."""
-        Work(self.connection).watch(pair, case_id, since, until)
-
-    def _held(self, message: Message) -> Message | None:
-        row = self.connection.execute(
-            select(messages)
-            .where(
-                messages.c.id == message.id, messages.c.state == MessageState.SENDING.value,
-                messages.c.claimed_by == message.claimed_by, messages.c.attempts == message.attempts,
-            )
-            .with_for_update()
-        ).first()  # fmt: skip
-        return message_of(row) if row else None
-
-    def _move(self, message: Message, state: MessageState, kind: EventKind, at: float, **values: object) -> bool:
-        if self._held(message) is None:
+    def sent(self, message: Message, at: float) -> bool:
+        """The MTA took it at `at`. False when that is on record already."""
+        journal.hold(self.connection, message.case_id)
+        state = self.connection.execute(
+            select(messages.c.state).where(messages.c.id == message.id).with_for_update()
+        ).scalar_one()
+        if MessageState(state) in _IS_SENT:
             return False
-        self._set(message, state=state.value, **values)
-        journal.append(
-            self.connection, message.case_id, at, Actor.SYSTEM, kind, ref=message.ref, message=message.kind,
-            error=str(values.get("error", "")),
-        )  # fmt: skip
+        self._set(message, state=MessageState.SENT.value, sent_at=at, error="")
+        self._write(message, EventKind.MESSAGE_SENT, "", at)
+        if message.kind in NOTICE_KINDS and self.work.case(message.case_id).state in _BEFORE_NOTICE:
+            journal.change_state(self.connection, message.case_id, CaseState.NOTIFIED, at, Actor.SYSTEM)
         return True
+
+    def watch(self, pairs: Collection[Digest], case_id: int, since: float, until: float) -> None:
+        """Watch pairs from the notice on."""
+        for pair in pairs:
+            self.work.watch(pair, case_id, since, until)
+
+    # -- inside
+
+    def _end(self, message: Message, state: MessageState, kind: EventKind, error: str, at: float) -> bool:
+        journal.hold(self.connection, message.case_id)
+        if not self.holds(message):
+            return False
+        self._set(message, state=state.value, error=error[:_MAX_ERROR])
+        self._write(message, kind, error[:_MAX_ERROR], at)
+        if message.kind in NOTICE_KINDS and self.work.case(message.case_id).state in _BEFORE_NOTICE:
+            journal.change_state(self.connection, message.case_id, CaseState.STAFF, at, Actor.SYSTEM)
+        return True
+
+    def _write(self, message: Message, kind: EventKind, error: str, at: float) -> None:
+        journal.append(
+            self.connection,
+            message.case_id,
+            at,
+            Actor.SYSTEM,
+            kind,
+            ref=message.ref,
+            message=message.kind,
+            error=error,
+        )
 
     def _set(self, message: Message, **values: object) -> None:
         self.connection.execute(update(messages).where(messages.c.id == message.id).values(**values))

@@ -6,6 +6,7 @@ import secrets
 from dataclasses import dataclass
 
 from sqlalchemy import Column, Connection, Table, func, insert, select, update
+from sqlalchemy import case as sql_case
 from sqlalchemy.dialects import postgresql, sqlite
 
 from stopit_core.cases import journal
@@ -33,6 +34,9 @@ __all__ = ["NOTICE_KINDS", "Work"]
 
 DAY = 86400.0
 NOTICE_KINDS = (MessageKind.NOTICE.value, MessageKind.FIRMER_NOTICE.value)
+_WILL_LEAVE = frozenset({MessageState.PENDING, MessageState.OBSERVED})
+_NOT_LEFT = _WILL_LEAVE | {MessageState.CANCELLED, MessageState.FAILED}
+_ARRIVED = (MessageState.SENT.value, MessageState.UNCLEAR.value)
 _ALPHABET = "23456789ABCDEFGHJKLMNPQRSTVWXYZ"
 """No 0 O 1 I U: a number is read over the telephone, and spells nothing."""
 
@@ -93,7 +97,7 @@ class Work:
 
     def message_by_ref(self, ref: str) -> Message | None:
         """The message of ours that this reference names."""
-        row = self.connection.execute(select(messages).where(messages.c.ref == ref).with_for_update()).first()
+        row = self.connection.execute(select(messages).where(messages.c.ref == ref)).first()
         return message_of(row) if row else None
 
     def said_lately(self, case_id: int, kind: MessageKind, about: str, recipient: str, since: float) -> bool:
@@ -190,15 +194,18 @@ class Work:
 
         The notice is cancelled when no other report counts on it.
         """
+        if row.sender:  # or another report would join the notice in the moment in which it is cancelled
+            self.lock(row.sender)
+        journal.hold(self.connection, row.case_id)
         notice = None
         if row.notice_id is not None:
             found = self.connection.execute(select(messages).where(messages.c.id == row.notice_id).with_for_update())
             notice = message_of(found.one())
-            if notice.state not in (MessageState.PENDING, MessageState.OBSERVED, MessageState.CANCELLED):
+            if notice.state not in _NOT_LEFT:
                 return False
         self.connection.execute(update(reports).where(reports.c.key == row.key).values(withdrawn_at=now))
         journal.append(self.connection, row.case_id, now, Actor.REPORTER, EventKind.WITHDRAWN, report=row.key)
-        if notice is not None and not self._counted_on(notice.id):
+        if notice is not None and notice.state in _WILL_LEAVE and not self._counted_on(notice.id):
             self.connection.execute(
                 update(messages).where(messages.c.id == notice.id).values(state=MessageState.CANCELLED.value)
             )
@@ -214,10 +221,10 @@ class Work:
         statement = self._insert_once(watches).values(
             pair=bytes(pair), case_id=case_id, since=since, until=until, contacts=0
         )
+        given = statement.excluded.until
+        later = sql_case((given > watches.c.until, given), else_=watches.c.until)
         self.connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=["pair"], set_={"until": statement.excluded.until, "case_id": case_id}
-            )
+            statement.on_conflict_do_update(index_elements=["pair"], set_={"until": later, "case_id": case_id})
         )
 
     def contact(self, pair: Digest, at: float, queue_id: str) -> Contact | None:
@@ -243,7 +250,7 @@ class Work:
         """A message of ours came back."""
         self.connection.execute(
             update(messages)
-            .where(messages.c.id == message_id, messages.c.state.in_([MessageState.SENT, MessageState.UNCLEAR]))
+            .where(messages.c.id == message_id, messages.c.state.in_(_ARRIVED))
             .values(state=MessageState.BOUNCED.value, error=error[:500])
         )
 

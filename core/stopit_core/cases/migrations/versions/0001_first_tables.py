@@ -70,6 +70,7 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("claimed_by", sa.String(length=64), nullable=False),
         sa.Column("claimed_at", sa.Float(), nullable=True),
+        sa.Column("data_at", sa.Float(), nullable=True),
         sa.Column("sent_at", sa.Float(), nullable=True),
         sa.Column("error", sa.Text(), nullable=False),
         sa.Column("report_key", sa.String(length=80), nullable=False),
@@ -118,4 +119,3 @@ def upgrade() -> None:
     op.create_index(op.f("ix_reports_notice_id"), "reports", ["notice_id"], unique=False)
     op.create_index("ix_reports_reporter_at", "reports", ["reporter", "at"], unique=False)
     op.create_index("ix_reports_sender_at", "reports", ["sender", "at"], unique=False)
-    # ### end Alembic commands ###
