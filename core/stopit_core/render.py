@@ -44,6 +44,8 @@ __all__ = ["Renderer"]
 _SOON = 600.0  # a notice that leaves within so many seconds leaves "within a few minutes"
 _ROUND = 300  # the time of a notice is told in steps of five minutes, and never later than it is
 _DETAIL_LINES = 200
+_PHRASE = re.compile(r"[A-Za-z0-9 ]{1,64}")  # before an address, where punctuation has a meaning
+_UNSTRUCTURED = re.compile(r"(?!.*=\?)[ -~]{1,66}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +131,10 @@ class Renderer:
         message_id = f"stopit.{ref}@{domain_of(self._report_address)}"
         answered = facts.kind is MessageKind.ACKNOWLEDGEMENT
         values = (
-            f"{_phrase(self._campus_name + ' Stopit')} <{self._report_address}>",
+            f"{_header_words(self._campus_name + ' Stopit', _PHRASE)} <{self._report_address}>",
             f"<{recipient}>",
             f"<{envelope_from}>",
-            _phrase(subject),
+            _header_words(subject, _UNSTRUCTURED),
             format_datetime(self._local(at)),
             f"<{message_id}>",
             "auto-replied" if answered else "auto-generated",
@@ -233,11 +235,9 @@ def _first(words: Sequence[str]) -> str:
     return clean(words[0]) if words else ""
 
 
-def _phrase(words: str) -> str:
-    """Words as a header may hold them: plain when every character is harmless, else encoded words (RFC 2047)."""
-    if re.fullmatch(r"[A-Za-z0-9 ]{1,64}", words):
-        return words
-    return Header(words, "utf-8", maxlinelen=74).encode(linesep="\r\n")
+def _header_words(words: str, plain: re.Pattern[str]) -> str:
+    """Words as a header may hold them: as they are when every character is harmless, else encoded (RFC 2047)."""
+    return words if plain.fullmatch(words) else Header(words, "utf-8", maxlinelen=74).encode(linesep="\r\n")
 
 
 def _encoded(text: str) -> tuple[str, bytes]:

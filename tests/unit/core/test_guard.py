@@ -19,6 +19,7 @@ from stopit_core.messages import AlertKind, NoticeFacts, Outgoing
 from stopit_core.policy import Reason
 from stopit_core.render import Renderer
 from stopit_core.samples import SAMPLE_AT, SAMPLE_REF, acknowledgement, alert
+from stopit_core.wording import environment
 
 CAMPUS = Campus(
     name="May University",
@@ -47,6 +48,13 @@ def saying(words: bytes) -> Outgoing:
 class TestMessage:
     def test_ours_passes(self) -> None:
         check_message(NOTICE)
+
+    def test_a_folded_head_passes(self) -> None:
+        campus = CAMPUS.model_copy(update={"name": "Ü" * 90})
+        renderer = Renderer(environment(None), campus, FlagWords(), (), Keyring(b"k" * 32))
+        notice = renderer.render(FACTS, recipient="olivera@example.edu", ref=SAMPLE_REF, at=SAMPLE_AT)
+        assert b"\r\n =?utf-8?" in notice.data
+        check_message(notice)
 
     @pytest.mark.parametrize(
         ("old", "new", "what"),

@@ -322,6 +322,10 @@ class TestSiteTemplates:
         assert message.get_content() == "Grüß Gott.\r\n"
 
 
+def test_only_notices_go_to_a_sender() -> None:
+    assert {kind for kind in MessageKind if kind.to_sender} == {MessageKind.NOTICE, MessageKind.FIRMER_NOTICE}
+
+
 def test_the_readme_names_every_template_and_every_variable() -> None:
     readme = (shipped_directory() / "README.md").read_text("utf-8")
     known = {name for names in RENDERER.variables().values() for name in names}
@@ -340,5 +344,6 @@ def test_preview_shows_what_a_person_reads() -> None:
     assert "wants no notice after all" in flat(
         preview(RENDERER, MessageKind.STAFF_ALERT, AlertKind.REPORTER_CANCELLED)
     )
+    assert "there is no trace" in flat(preview(RENDERER, MessageKind.STAFF_ALERT))
     with pytest.raises(ValueError, match="a notice has no text about urgent"):
         preview(RENDERER, MessageKind.NOTICE, Reason.URGENT)
