@@ -5,13 +5,29 @@ from __future__ import annotations
 import io
 import sys
 
+import click
+
+from stopit_ctl.cases import cases_group
+from stopit_ctl.casework import close, note, notice
 from stopit_ctl.check import check
 from stopit_ctl.config import config_group
 from stopit_ctl.doctor import doctor
 from stopit_ctl.init import init
+from stopit_ctl.preview import preview_group
 from stopit_ctl.program import stopitctl
+from stopit_ctl.queue import queue_group
+from stopit_ctl.simulate import simulate
 
-__all__ = ["main"]
+__all__ = ["command_line", "main"]
+
+
+def command_line() -> click.Group:
+    """The whole command line, in the order in which help shows it."""
+    for command in (notice, note, close):
+        cases_group.add_command(command)
+    for command in (init, check, doctor, simulate, queue_group, cases_group, preview_group, config_group):
+        stopitctl.add_command(command)
+    return stopitctl
 
 
 def main() -> None:
@@ -19,9 +35,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a letter gets its escape, not a traceback
             stream.reconfigure(errors="backslashreplace")
-    for command in (init, check, doctor, config_group):
-        stopitctl.add_command(command)
-    stopitctl(prog_name="stopitctl")
+    command_line()(prog_name="stopitctl")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ __all__ = ["doctor"]
 
 @click.command()
 @click.option("--postfix-config", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
-              help="The configuration directory of the Postfix that asks the milter. [default: the system's]")  # fmt: skip
+              help="Configuration of the Postfix that asks the milter. [default: the system's]")  # fmt: skip
 @click.pass_obj
 def doctor(site: Site, postfix_config: Path | None) -> None:
     """Try every part of a running site, each as it is used.

@@ -51,16 +51,16 @@ class Screen:
         grid.add_row(Text(state, style), Text(printable(text)))
         console.print(grid)
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], wide: str = "") -> None:
-        """Rows under column names. The column `wide` may wrap on a terminal; the others keep one line."""
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Rows under column names. On a terminal cells wrap where they must, but for the first of a row."""
         cells = [[printable(cell) for cell in row] for row in rows]
         if not self._out.is_terminal:
             for line in _aligned([list(columns), *cells]):
                 self._out.print(Text(line), soft_wrap=True)
             return
         table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        for column in columns:
-            table.add_column(column, no_wrap=column != wide, overflow="fold" if column == wide else "ellipsis")
+        for at, column in enumerate(columns):
+            table.add_column(column, no_wrap=at == 0, overflow="fold")
         for row in cells:
             table.add_row(*map(Text, row))
         self._out.print(table)
@@ -81,8 +81,8 @@ def printable(text: str) -> str:
 
 
 def local_time(at: float | None) -> str:
-    """Seconds since the epoch in this host's own time, as the mail log has it; "" for None and 0."""
-    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S %z") if at else ""
+    """Seconds since the epoch in this host's own time; "" for None and 0."""
+    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S") if at else ""
 
 
 def duration(seconds: float) -> str:

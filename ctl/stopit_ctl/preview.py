@@ -1,0 +1,84 @@
+"""`stopitctl preview`: what people will read, from the site's own templates, before anybody is written to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from stopit_core.keys import KEY_BYTES, Keyring
+from stopit_core.messages import AlertKind, AnswerEffect, MessageKind
+from stopit_core.policy import Reason
+from stopit_core.preview import preview
+from stopit_core.render import Renderer
+from stopit_ctl.site import Site
+
+__all__ = ["preview_group"]
+
+About = Reason | AnswerEffect | AlertKind
+
+
+@click.group("preview")
+def preview_group() -> None:
+    """Print a message as people will get it, with made-up facts.
+
+    Your own templates (notifier.templates) are used where there are any.
+    """
+
+
+@preview_group.command("notice")
+@click.option("--firmer", is_flag=True, help="The firmer one, which only staff send.")
+@click.pass_obj
+def notice_command(site: Site, firmer: bool) -> None:
+    """The notice to the sender."""
+    site.screen.text(preview(_renderer(site), MessageKind.FIRMER_NOTICE if firmer else MessageKind.NOTICE))
+
+
+@preview_group.command("acknowledgement")
+@click.option("--reason", type=click.Choice([each.value for each in (*Reason, *AnswerEffect)]),
+              help="[default: notice-due]",
+              metavar="REASON")  # fmt: skip
+@click.option("--all", "everything", is_flag=True, help="All of them, one after the other.")
+@click.pass_obj
+def acknowledgement_command(site: Site, reason: str | None, everything: bool) -> None:
+    """The message to the reporter.
+
+    REASON is why a report is dealt with as it is ("notice-due", "no-trace"), or
+    what came of the reporter's answer ("cancelled"). An unknown one gets the
+    list.
+    """
+    chosen: Sequence[About] = [*Reason, *AnswerEffect] if everything else [_about(reason or Reason.NOTICE_DUE)]
+    _print(site, MessageKind.ACKNOWLEDGEMENT, chosen)
+
+
+@preview_group.command("alert")
+@click.option("--kind", type=click.Choice([each.value for each in AlertKind]),
+              default=AlertKind.REVIEW.value, metavar="KIND", help="[default: review]")  # fmt: skip
+@click.option("--all", "everything", is_flag=True, help="All of them, one after the other.")
+@click.pass_obj
+def alert_command(site: Site, kind: str, everything: bool) -> None:
+    """The message to staff."""
+    _print(site, MessageKind.STAFF_ALERT, list(AlertKind) if everything else [AlertKind(kind)])
+
+
+def _print(site: Site, kind: MessageKind, chosen: Sequence[About]) -> None:
+    renderer = _renderer(site)
+    for at, about in enumerate(chosen):
+        if at:
+            site.screen.line()
+        if len(chosen) > 1:
+            site.screen.line(f"--- {about}", style="bold")
+        site.screen.text(preview(renderer, kind, about))
+
+
+def _about(reason: str) -> Reason | AnswerEffect:
+    return next((effect for effect in AnswerEffect if effect == reason), None) or Reason(reason)
+
+
+def _renderer(site: Site) -> Renderer:
+    """With a key of zeros: nothing of what is shown is sealed with it, and the site's own may not be there yet."""
+    settings = site.settings()
+    with site.notifier_user.acting():
+        return Renderer.load(
+            settings.campus, settings.flag, settings.office, Keyring(bytes(KEY_BYTES)), settings.notifier.templates
+        )

@@ -1,0 +1,193 @@
+"""`stopitctl queue`: what waits for the notifier, and what was set aside.
+
+A report names its reporter, so addresses are shown as the digests of the log unless they are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from stopit_core.errors import DecodeError, Transient
+from stopit_core.keys import Keyring
+from stopit_core.model import AnswerReport, ContactReport, FlagReport, Report
+from stopit_core.queue import DeadLetter, Delivery, Queue
+from stopit_core.queue.spool import Spool
+from stopit_core.wire import decode_report
+from stopit_ctl.program import EX_FOUND
+from stopit_ctl.screen import duration, local_time
+from stopit_ctl.site import Site
+
+__all__ = ["queue_group"]
+
+_EVERYTHING = 1_000_000
+_SHOWN = 50
+
+addresses_option = click.option("--addresses", is_flag=True, help="Show addresses, not their digests.")
+
+
+@click.group("queue")
+def queue_group() -> None:
+    """Reports on their way to the notifier, and those set aside.
+
+    A report that fails again and again is set aside (a dead letter): it waits
+    for you to mend the cause and retry it, or to drop it.
+    """
+
+
+@queue_group.command("list")
+@click.option("--dead", is_flag=True, help="Only what was set aside.")
+@click.option("--limit", type=click.IntRange(min=1), default=_SHOWN, show_default=True, help="So many of each.")
+@click.pass_obj
+def list_command(site: Site, dead: bool, limit: int) -> None:
+    """List what waits, what was set aside, and the depth of the spool."""
+    settings = site.settings()
+    with site.queue(settings) as queue:
+        depths = queue.depths()
+        waiting = [] if dead else queue.waiting(limit)
+        letters = queue.dead(limit)
+    now = site.clock()
+    if waiting:
+        rows = [
+            (each.id, _kind(each.payload), local_time(each.put_at), duration(now - each.put_at), str(each.attempts))
+            for each in waiting
+        ]
+        site.screen.table(("ID", "KIND", "PUT", "AGE", "TRIES"), rows)
+        site.screen.line()
+    if letters:
+        dead_rows = [
+            (each.id, _kind(each.payload), local_time(each.buried_at), str(each.attempts), each.error)
+            for each in letters
+        ]
+        site.screen.table(("SET ASIDE", "KIND", "WHEN", "TRIES", "WHY"), dead_rows)
+        site.screen.line()
+    oldest = f", the oldest for {duration(depths.oldest_age)}" if depths.waiting + depths.claimed else ""
+    site.screen.line(f"{depths.waiting} waiting, {depths.claimed} in work, {depths.dead} set aside{oldest}.")
+    site.screen.line(_spool_line(site, Spool(settings.queue.spool_dir)))
+
+
+@queue_group.command("show")
+@click.argument("report_id", metavar="ID")
+@addresses_option
+@click.pass_obj
+def show_command(site: Site, report_id: str, addresses: bool) -> None:
+    """Show one report, waiting or set aside, in full."""
+    settings = site.settings()
+    keyring = site.keyring(settings)
+    with site.queue(settings) as queue:
+        found = _find(queue, report_id)
+    if found is None:
+        raise _unknown(site, report_id, "queue list")
+    facts = [("id", found.id), ("put", local_time(found.put_at)), ("tries", str(found.attempts))]
+    if isinstance(found, DeadLetter):
+        facts += [("set aside", local_time(found.buried_at)), ("why", found.error)]
+    try:
+        facts += list(_facts(decode_report(found.payload), keyring, addresses))
+    except DecodeError as error:
+        facts += [("kind", f"unreadable: {error}"), ("bytes", f"{len(found.payload)}: {found.payload[:200].hex()}")]
+    site.screen.facts(facts)
+
+
+@queue_group.command("retry")
+@click.argument("dead_ids", metavar="[ID]...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="All that was set aside.")
+@click.pass_obj
+def retry_command(site: Site, dead_ids: tuple[str, ...], everything: bool) -> None:
+    """Put reports that were set aside back in the queue."""
+    if bool(dead_ids) == everything:
+        raise click.UsageError("name the reports, or say --all")
+    with site.queue(site.settings()) as queue:
+        chosen = tuple(each.id for each in queue.dead(_EVERYTHING)) if everything else dead_ids
+        missing = [dead_id for dead_id in chosen if not queue.retry(dead_id)]
+    site.screen.line(f"{len(chosen) - len(missing)} put back in the queue.")
+    _complain_of(site, missing)
+
+
+@queue_group.command("drop")
+@click.argument("dead_ids", metavar="ID...", nargs=-1, required=True)
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.pass_obj
+def drop_command(site: Site, dead_ids: tuple[str, ...], yes: bool) -> None:
+    """Remove reports that were set aside, for good.
+
+    A dropped report is a flag that nobody will answer: look at it with
+    `stopitctl queue show` first.
+    """
+    settings = site.settings()
+    if not yes:
+        click.confirm(f"Drop {len(dead_ids)} for good? Nobody will hear of them any more", abort=True)
+    with site.queue(settings) as queue:
+        missing = [dead_id for dead_id in dead_ids if not queue.drop(dead_id)]
+    site.screen.line(f"{len(dead_ids) - len(missing)} dropped.")
+    _complain_of(site, missing)
+
+
+def _find(queue: Queue, report_id: str) -> DeadLetter | Delivery | None:
+    letters = (each for each in queue.dead(_EVERYTHING) if each.id == report_id)
+    waiting = (each for each in queue.waiting(_EVERYTHING) if each.id == report_id)
+    return next(letters, None) or next(waiting, None)
+
+
+def _facts(report: Report, keyring: Keyring, addresses: bool) -> Iterator[tuple[str, str]]:
+    def person(address: str) -> str:
+        return address if addresses else keyring.log(address)
+
+    yield from (("kind", _name(report)), ("report", report.id), ("flagged", local_time(report.at)))
+    yield "queue id", report.queue_id
+    match report:
+        case FlagReport():
+            yield from (("channel", report.channel.value), ("command", report.command.value))
+            yield "reporter", f"{person(report.reporter)} ({report.reporter_assurance.name.lower()})"
+            for original in report.originals:
+                name = original.message.hex() or "none that can be read"
+                yield "original", f"{name}{' (ambiguous)' if original.ambiguous else ''}"
+            yield "withheld", f"from {report.withheld} recipients" if report.withheld else ""
+            yield "truncated", "the message was longer than what is read" if report.truncated else ""
+            yield "observed", "nothing may be sent for it" if report.observed else ""
+        case AnswerReport():
+            yield from (("answers", report.ref), ("author", person(report.author)))
+            yield "bounce", "from the null sender" if report.null_sender else ""
+            yield "message", f"{len(report.raw)} bytes{'' if addresses else '; --addresses shows it'}"
+            if addresses:
+                yield from (("", line) for line in report.raw.decode("utf-8", "replace").splitlines())
+        case ContactReport():
+            yield "pair", report.pair.hex()
+
+
+def _kind(payload: bytes) -> str:
+    try:
+        return _name(decode_report(payload))
+    except DecodeError:
+        return "unreadable"
+
+
+def _name(report: Report) -> str:
+    match report:
+        case FlagReport():
+            return f"flag ({report.command.value})"
+        case AnswerReport():
+            return "answer"
+        case ContactReport():
+            return "contact"
+
+
+def _spool_line(site: Site, spool: Spool) -> str:
+    try:
+        with site.milter_user.acting():
+            depth = spool.depth()
+    except Transient as error:
+        return f"The spool cannot be read: {error}"
+    return f"{depth} in the spool, waiting for the queue to be back." if depth else "The spool is empty."
+
+
+def _unknown(site: Site, report_id: str, command: str) -> click.exceptions.Exit:
+    site.screen.complain(f"stopitctl: there is no {report_id}; `stopitctl {command}` shows what there is")
+    return click.exceptions.Exit(EX_FOUND)
+
+
+def _complain_of(site: Site, missing: list[str]) -> None:
+    for dead_id in missing:
+        site.screen.complain(f"stopitctl: nothing with the id {dead_id} is set aside; `stopitctl queue list --dead`")
+    if missing:
+        raise click.exceptions.Exit(EX_FOUND)
