@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import signal
 import sys
 import time
@@ -144,8 +145,8 @@ def _notice(teller: Teller, story: Story) -> None:
 
 def _case(teller: Teller, story: Story, acknowledgement: Received) -> None:
     number = story.case_number(acknowledgement)
-    teller.scene(f"What is on record: stopitctl cases show {number}")
-    shown = story.site.ctl("cases", "show", number)
+    teller.scene(f"What is on record: stopitctl cases show {number} --addresses")
+    shown = story.site.ctl("cases", "show", number, "--addresses")
     teller.verbatim(shown)
     teller.claim("The case names who wrote it, by login.", story.cast.mallory in shown)
 
@@ -187,7 +188,7 @@ def _keep(teller: Teller, site: Site) -> None:
     mail = site.postfix.mail
     send = f"{sys.executable} -m stopit_lab.send --port {site.postfix.submission} --mail {mail}"
     milter, notifier = site.addresses
-    ctl = f"{sys.executable.removesuffix('python')}stopitctl --config {site.config}"
+    ctl = shlex.join(site.ctl_command())
     teller.scene("It goes on running, until Ctrl-C")
     teller.say(f"mallory, vera, walt, bob and eve have mailboxes at {CAMPUS}. As root, in another terminal:")
     teller.line("\nbob writes to vera and walt:")
@@ -197,7 +198,7 @@ def _keep(teller: Teller, site: Site) -> None:
     teller.line("read what came:")
     teller.line(f"  cat {mail}/{CAMPUS}/bob/new/*")
     teller.line("the cases, metrics and logs:")
-    teller.line(f"  {ctl} cases list")
+    teller.line(f"  {ctl} cases list --addresses")
     teller.line(f"  http://{milter}/metrics  http://{notifier}/metrics")
     teller.line(f"  {site.milter.log}  {site.notifier.log}  {site.postfix.log}")
     while site.milter.running and site.notifier.running:

@@ -174,13 +174,18 @@ class Site:
         return scrape(self.addresses[1])
 
     def ctl(self, *arguments: str) -> str:
-        """What `stopitctl` prints. Raises RuntimeError with its complaint when it fails."""
-        command = [program("stopitctl"), "--config", str(self.config), *arguments]
-        environ = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1"}
+        """What `stopitctl` prints, 78 columns wide. Raises RuntimeError with its complaint when it fails."""
+        environ = {**os.environ, "COLUMNS": "78", "NO_COLOR": "1"}
+        command = [*self.ctl_command(), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
         if done.returncode:
             raise RuntimeError(f"stopitctl {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout
+
+    def ctl_command(self) -> list[str]:
+        """`stopitctl` for this site, whose daemons run as root and not as users of their own."""
+        users = ["--milter-user", "", "--notifier-user", ""]
+        return [program("stopitctl"), "--config", str(self.config), *users]
 
     def logs(self) -> str:
         """All logs, one after the other."""
