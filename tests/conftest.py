@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from stopit_lab.postgresql import PostgreSql
 from stopit_lab.redis import Redis
 
 
@@ -33,3 +35,20 @@ def redis_server(redis_process: Redis) -> Redis:
     redis_process.start()
     redis_process.wipe()
     return redis_process
+
+
+@pytest.fixture(scope="session")
+def postgresql_process() -> Iterator[PostgreSql]:
+    """One PostgreSQL cluster for the whole run."""
+    needed("PostgreSQL", PostgreSql.installed())
+    with PostgreSql() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.integration)])
+def cases_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty case record, on each of the two kinds of database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/cases.db"
+    server: PostgreSql = request.getfixturevalue("postgresql_process")
+    return server.new_database()

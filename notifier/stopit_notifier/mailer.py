@@ -67,7 +67,7 @@ class Unanswered(StopitError):
 class Mailer:
     """Sends through the MTA of the settings. For one thread.
 
-    `hostname` is said in EHLO. `data_within`: seconds from asking `before_data` to the MTA's answer to the final dot. All
+    `hostname` is said in EHLO. `data_within`: seconds from asking `before_data` to the answer to the final dot. All
     before that (connecting, login, MAIL, RCPT) has `settings.timeout` seconds.
     """
 
