@@ -1,0 +1,110 @@
+"""What the documents name is there: keys, metrics, commands, files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from prometheus_client import CollectorRegistry
+from pydantic import BaseModel
+
+from stopit_core import policy
+from stopit_core.config import Settings
+from stopit_core.metrics import MilterMetrics, NotifierMetrics
+from stopit_ctl.__main__ import command_line
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted((*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
+SNIPPETS = sorted((ROOT / "config").glob("*/*.snippet")) + sorted((ROOT / "config").glob("*/*.mc"))
+UNITS = sorted((ROOT / "systemd").glob("*.service"))
+PACKAGES = {"stopit_core", "stopit_milter", "stopit_notifier", "stopit_ctl", "stopit_lab"}
+FILES = {"py", "service", "db"}
+POSTFIX = {"stopit_from_outside", "stopit_from_members"}
+
+every_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+everything = pytest.mark.parametrize(
+    "path", [*DOCUMENTS, *SNIPPETS, *UNITS], ids=lambda path: str(path.relative_to(ROOT))
+)
+
+
+def series() -> dict[str, dict[str, set[str]]]:
+    """Every series that the daemons have: its labels, and their values."""
+    milter = MilterMetrics(CollectorRegistry())
+    notifier = NotifierMetrics(CollectorRegistry(), policy.pairs(), ["notice"], ["staff"])
+    found: dict[str, dict[str, set[str]]] = {}
+    for registry in (milter.registry, notifier.registry):
+        for family in registry.collect():
+            for sample in family.samples:
+                labels = found.setdefault(sample.name, {})
+                for name, value in sample.labels.items():
+                    labels.setdefault(name, set()).add(value)
+    return found
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        yield (*path, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+
+
+def names_code(name: str) -> bool:
+    """Whether a dotted name is one of our code, such as `policy.decide` or `milter.guard`."""
+    place, _, attribute = name.partition(".")
+    package = list((ROOT / place / f"stopit_{place}").glob("*.py"))
+    files = [*package, *(ROOT / "core" / "stopit_core").glob(f"{place}.py")]
+    return any(
+        attribute == file.stem or re.search(rf"\b(def|class) {attribute}\b", file.read_text()) for file in files
+    )
+
+
+@everything
+def test_every_key_that_is_named_can_be_set(path: Path) -> None:
+    sections = {
+        name: set(section.model_fields) for name, field in Settings.model_fields.items()
+        if isinstance(section := field.annotation, type) and issubclass(section, BaseModel)
+    }  # fmt: skip
+    named = re.findall(rf"(?<![\w./-])({'|'.join(sections)})\.([a-z_]+)(?![\w(.])", path.read_text())
+
+    unknown = [f"{section}.{key}" for section, key in named if key not in sections[section] | FILES]
+    assert not [name for name in unknown if not names_code(name)]
+
+
+@everything
+def test_every_metric_that_is_named_is_there_with_its_labels(path: Path) -> None:
+    known = series()
+    text = path.read_text()
+    for name, labels in re.findall(r"(?<![\w/-])(stopit_[a-z_]+)(\{[^}]*\})?", text):
+        if name in PACKAGES | POSTFIX:
+            continue
+        assert name in known, f"{path.name}: there is no {name}"
+        for label, operator, value in re.findall(r'(\w+)(=~?)"([^"]*)"', labels):
+            assert label in known[name], f"{path.name}: {name} has no label {label}"
+            wanted = set(value.replace("\\", "").split("|")) if operator == "=~" else {value}
+            assert wanted <= known[name][label], f"{path.name}: {name} has no {label} of {value}"
+
+
+@everything
+def test_every_command_that_is_named_can_be_given(path: Path) -> None:
+    known = set(commands(command_line()))
+    for line in re.findall(r"`stopitctl ([a-z|]+(?: [a-z]+)?)", path.read_text()):
+        words = line.split()
+        assert tuple(words) in known or (words[0],) in known - {("queue",), ("cases",), ("preview",), ("config",)}, (
+            line
+        )
+
+
+@every_document
+def test_every_file_that_is_linked_to_is_there(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
+        if not target.startswith("https:"):
+            assert (path.parent / target).exists(), f"{path.name}: there is no {target}"
+
+
+def test_a_verb_of_the_readme_is_one_of_run() -> None:
+    verbs = set(re.findall(r"^    ([a-z]+)\)$", (ROOT / "run").read_text(), re.M))
+    for document in DOCUMENTS:
+        assert set(re.findall(r"\./run ([a-z]+)", document.read_text())) <= verbs | {"help"}
