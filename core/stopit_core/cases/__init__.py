@@ -20,6 +20,7 @@ from stopit_core.cases.records import (
     Totals,
     WatchRow,
 )
+from stopit_core.cases.sending import Sending
 from stopit_core.cases.store import CaseStore
 from stopit_core.cases.work import Work
 
@@ -36,6 +37,7 @@ __all__ = [
     "MessageState",
     "Party",
     "ReportRow",
+    "Sending",
     "Totals",
     "WatchRow",
     "Work",
