@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from stopit_core.cases import Case, MessageState, Party, ReportRow, Work
+from stopit_core.cases import Actor, Case, CaseState, EventKind, MessageState, Party, ReportRow, Work
+from stopit_core.guard import Unsafe, check_nothing_of
 from stopit_core.identify import Finding, Identification, identify
 from stopit_core.keys import new_ref
 from stopit_core.messages import AcknowledgementFacts, AlertFacts, AlertKind, AnswerEffect, MessageKind, NoticeFacts
@@ -127,8 +128,16 @@ class Deciding:
                 pass
 
     def _notice(self, case: Case, row: ReportRow, known: Identification, notice_at: float) -> None:
-        facts = NoticeFacts(case.number, self._judging.renderer.day(known.sent_at))
-        message = self._judging.renderer.render(facts, recipient=known.sender.address, ref=new_ref(), at=notice_at)
+        renderer = self._judging.renderer
+        facts = NoticeFacts(case.number, renderer.day(known.sent_at))
+        message = renderer.render(facts, recipient=known.sender.address, ref=new_ref(), at=notice_at)
+        try:
+            check_nothing_of(message, [row.reporter], renderer.blank(facts, notice_at))
+        except Unsafe as error:
+            self._work.note(case.id, self._now, Actor.SYSTEM, EventKind.MESSAGE_FAILED, error=str(error))
+            self._work.set_state(case.id, CaseState.STAFF, self._now)
+            self._alert(case, row, known, AlertKind.NOT_SENT, None)
+            return
         notice_id = self._work.enqueue(
             message, case.id, Party.SENDER, "notice", notice_at, self._now, observed=row.observed
         )

@@ -37,8 +37,8 @@ NOTICE_KINDS = (MessageKind.NOTICE.value, MessageKind.FIRMER_NOTICE.value)
 _WILL_LEAVE = frozenset({MessageState.PENDING, MessageState.OBSERVED})
 _NOT_LEFT = _WILL_LEAVE | {MessageState.CANCELLED, MessageState.FAILED}
 _ARRIVED = (MessageState.SENT.value, MessageState.UNCLEAR.value)
-_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTVWXYZ"
-"""No 0 O 1 I U: a number is read over the telephone, and spells nothing."""
+_ALPHABET = "23456789BCDFGHJKLMNPQRSTVWXYZ"
+"""No 0, O, 1 or I, because a number is read over the telephone; no vowels, so that it spells nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -379,3 +379,17 @@ def test_an_answer_to_a_message_that_is_not_on_record_is_let_go(site: Site) -> N
     site.take(AnswerReport("u1", NOW, "QU", "a" * 16, "", False, b"\r\ncancel\r\n"))
     assert site.queue.acked == ["u1"]
     assert site.messages() == []
+
+
+def test_a_notice_that_would_tell_of_the_reporter_is_not_sent(tmp_path: Path) -> None:
+    """A site's own template that names somebody: it is no leak about others, and one about her."""
+    templates = tmp_path / "templates"
+    templates.mkdir()
+    (templates / "notice.txt.j2").write_text(
+        "Subject: {% block subject %}A report{% endblock %}\n{% if case_number %}Vera told us of {{ account }}.{% endif %}\nPlease stop.\n"
+    )
+    site = Site(tmp_path, f'{CONFIG}\n[notifier]\ntemplates = "{templates}"\n')
+    site.flag(VERA, site.ledger.add("one@x", "mallory", VERA, WALT))
+    assert site.messages(MessageKind.NOTICE) == []
+    assert [alert.about for alert in site.messages(MessageKind.STAFF_ALERT)] == ["not-sent"]
+    assert site.states() == [CaseState.STAFF]
