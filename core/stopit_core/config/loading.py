@@ -23,6 +23,8 @@ _PLAIN = {
     "int_parsing": "must be a whole number",
     "int_type": "must be a whole number",
     "string_type": "must be text in quotes",
+    "string_too_short": "must not be empty",
+    "too_short": "must name at least one",
     "tuple_type": "must be a list in [ ]",
     "model_type": "must be a table",
     "path_type": "must be a path in quotes",
@@ -55,7 +57,7 @@ def parse(text: str, file: str) -> Settings:
     try:
         return Settings.model_validate(document)
     except ValidationError as error:
-        raise ConfigError([_fault(file, detail) for detail in error.errors()]) from error
+        raise ConfigError([_fault(file, detail) for detail in error.errors() if not _follows(detail)]) from error
 
 
 def _fault(file: str, detail: ErrorDetails) -> Fault:
@@ -67,20 +69,37 @@ def _fault(file: str, detail: ErrorDetails) -> Fault:
         return Fault(file, key, "", _unknown(location))
     if kind == "missing":
         return Fault(file, key, "", _PLAIN[kind])
-    advice = _PLAIN.get(kind)
-    if advice is None:
-        advice = detail["msg"].removeprefix("Value error, ")
-        if kind == "enum" or kind == "literal_error":
-            advice = f"must be {detail.get('ctx', {}).get('expected', '')}"
+    advice = _advice(detail)
     shown = "" if isinstance(value, (dict, BaseModel)) or value is None else _toml(value)
     return Fault(file, key, shown, advice[:1].lower() + advice[1:])
+
+
+def _advice(detail: ErrorDetails) -> str:
+    """What would be right."""
+    context = detail.get("ctx", {})
+    match detail["type"]:
+        case "enum" | "literal_error":
+            return f"must be {context.get('expected', '')}"
+        case "greater_than_equal":
+            return f"must be {context.get('ge')} or more"
+        case "less_than_equal":
+            return f"must be {context.get('le')} or less"
+        case "tuple_type" if isinstance(detail.get("input"), dict):
+            return "must be a list of tables: [[ ]] around its name, not [ ]"
+        case kind:
+            return _PLAIN.get(kind) or detail["msg"].removeprefix("Value error, ")
+
+
+def _follows(detail: ErrorDetails) -> bool:
+    """Whether a fault only follows from others: a list is not too short when its items are what is wrong."""
+    return detail["type"] == "too_short" and bool(detail.get("input"))
 
 
 def _key(location: tuple[int | str, ...]) -> str:
     key = ""
     for part in location:
         key += f"[{part + 1}]" if isinstance(part, int) else f".{part}"
-    return key.removeprefix(".")
+    return _one_line(key.removeprefix("."))
 
 
 def _unknown(location: tuple[int | str, ...]) -> str:
@@ -104,7 +123,12 @@ def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return '"' + _one_line(value.replace("\\", "\\\\").replace('"', '\\"')) + '"'
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     return str(value)
+
+
+def _one_line(text: str) -> str:
+    """The text with what is no printable character escaped, as TOML spells it: a fault is one line of a log."""
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in text)

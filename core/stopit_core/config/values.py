@@ -40,8 +40,8 @@ def format_duration(seconds: float) -> str:
     """Seconds as the file writes them, in the largest unit that keeps them whole."""
     for unit, size in reversed(_UNITS.items()):
         if seconds >= size and seconds % size == 0:
-            return f"{seconds / size:g}{unit}"
-    return f"{seconds:g}s"
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:f}".rstrip("0").rstrip(".") + "s"
 
 
 def _address(value: str) -> str:
