@@ -82,6 +82,7 @@ class Supervisor:
         self._settling = True  # a start or a reload is not yet done by all
         self._was_ready = False
         self._ending: int | None = None
+        self._alive_at = 0.0
 
     def run(self) -> int:
         """Start everything and stay until it is to end; the exit code."""
@@ -173,7 +174,9 @@ class Supervisor:
             self._settling, self._was_ready = False, True
             self._notify.ready(f"{len(self._children) - 1} workers accept mail")
             self._log.info("ready", workers=len(self._children) - 1)
-        self._notify.alive()
+        if self._notify.watchdog and now >= self._alive_at:
+            self._notify.alive()
+            self._alive_at = now + self._notify.watchdog / 3
 
     def _reload_all(self) -> None:
         self._notify.reloading()

@@ -1,0 +1,325 @@
+"""The program itself: started as systemd starts it, spoken to as an MTA does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stopit_core import config
+from stopit_core.keys import new_key
+from stopit_core.model import FlagReport
+from stopit_core.queue.sqlite import SqliteQueue
+from stopit_core.wire import decode_report
+from stopit_lab.daemons import Daemon, program, scrape
+from stopit_lab.ports import HOST, spare_ports
+from stopit_lab.redis import Redis
+from stopit_lab.waiting import until
+
+SESSION_STEPS = 0x1FFFFF
+
+
+class Wire:
+    """One connection of an MTA, by the milter protocol (version 6, as libmilter's mfdef.h has it)."""
+
+    def __init__(self, address: str | tuple[str, int]) -> None:
+        family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_STREAM)
+        self._socket.settimeout(20)
+        self._socket.connect(address)
+        self._put(b"O", struct.pack("!III", 6, 0x1FF, SESSION_STEPS))
+        command, data = self._get()
+        assert command == b"O"
+        _, self.actions, self.steps = struct.unpack("!III", data[:12])
+        self._put(b"C", b"client.example\0" + b"4" + struct.pack("!H", 25) + b"192.0.2.9\0")
+
+    def close(self) -> None:
+        self._put(b"Q", b"")
+        self._socket.close()
+
+    def send(self, number: int, text: bytes, login: bytes = b"", reply: bool = False) -> tuple[bytes, list[bytes]]:
+        """One message from vera to mallory; the answer that ends it, and the edits' commands in order."""
+        self._put(b"D", b"M" + (b"{auth_authen}\0" + login + b"\0" if login else b""))
+        self._put(b"M", b"<vera@campus.example>\0")
+        self._put(b"R", b"<Mallory@campus.example>\0")
+        fields = [(b"Message-ID", b"<%d@campus.example>" % number), (b"From", b"vera@campus.example")]
+        if reply:
+            fields.append((b"In-Reply-To", b"<original@campus.example>"))
+        for name, value in fields:
+            self._put(b"L", name + b"\0" + value + b"\0")
+        self._put(b"D", b"N" + b"i\0" + b"4X%d\0" % number)
+        self._put(b"N", b"")
+        answer, _ = self._get()
+        if answer != b"c":
+            self._put(b"A", b"")
+            return answer, []
+        self._put(b"B", text)
+        assert self._get()[0] in b"cs"
+        self._put(b"E", b"")
+        edits = []
+        while (answer := self._get()[0]) not in (b"a", b"c", b"t", b"y", b"r"):
+            edits.append(answer)
+        return answer, edits
+
+    def flag(self, number: int) -> tuple[bytes, list[bytes]]:
+        return self.send(number, b"stopit\r\n", login=b"vera", reply=True)
+
+    def _put(self, command: bytes, data: bytes) -> None:
+        self._socket.sendall(struct.pack("!I", len(data) + 1) + command + data)
+
+    def _get(self) -> tuple[bytes, bytes]:
+        (length,) = struct.unpack("!I", self._exactly(4))
+        data = self._exactly(length)
+        return data[:1], data[1:]
+
+    def _exactly(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            more = self._socket.recv(size - len(data))
+            assert more, "the milter hung up"
+            data += more
+        return data
+
+
+WITHHELD = (b"a", [b"-", b"h", b"h", b"+"])
+
+
+class Running:
+    """A stopit-milter on SQLite in a directory of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.file = directory / "stopit.toml"
+        self.socket = directory / "milter.sock"
+        (port,) = spare_ports(1)
+        self.metrics = f"{HOST}:{port}"
+        (directory / "site.key").write_text(new_key())
+        self.daemon = Daemon("stopit-milter", [program("stopit-milter"), "--config", str(self.file)], directory)
+
+    def configure(self, changes: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        values: dict[str, dict[str, Any]] = {
+            "campus": {
+                "name": "Example Campus", "domains": ["campus.example"],
+                "report_address": "stopit@campus.example", "staff_address": "staff@campus.example",
+            },
+            "milter": {"socket": f"unix:{self.socket}", "metrics": self.metrics},
+            "queue": {"url": f"sqlite:///{self.directory}/queue.db", "spool_dir": self.directory / "spool"},
+            "ledger": {"url": f"sqlite:///{self.directory}/ledger.db", "key_file": self.directory / "site.key"},
+        }  # fmt: skip
+        for section, keys in (changes or {}).items():
+            values.setdefault(section, {}).update(keys)
+        self.file.write_text(config.describe(values))
+
+    def start(self, changes: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        self.configure(changes)
+        self.daemon.start()
+
+    def wire(self) -> Wire:
+        return Wire(str(self.socket))
+
+    def flags(self) -> list[FlagReport]:
+        queue = SqliteQueue(self.directory / "queue.db", 10)
+        try:
+            reports = [decode_report(delivery.payload) for delivery in queue.waiting(100)]
+        finally:
+            queue.close()
+        return [report for report in reports if isinstance(report, FlagReport)]
+
+    def children(self) -> list[int]:
+        """The children's process ids, workers first."""
+        listed = Path(f"/proc/{self.daemon.pid}/task/{self.daemon.pid}/children").read_text("ascii")
+        return [int(pid) for pid in listed.split()]
+
+    def value(self, name: str, **labels: str) -> float:
+        return scrape(self.metrics).value(name, **labels)
+
+
+@pytest.fixture
+def milter(tmp_path: Path) -> Iterator[Running]:
+    running = Running(tmp_path)
+    yield running
+    running.daemon.kill()
+
+
+def test_a_flag_is_withheld_counted_and_queued(milter: Running) -> None:
+    milter.start()
+    assert stat.S_IMODE(milter.socket.stat().st_mode) == 0o770
+    wire = milter.wire()
+    assert wire.send(1, b"hello\r\n", login=b"vera") == (b"a", [])
+    assert wire.flag(2) == WITHHELD
+    assert wire.flag(2) == WITHHELD
+    wire.close()
+    (report,) = milter.flags()
+    assert (report.reporter, report.withheld, report.queue_id) == ("vera@campus.example", 1, "4X2")
+    assert milter.value("stopit_flags_total", channel="reply", result="queued") == 2
+    assert milter.value("stopit_milter_messages_total", result="accepted") == 1
+    until(lambda: milter.value("stopit_traces_total", result="written") == 3, "the traces")
+    assert milter.daemon.terminate() == 0
+    assert not milter.socket.exists()
+
+
+def test_reload_takes_effect_without_dropping_a_connection(milter: Running) -> None:
+    milter.start({"milter": {"workers": 2}})
+    wire = milter.wire()
+    assert wire.flag(1) == WITHHELD
+    milter.configure({"milter": {"reply": "deliver", "workers": 2}})
+    milter.daemon.reload()
+    assert wire.flag(2) == (b"a", [b"h", b"h", b"+"])
+    milter.file.write_text(milter.file.read_text().replace('reply = "deliver"', 'reply = "maybe"'))
+    milter.daemon.reload()
+    assert wire.flag(3) == (b"a", [b"h", b"h", b"+"])
+    assert milter.value("stopit_config_last_reload_successful") == 0
+    assert "milter.reply" in milter.daemon.log_text()
+    milter.configure({"milter": {"workers": 2}})
+    milter.daemon.reload()
+    assert wire.flag(4) == WITHHELD
+    assert milter.value("stopit_config_last_reload_successful") == 1
+    wire.close()
+
+
+def test_a_worker_that_is_killed_comes_back_and_goes_on_counting(milter: Running) -> None:
+    milter.start()
+    wire = milter.wire()
+    assert wire.flag(1) == WITHHELD
+    worker = milter.children()[0]
+    os.kill(worker, signal.SIGKILL)
+    until(lambda: len(milter.children()) == 2 and worker not in milter.children(), "another worker")
+    again = milter.wire()
+    assert again.flag(2) == WITHHELD
+    again.close()
+    assert milter.value("stopit_flags_total", channel="reply", result="queued") == 2
+
+
+def test_workers_do_not_outlive_their_parent(milter: Running) -> None:
+    milter.start()
+    children = milter.children()
+    assert len(children) == 2
+    os.kill(milter.daemon.pid, signal.SIGKILL)
+    until(lambda: not any(Path(f"/proc/{pid}").exists() and _alive(pid) for pid in children), "their end")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_without_redis_mail_passes_and_flags_wait_in_the_spool(redis_server: Redis, milter: Running) -> None:
+    redis_server.stop()
+    url = redis_server.url
+    milter.start({"queue": {"url": url}, "ledger": {"url": url}})
+    wire = milter.wire()
+    began = time.monotonic()
+    assert wire.send(1, b"hello\r\n") == (b"a", [])
+    assert time.monotonic() - began < 0.5
+    assert wire.flag(2) == WITHHELD
+    assert time.monotonic() - began < 2
+    assert milter.value("stopit_flags_total", channel="reply", result="spooled") == 1
+    until(lambda: milter.value("stopit_spool_depth") == 1, "the spool's depth")
+    redis_server.start()
+    until(lambda: milter.value("stopit_spool_depth") == 0, "the spool to be drained")
+    until(lambda: milter.value("stopit_traces_total", result="written") == 2, "the traces")
+    assert wire.flag(3) == WITHHELD
+    assert milter.value("stopit_flags_total", channel="reply", result="queued") == 1
+    wire.close()
+
+
+def test_a_redis_that_hangs_costs_two_seconds_at_most(milter: Running) -> None:
+    with socket.socket() as deaf:
+        deaf.bind((HOST, 0))
+        deaf.listen(20)
+        url = f"redis://{HOST}:{deaf.getsockname()[1]}/0"
+        milter.start({"queue": {"url": url}, "ledger": {"url": url}})
+        wire = milter.wire()
+        began = time.monotonic()
+        assert wire.flag(1) == WITHHELD
+        assert time.monotonic() - began < 2
+        wire.close()
+
+
+def test_nowhere_to_keep_a_report(milter: Running) -> None:
+    (port,) = spare_ports(1)
+    spool = milter.directory / "spool"
+    spool.write_text("no directory")
+    milter.start({"queue": {"url": f"redis://{HOST}:{port}/0"}})
+    wire = milter.wire()
+    answer, edits = wire.flag(1)
+    assert (answer, edits) == (b"y", [])
+    assert wire.send(2, b"hello\r\n", login=b"vera") == (b"a", [])
+    wire.close()
+
+
+def test_over_tcp(milter: Running) -> None:
+    (port,) = spare_ports(1)
+    milter.start({"milter": {"socket": f"inet:{port}@{HOST}"}})
+    wire = Wire((HOST, port))
+    assert wire.flag(1) == WITHHELD
+    wire.close()
+
+
+class TestStart:
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [program("stopit-milter"), *arguments], capture_output=True, text=True, check=False, timeout=60
+        )
+
+    def test_every_fault_of_the_configuration_on_a_line(self, milter: Running) -> None:
+        milter.configure({
+            "ledger": {"key_file": milter.directory / "none.key", "url": f"sqlite:///{milter.directory}/gone/l.db"},
+            "identity": {"aliases": milter.directory / "none"},
+        })  # fmt: skip
+        done = self.run("--config", str(milter.file))
+        assert done.returncode == 78
+        assert [line for line in done.stderr.splitlines() if "Traceback" in line] == []
+        for key in ("ledger.key_file", "identity.aliases", "ledger.url"):
+            assert sum(key in line for line in done.stderr.splitlines()) == 1
+
+    def test_a_socket_directory_that_is_missing(self, milter: Running) -> None:
+        milter.configure({"milter": {"socket": "unix:/nowhere/at/all/milter.sock"}})
+        done = self.run("--config", str(milter.file))
+        assert done.returncode == 1
+        assert "/nowhere/at/all is missing" in done.stderr
+
+    def test_a_metrics_address_that_is_taken(self, milter: Running) -> None:
+        with socket.socket() as taken:
+            taken.bind((HOST, 0))
+            taken.listen()
+            address = f"{HOST}:{taken.getsockname()[1]}"
+            milter.configure({"milter": {"metrics": address}})
+            done = self.run("--config", str(milter.file))
+        assert done.returncode == 1
+        assert address in done.stderr
+        assert not milter.socket.exists()
+
+    def test_a_tcp_port_that_is_taken(self, milter: Running) -> None:
+        with socket.socket() as taken:
+            taken.bind((HOST, 0))
+            taken.listen()
+            milter.configure({"milter": {"socket": f"inet:{taken.getsockname()[1]}@{HOST}"}})
+            done = self.run("--config", str(milter.file))
+        assert done.returncode == 1
+        assert "cannot be opened" in done.stderr
+
+    def test_version_and_help(self) -> None:
+        assert self.run("--version").stdout.startswith("stopit-milter, version ")
+        assert "--config" in self.run("--help").stdout
+
+    def test_importing_does_nothing(self) -> None:
+        names = "session decide edits workers supervisor listener __main__"
+        code = "import threading\n" + "".join(f"import stopit_milter.{name}\n" for name in names.split())
+        done = subprocess.run(
+            [sys.executable, "-c", code + "assert threading.active_count() == 1"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
