@@ -1,0 +1,129 @@
+"""What became of a message, written down: on the record, in the metrics, in the log, and to staff where it failed.
+
+The record first, in one transaction with all that belongs to it; the rest after its commit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from stopit_core.cases import CaseStore, Message, Party, Sending
+from stopit_core.errors import Transient
+from stopit_core.keys import Keyring
+from stopit_core.logs import Log
+from stopit_core.messages import AlertFacts, AlertKind, MessageKind
+from stopit_core.metrics import NotifierMetrics, SendResult
+from stopit_core.service import Live
+from stopit_notifier.alerts import alert
+from stopit_notifier.judging import Judging
+from stopit_notifier.steps import Probe, Step
+from stopit_notifier.watching import Watching, pairs_of
+
+__all__ = ["Endings", "without_addresses"]
+
+_ADDRESS = re.compile(r"[^\s<>()\[\],;:\"]+@[^\s<>()\[\],;:\"]+")
+
+
+class Endings:
+    """Writes down how an attempt to send ended. Each method raises Transient when the record is away."""
+
+    def __init__(
+        self,
+        store: CaseStore,
+        watching: Watching,
+        live: Live[Judging],
+        metrics: NotifierMetrics,
+        log: Log,
+        *,
+        clock: Callable[[], float],
+        probe: Probe,
+    ) -> None:
+        self._store = store
+        self._watching = watching
+        self._live = live
+        self._metrics = metrics
+        self._log = log
+        self._clock = clock
+        self._probe = probe
+
+    def sent(self, message: Message, at: float) -> None:
+        """The MTA took it at `at`. From a notice on, its pairs are watched: in the same transaction."""
+        judging = self._live.current
+        until = at + judging.rules.cooldown
+        with self._store.sending() as sending:
+            if not sending.sent(message, at):
+                return
+            notice = message.party is Party.SENDER
+            pairs = pairs_of(message, sending, judging.people) if notice else frozenset()
+            sending.watch(pairs, message.case_id, at, until)
+            self._probe(Step.BEFORE_MARK)
+        self._probe(Step.MARKED_SENT)
+        self._count(message, SendResult.SENT)
+        self._log.info("sent", recipient=judging.people.keyring.log(message.recipient), **_names(message))
+        try:
+            self._watching.watch(pairs, until)
+        except Transient as error:  # the next sync tells the ledger
+            self._log.warning("ledger doesn't watch the pairs yet", error=str(error), **_names(message))
+        self._probe(Step.WATCHED)
+
+    def put_off(self, message: Message, error: str, again_at: float) -> None:
+        """It was not sent, and is tried again at `again_at`."""
+        with self._store.sending() as sending:
+            if not sending.put_back(message, error, again_at):
+                return
+        self._count(message, SendResult.DEFERRED)
+        self._say("put off", message, error, again_at=round(again_at))
+
+    def unanswered(self, message: Message, error: str) -> None:
+        """The MTA has all of it and said nothing: the ledger will tell."""
+        with self._store.sending() as sending:
+            sending.unanswered(message, error)
+        self._say("not answered, the ledger will tell", message, error)
+
+    def failed(self, message: Message, error: str) -> None:
+        """It cannot be sent, ever: staff are told."""
+        with self._store.sending() as sending:
+            if not sending.failed(message, error, self._clock()):
+                return
+            self._tell_staff(sending, message, AlertKind.NOT_SENT, error)
+        self._count(message, SendResult.FAILED)
+        self._say("could not be sent", message, error, grave=True)
+
+    def unclear(self, message: Message, error: str) -> None:
+        """Nobody can tell whether it was sent, and it is not sent again: staff are told."""
+        with self._store.sending() as sending:
+            if not sending.unclear(message, error, self._clock()):
+                return
+            self._tell_staff(sending, message, AlertKind.UNCLEAR, error)
+        self._count(message, SendResult.UNCLEAR)
+        self._say("unclear whether it was sent", message, error, grave=True)
+
+    def _tell_staff(self, sending: Sending, message: Message, kind: AlertKind, error: str) -> None:
+        if message.party is Party.STAFF:  # an alert about an alert would go the same way
+            return
+        case = sending.work.case(message.case_id)
+        reporter = message.recipient if message.party is Party.REPORTER else ""
+        facts = AlertFacts(
+            kind, case.number, reporter=reporter, sender=case.sender, sender_assurance=case.sender_assurance,
+            message=MessageKind(message.kind), details=(error,),
+        )  # fmt: skip
+        judging = self._live.current
+        alert(sending.work, judging.renderer, judging.staff_address, case, facts, self._clock(), observed=False)
+
+    def _count(self, message: Message, result: SendResult) -> None:
+        self._metrics.sent.labels(message.kind, result.value).inc()
+
+    def _say(self, event: str, message: Message, error: str, *, grave: bool = False, **more: object) -> None:
+        text = without_addresses(error, self._live.current.people.keyring)
+        say = self._log.error if grave else self._log.warning
+        say(event, error=text, **_names(message), **more)
+
+
+def without_addresses(text: str, keyring: Keyring) -> str:
+    """The text with each address as it may stand in a log: what servers and libraries say is full of them."""
+    return _ADDRESS.sub(lambda found: keyring.log(found[0].casefold()), text)
+
+
+def _names(message: Message) -> dict[str, object]:
+    return {"ref": message.ref, "kind": message.kind, "attempt": message.attempts}

@@ -1,0 +1,47 @@
+"""The last look at a row of the outbox before it leaves: `guard`, with what the record knows of the case.
+
+A message to a sender is held against the addresses of everyone who reported in the case, and against its blank: the
+same notice about the same day, to nobody.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from email import message_from_bytes
+from email.utils import parsedate_to_datetime
+
+from stopit_core.cases import Message, Sending
+from stopit_core.guard import Malformed, check_message, check_nothing_of
+from stopit_core.messages import MessageKind, NoticeFacts, Outgoing
+from stopit_core.render import Renderer
+
+__all__ = ["vet"]
+
+
+def vet(message: Message, sending: Sending, renderer: Renderer) -> None:
+    """Raise `guard.Unsafe` when the message must not leave. Reads the record; writes nothing."""
+    outgoing = _outgoing(message)
+    check_message(outgoing)
+    if not outgoing.kind.to_sender:
+        return
+    leaves_at = parsedate_to_datetime(str(message_from_bytes(message.data)["Date"])).timestamp()
+    firmer = outgoing.kind is MessageKind.FIRMER_NOTICE
+    facts = NoticeFacts("", _day(message, sending, renderer, leaves_at), firmer)
+    reporters = sending.reporters(message.case_id) - {message.recipient}
+    check_nothing_of(outgoing, reporters, renderer.blank(facts, leaves_at))
+
+
+def _outgoing(message: Message) -> Outgoing:
+    try:
+        kind = MessageKind(message.kind)
+    except ValueError:
+        raise Malformed(f"not sent: this version knows no message of kind {message.kind}") from None
+    return Outgoing(
+        kind, message.ref, message.message_id, message.envelope_from, message.recipient, message.data
+    )  # fmt: skip
+
+
+def _day(message: Message, sending: Sending, renderer: Renderer, leaves_at: float) -> date:
+    """The day that the notice speaks of: that of the original in the report that led to it."""
+    rows = sending.reports_on(message)
+    return renderer.day(rows[0].message_sent_at if rows else leaves_at)
