@@ -43,6 +43,10 @@ class Notify:
         """The service does its work from now on."""
         self._send(f"READY=1\nSTATUS={status}")
 
+    def status(self, text: str) -> None:
+        """What the service does now, for `systemctl status`."""
+        self._send(f"STATUS={text}")
+
     def alive(self) -> None:
         """The service is not stuck."""
         self._send("WATCHDOG=1")
