@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import click
 
-from stopit_core.cases import Actor, Case, CaseState, EventKind, Message, MessageState, Party, Work
+from stopit_core.cases import Actor, Case, CaseState, EventKind, Message, MessageState, Party, ReportRow, Work
 from stopit_core.cases.reading import Reading
 from stopit_core.config import Settings
 from stopit_core.keys import new_ref
 from stopit_core.messages import MessageKind, NoticeFacts
+from stopit_core.policy import Reason
 from stopit_core.render import Renderer
 from stopit_ctl.cases import case_of_number
 from stopit_ctl.program import EX_FOUND
@@ -51,14 +52,14 @@ def notice(site: Site, number: str, firmer: bool, yes: bool) -> None:
         click.confirm(f"Send the {_name(kind)} to {sender}, about case {file.case.number}?", abort=True)
     with _file(site, settings, number) as file:
         file.work.lock(file.case.sender)
-        file.must_allow(kind, settings)
+        reports = file.must_allow(kind, settings)
         now = site.clock()
-        facts = NoticeFacts(file.case.number, renderer.day(file.sent_at()), firmer)
+        facts = NoticeFacts(file.case.number, renderer.day(reports[0].message_sent_at), firmer)
         message = renderer.render(facts, recipient=file.case.sender, ref=new_ref(), at=now)
         file.say(now, f"asked for the {_name(kind)}")
         message_id = file.work.enqueue(message, file.case.id, Party.SENDER, kind.value, now, now)
-        if not firmer:
-            file.join(message_id)
+        for row in reports:  # as after one that policy decided: these pairs are watched from it on
+            file.work.join_notice(row.key, message_id)
         file.work.set_state(file.case.id, CaseState.NOTICE_PENDING, now, Actor.STAFF)
     site.screen.line(f"The {_name(kind)} is in the outbox; stopit-notifier sends it within a minute.")
 
@@ -112,18 +113,8 @@ class _File:
         """A line of staff's on the history."""
         self.work.note(self.case.id, now, Actor.STAFF, EventKind.NOTE, by=operator(), text=text)
 
-    def sent_at(self) -> float:
-        """When the sender's latest reported message passed."""
-        return max((row.message_sent_at for row in self.reading.reports(self.case)), default=0.0)
-
-    def join(self, notice_id: int) -> None:
-        """Let the case's reports count on a notice, as on one that policy decided: their pairs are watched."""
-        for row in self.reading.reports(self.case):
-            if row.notice_id is None and row.withdrawn_at is None and row.sender == self.case.sender:
-                self.work.join_notice(row.key, notice_id)
-
-    def must_allow(self, kind: MessageKind, settings: Settings) -> None:
-        """End the program unless this notice may be sent for this case."""
+    def must_allow(self, kind: MessageKind, settings: Settings) -> list[ReportRow]:
+        """The reports that this notice would be for; ends the program where it must not be sent."""
         case, wanted = self.case, settings.policy.minimum_assurance
         if not case.sender or case.sender_assurance < wanted:
             known = f"only as {case.sender_assurance.name.lower()}" if case.sender else "not at all"
@@ -135,26 +126,35 @@ class _File:
             raise self.refuse("is about an address of Stopit's own")
         if settings.milter.mode == "observe":
             raise self.refuse('cannot have a notice while milter.mode is "observe": nothing is sent')
-        if not self.sent_at():
-            raise self.refuse("has no message whose day the notice could name")
-        self._must_be_next(kind, settings.policy.cooldown)
-
-    def _must_be_next(self, kind: MessageKind, cooldown: float) -> None:
-        """One first notice, then one firmer one; and the firmer one says that it did not stop, so that must be so."""
-        before = self.work.living_notice(self.case.sender, observed=False)
-        if before is not None and before.state is not MessageState.SENT:
-            raise self.refuse(f"cannot have a notice: the sender's last one is {before.state.value}")
-        sent_at = before.sent_at if before is not None else None
-        if kind is MessageKind.NOTICE:
-            if sent_at is not None and self.site.clock() - sent_at < cooldown:
-                raise self.refuse(f"cannot have a first notice: the sender got one on {local_time(sent_at)}")
-        elif sent_at is None:
-            raise self.refuse("cannot have the firmer notice: the sender never got the first one")
-        elif self.sent_at() <= sent_at:
+        since = self._last_notice(kind, settings.policy.cooldown)
+        rows = [
+            row for row in self.reading.reports(self.case)
+            if row.notice_id is None and row.withdrawn_at is None and row.sender == case.sender
+            and row.message_sent_at > since and row.reason is not Reason.NOT_A_RECIPIENT
+        ]  # fmt: skip
+        if not rows:
             raise self.refuse(
-                "cannot have the firmer notice: it says that mail was sent after the last notice"
-                f" ({local_time(sent_at)}), and none was reported"
+                "cannot have the firmer notice: it says that mail was sent after the last one"
+                f" ({local_time(since)}), and no report of such mail stands" if since
+                else "cannot have a notice: no report stands that led to none so far"
+            )  # fmt: skip
+        return sorted(rows, key=lambda row: (row.decided_at, row.key))
+
+    def _last_notice(self, kind: MessageKind, cooldown: float) -> float:
+        """When the sender got the notice that a firmer one follows; 0.0 for a first one. One of each, in order."""
+        before = self.work.living_notice(self.case.sender, observed=False)
+        if before is not None and before.sent_at is None:
+            raise self.refuse(f"cannot have a notice: the sender's last one is {before.state.value}")
+        sent_at = before.sent_at or 0.0 if before is not None else 0.0
+        if kind is MessageKind.FIRMER_NOTICE:
+            if not sent_at:
+                raise self.refuse("cannot have the firmer notice: the sender never got the first one")
+            return sent_at
+        if sent_at and self.site.clock() - sent_at < cooldown:
+            raise self.refuse(
+                f"cannot have a first notice: the sender got one on {local_time(sent_at)}; see --firmer"
             )
+        return 0.0
 
     def refuse(self, why: str) -> click.exceptions.Exit:
         """Say why not."""

@@ -85,7 +85,9 @@ def show_command(site: Site, report_id: str, addresses: bool) -> None:
     try:
         facts += list(_facts(decode_report(found.payload), keyring, addresses))
     except DecodeError as error:
-        facts += [("kind", f"unreadable: {error}"), ("bytes", f"{len(found.payload)}: {found.payload[:200].hex()}")]
+        size = f"{len(found.payload)} bytes"
+        facts += [("kind", f"unreadable: {error}")]
+        facts += [("payload", found.payload.hex() if addresses else f"{size}; --addresses shows them in hex")]
     site.screen.facts(facts)
 
 
@@ -142,7 +144,7 @@ def _facts(report: Report, keyring: Keyring, addresses: bool) -> Iterator[tuple[
             for original in report.originals:
                 name = original.message.hex() or "none that can be read"
                 yield "original", f"{name}{' (ambiguous)' if original.ambiguous else ''}"
-            yield "withheld", f"from {report.withheld} recipients" if report.withheld else ""
+            yield "withheld", f"recipients: {report.withheld}" if report.withheld else ""
             yield "truncated", "the message was longer than what is read" if report.truncated else ""
             yield "observed", "nothing may be sent for it" if report.observed else ""
         case AnswerReport():

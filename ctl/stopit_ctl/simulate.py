@@ -158,7 +158,7 @@ class _Simulation:
     def _reply(self) -> str:
         if not self.envelope.trusted or self.settings.milter.reply == "deliver":
             return "Its recipients get it; staff get a copy."
-        return f"Withheld from all {len(self.envelope.recipients)} recipients; staff get the only copy."
+        return f"Withheld from all it is addressed to ({len(self.envelope.recipients)}); staff get the only copy."
 
     def _original(self, flag: Flag, named: NamedOriginal | None, reporter: Person) -> Iterator[str]:
         original = Original(Digest(b""))
@@ -229,9 +229,13 @@ def _pass(trace: Trace, people: People, reporter: Person) -> str:
     by = f"login {trace.login}" if trace.login else f"no login, From {trace.header_from or 'nobody'}"
     return (
         f"  passed {local_time(trace.seen)} as {trace.queue_id or 'an unknown queue id'}: {by},"
-        f" {trace.recipient_count} recipients, the reporter {'' if received else 'not '}among them"
+        f" {_recipients(trace)}, the reporter {'' if received else 'not '}among them"
         f"{', sent by Stopit itself' if trace.own else ''}"
     )
+
+
+def _recipients(trace: Trace) -> str:
+    return "1 recipient" if trace.recipient_count == 1 else f"{trace.recipient_count} recipients"
 
 
 def _person(person: Person) -> str:
