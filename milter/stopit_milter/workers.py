@@ -63,11 +63,14 @@ def run_worker(
             live.swap(configuration.engine)
         metrics.reload_successful.set(int(held))
 
+    # libmilter waits for these in a thread of its own; a thread of ours that did not block them would die of them,
+    # and the process with it, before the traces in hand are written.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
     traces.start()
     drainer.start()
     if slot == 0:
         _in_background("durability", lambda: _warn_of_durability(configuration, log))
-    _in_background("line", lambda: _until_parent_ends(line, obey))
+    _in_background("line", lambda: _until_parent_ends(line, obey, traces))
     line.say(Word.READY)
     listener.serve(lambda: Session(context))
     drainer.stop(_STOP_SECONDS)
@@ -100,11 +103,17 @@ def contact_teller(reports: DurableReports, live: Live[Engine]) -> Callable[[Tra
     return tell
 
 
-def _until_parent_ends(line: ChildLine, obey: Callable[[Order], None]) -> None:
+def _until_parent_ends(line: ChildLine, obey: Callable[[Order], None], traces: TraceWriter) -> None:
+    """End this process with its parent.
+
+    At once, and not by way of libmilter: that takes seconds, and removes the socket's file in the end, where by then
+    the next parent's socket may be.
+    """
     try:
         line.listen(obey)
     finally:
-        os.kill(os.getpid(), signal.SIGTERM)  # libmilter's own way to end
+        traces.stop(_STOP_SECONDS)
+        os._exit(1)
 
 
 def _warn_of_durability(configuration: Configuration, log: Log) -> None:

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from stopit_core import config
-from stopit_core.keys import new_key
+from stopit_core.keys import new_key, read_key
+from stopit_core.ledger.sqlite import SqliteLedger
 from stopit_core.model import FlagReport
 from stopit_core.queue.sqlite import SqliteQueue
 from stopit_core.wire import decode_report
@@ -166,6 +167,22 @@ def test_a_flag_is_withheld_counted_and_queued(milter: Running) -> None:
     until(lambda: milter.value("stopit_traces_total", result="written") == 3, "the traces")
     assert milter.daemon.terminate() == 0
     assert not milter.socket.exists()
+
+
+@pytest.mark.parametrize("whom", ["the parent", "its group"])
+def test_an_orderly_end_writes_the_traces_in_hand(milter: Running, whom: str) -> None:
+    milter.start()
+    wire = milter.wire()
+    for number in range(50):
+        assert wire.send(number, b"") == (b"a", [])
+    if whom == "its group":  # as Ctrl-C, or a service manager, does it
+        os.killpg(milter.daemon.pid, signal.SIGTERM)
+        assert milter.daemon.wait() == 0
+    assert milter.daemon.terminate() == 0
+    keyring = read_key(milter.directory / "site.key")
+    ledger = SqliteLedger(milter.directory / "ledger.db", 86400.0)
+    assert all(len(ledger.find(keyring.message(f"{number}@campus.example"))) == 1 for number in range(50))
+    ledger.close()
 
 
 def test_reload_takes_effect_without_dropping_a_connection(milter: Running) -> None:

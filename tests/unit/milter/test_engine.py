@@ -1,0 +1,118 @@
+"""What the configuration comes to, and how it is replaced."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stopit_core import config
+from stopit_core.config import Settings, Smtp
+from stopit_core.envelope import Envelope
+from stopit_core.errors import ConfigError
+from stopit_core.keys import new_key, new_ref
+from stopit_core.logs import open_log
+from stopit_milter.configuration import Configuration
+from stopit_milter.engine import Engine, OwnMail
+
+
+class TestReplyAddresses:
+    def test_in_any_spelling_that_an_mta_may_give(self, engine: Engine) -> None:
+        ref = new_ref()
+        address = f"stopit+{engine.keyring.token(ref)}@campus.example"
+        for path in (address, f"<{address}>", f"<{address.upper()}>", f"<@relay.example:{address}>"):
+            assert engine.ref_of(path) == ref
+
+    @pytest.mark.parametrize(
+        "path",
+        ["<stopit@campus.example>", "<stopit+@campus.example>", "<stopit+abc@campus.example>", "<>", "", "<\udcff>"],
+    )
+    def test_others_have_no_ref(self, engine: Engine, path: str) -> None:
+        assert engine.ref_of(path) is None
+
+    def test_a_token_elsewhere_is_none_of_ours(self, engine: Engine) -> None:
+        token = engine.keyring.token(new_ref())
+        assert engine.ref_of(f"<other+{token}@campus.example>") is None
+        assert engine.ref_of(f"<stopit+{token}@elsewhere.example>") is None
+
+
+@pytest.mark.parametrize(
+    ("login", "client", "relay", "expected"),
+    [
+        ("", "127.0.0.1", False, True),
+        ("", "::1", False, True),
+        ("", "IPv6:::1", False, True),
+        ("", "", False, True),
+        ("", "192.0.2.25", False, True),
+        ("", "192.0.2.66", False, False),
+        ("", "192.0.2.66", True, True),
+        ("", "unknown", False, False),
+        ("notifier", "192.0.2.66", False, True),
+        ("mallory", "127.0.0.1", True, False),
+    ],
+)
+def test_where_own_mail_may_come_from(login: str, client: str, relay: bool, expected: bool) -> None:
+    smtp = Smtp.model_construct(login="notifier", host="192.0.2.25")
+    assert OwnMail.of(smtp).may_send(Envelope(login=login, client=client, relay=relay)) is expected
+
+
+def test_every_fault_at_once(settings: Callable[..., Settings], tmp_path: Path) -> None:
+    faulty = settings({
+        "ledger": {"key_file": tmp_path / "no.key"}, "identity": {"aliases": tmp_path / "no", "directory": "ldap"},
+    })  # fmt: skip
+    with pytest.raises(ConfigError) as caught:
+        Engine.of(faulty)
+    assert {fault.key for fault in caught.value.faults} >= {"ledger.key_file", "identity.aliases"}
+
+
+class TestReload:
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> Path:
+        return tmp_path / "stopit.toml"
+
+    def write(self, file: Path, **milter: Any) -> None:
+        key = file.with_name("site.key")
+        if not key.exists():
+            key.write_text(new_key())
+        values: dict[str, dict[str, Any]] = {
+            "campus": {
+                "name": "X", "domains": ["campus.example"],
+                "report_address": "stopit@campus.example", "staff_address": "staff@campus.example",
+            },
+            "milter": milter,
+            "queue": {"url": f"sqlite:///{file.parent}/q.db"},
+            "ledger": {"url": f"sqlite:///{file.parent}/l.db", "key_file": key},
+        }  # fmt: skip
+        file.write_text(config.describe(values))
+
+    def test_a_new_engine_from_a_good_file(self, file: Path, log_lines: io.StringIO) -> None:
+        self.write(file)
+        configuration = Configuration.read(file)
+        before = configuration.engine
+        self.write(file, reply="deliver", workers=4)
+        assert configuration.reload(open_log("x", log_lines))
+        assert (before.withhold, configuration.engine.withhold) == (True, False)
+        assert configuration.settings.milter.workers == 1
+        assert "needs a restart" in log_lines.getvalue()
+
+    @pytest.mark.parametrize("broken", ["toml", "key"])
+    def test_the_old_one_stays_when_anything_is_wrong(self, file: Path, log_lines: io.StringIO, broken: str) -> None:
+        self.write(file)
+        configuration = Configuration.read(file)
+        before = configuration.engine
+        if broken == "toml":
+            file.write_text("[campus")
+        else:
+            file.with_name("site.key").write_text("short")
+        assert not configuration.reload(open_log("x", log_lines))
+        assert configuration.engine is before
+        assert "reload refused" in log_lines.getvalue()
+
+    def test_a_file_with_an_unusable_store_is_refused_at_the_start(self, file: Path) -> None:
+        self.write(file)
+        file.write_text(file.read_text().replace(f"sqlite:///{file.parent}/q.db", "sqlite:////no/where/q.db"))
+        with pytest.raises(ConfigError, match=r"queue\.url"):
+            Configuration.read(file)
