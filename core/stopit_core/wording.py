@@ -136,11 +136,14 @@ def _subject_faults(file: str, name: str, tree: nodes.Template) -> Iterator[Faul
             yield Fault(f"{file}:{block.lineno}", "", "", "the subject must be one line of words, without variables")
     if not family(name) or next(tree.find_all(nodes.Extends), None):
         return
-    head = [child for node in tree.body for child in (node.nodes if isinstance(node, nodes.Output) else [node])][:2]
+    head = [child for node in tree.body for child in (node.nodes if isinstance(node, nodes.Output) else [node])][:3]
     first = head[0].data.lstrip() if head and isinstance(head[0], nodes.TemplateData) else ""
     if first != SUBJECT or len(head) < 2 or head[1] not in blocks:
         advice = f"must begin with `{SUBJECT}{{% block subject %}}...{{% endblock %}}`"
         yield Fault(f"{file}:1", "", "", advice)
+    elif len(head) < 3 or not (isinstance(head[2], nodes.TemplateData) and head[2].data.startswith("\n")):
+        # The block's own line end is trimmed, so without another the text would become a part of the subject.
+        yield Fault(f"{file}:{head[1].lineno}", "", "", "an empty line and the text must follow the subject")
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

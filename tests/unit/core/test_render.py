@@ -264,6 +264,7 @@ class TestSiteTemplates:
             ("unknown-variable", ["notice.txt.j2:4 = acount: unknown variable; did you mean account?"]),
             ("syntax", ["notice.txt.j2:4: cannot be parsed: Unexpected end of template."]),
             ("no-subject", ["notice.txt.j2:1: must begin with `Subject: {% block subject %}...{% endblock %}`"]),
+            ("no-empty-line", ["notice.txt.j2:1: an empty line and the text must follow the subject"]),
             ("subject-with-value", ["notice.txt.j2:1: the subject must be one line of words, without variables"]),
             ("unknown-file", ["notise.txt.j2: no template has this name; did you mean notice.txt.j2?"]),
             ("outside", ["notice.txt.j2:4 = ../../../../etc/passwd: no template has this name; known here:"]),

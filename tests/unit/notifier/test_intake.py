@@ -382,11 +382,11 @@ def test_an_answer_to_a_message_that_is_not_on_record_is_let_go(site: Site) -> N
 
 
 def test_a_notice_that_would_tell_of_the_reporter_is_not_sent(tmp_path: Path) -> None:
-    """A site's own template that names somebody: it is no leak about others, and one about her."""
+    """A site's own template that names somebody in one person's notice only."""
     templates = tmp_path / "templates"
     templates.mkdir()
     (templates / "notice.txt.j2").write_text(
-        "Subject: {% block subject %}A report{% endblock %}\n{% if case_number %}Vera told us of {{ account }}.{% endif %}\nPlease stop.\n"
+        "Subject: {% block subject %}A report{% endblock %}\n\n{% if account == 'mallory@campus.example' %}Vera told us.{% endif %}\nPlease stop.\n"
     )
     site = Site(tmp_path, f'{CONFIG}\n[notifier]\ntemplates = "{templates}"\n')
     site.flag(VERA, site.ledger.add("one@x", "mallory", VERA, WALT))
