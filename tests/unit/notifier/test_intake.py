@@ -385,9 +385,9 @@ def test_a_notice_that_would_tell_of_the_reporter_is_not_sent(tmp_path: Path) ->
     """A site's own template that names somebody in one person's notice only."""
     templates = tmp_path / "templates"
     templates.mkdir()
-    (templates / "notice.txt.j2").write_text(
-        "Subject: {% block subject %}A report{% endblock %}\n\n{% if account == 'mallory@campus.example' %}Vera told us.{% endif %}\nPlease stop.\n"
-    )
+    subject = "Subject: {% block subject %}A report{% endblock %}\n\n"
+    told = "{% if account == 'mallory@campus.example' %}Vera told us.{% endif %}\nPlease stop.\n"
+    (templates / "notice.txt.j2").write_text(subject + told)
     site = Site(tmp_path, f'{CONFIG}\n[notifier]\ntemplates = "{templates}"\n')
     site.flag(VERA, site.ledger.add("one@x", "mallory", VERA, WALT))
     assert site.messages(MessageKind.NOTICE) == []
