@@ -152,6 +152,11 @@ class TestReportAddressFromOutside:
         flag = flag_of(transaction(fields=(*TO_REPORT, *extra), login="", recipients=(REPORT,)), engine)
         assert (flag.reporter, flag.reporter_assurance) == (address, assurance)
 
+    def test_without_a_usable_from_nobody_is_named(self, engine: Engine, transaction: Make) -> None:
+        fields = (("From", "undisclosed"), *TO_REPORT[1:])
+        flag = flag_of(transaction(fields=fields, login="", recipients=(REPORT,)), engine)
+        assert (flag.reporter, flag.reporter_assurance) == ("", Assurance.UNVERIFIED)
+
     def test_a_stranger_cannot_use_up_a_members_report_id(self, engine: Engine, transaction: Make) -> None:
         members = transaction(fields=TO_REPORT, recipients=(REPORT,))
         strangers = transaction(fields=TO_REPORT, recipients=(REPORT,), login="")

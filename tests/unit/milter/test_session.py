@@ -314,3 +314,24 @@ def test_hostile_octets_never_raise(mta: Any, counted: Callable[..., float], **m
     assert answer in (Milter.ACCEPT, Milter.TEMPFAIL)
     for stage in ("connect", "envelope", "header", "body", "decide", "report", "ledger"):
         assert counted("stopit_milter_faults_total", stage=stage) == 0
+
+
+class TestRest:
+    def test_what_is_left_out_after_a_fault_stays_left_out(self, mta: Any, reply: Any) -> None:
+        plain = mta.session.body
+        mta.session.body = lambda block: (plain(None), Milter.CONTINUE)[1]  # an MTA that goes on all the same
+        assert flag(mta, reply) == Milter.TEMPFAIL
+
+    def test_actions_that_the_mta_does_not_offer_are_not_asked_for(self, mta: Any, reply: Any) -> None:
+        options = [Milter.ADDHDRS, 0x1FFFFF, 0, 0]
+        assert mta.session.negotiate(options) == Milter.CONTINUE
+        assert options[0] == Milter.ADDHDRS
+        assert flag(mta, reply) == Milter.TEMPFAIL  # it cannot be withheld, so it must not pass
+
+    def test_what_is_no_list_of_options_changes_nothing(self, mta: Any) -> None:
+        assert mta.session.negotiate([]) == Milter.ALL_OPTS
+
+    def test_without_a_context_there_are_no_macros(self, mta: Any, doubles: Any, ordinary: Any) -> None:
+        mta.session._ctx = None
+        assert mta.send(MALLORY, ordinary, login="vera") == Milter.ACCEPT
+        assert doubles.traces[0].login == ""
