@@ -146,7 +146,8 @@ class Running:
 
 
 @pytest.fixture
-def milter(tmp_path: Path) -> Iterator[Running]:
+def milter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))  # what a kill leaves behind goes with the test
     running = Running(tmp_path)
     yield running
     running.daemon.kill()
