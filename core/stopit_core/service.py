@@ -19,6 +19,8 @@ __all__ = ["Live", "Notify", "reload_settings"]
 
 T = TypeVar("T")
 
+_PATIENCE = 1.0
+
 _NEEDS_RESTART = {
     "milter": ("socket", "workers", "metrics"),
     "queue": ("url", "spool_dir"),
@@ -48,8 +50,9 @@ class Notify:
         self._send(f"STATUS={text}")
 
     def alive(self) -> None:
-        """The service is not stuck."""
-        self._send("WATCHDOG=1")
+        """The service is not stuck. Says nothing where nobody watches."""
+        if self.watchdog:
+            self._send("WATCHDOG=1")
 
     def reloading(self) -> None:
         """The service reads its configuration again; `ready` says that it is done."""
@@ -63,6 +66,7 @@ class Notify:
         if not self._address:
             return
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+            channel.settimeout(_PATIENCE)  # a manager that reads nothing must not hold up the mail
             try:
                 channel.sendto(text.encode(), self._address)
             except OSError:  # the manager went away; the mail goes on
