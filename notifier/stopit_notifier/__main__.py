@@ -1,0 +1,75 @@
+"""stopit-notifier: from reports on the queue to cases, and from cases to mail.
+
+    queue -- intake --> case record -- outbox --> MTA
+               |                          |
+               `-------- ledger ----------'
+
+Ends with 0 after SIGTERM or SIGINT, 1 when its metrics cannot be served, 78 (EX_CONFIG) when the configuration, the
+key or a template is faulty. SIGHUP reads them all again. A store or an MTA that is away is waited for.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from prometheus_client import disable_created_metrics
+
+from stopit_core import __version__
+from stopit_core.config import config_path
+from stopit_core.errors import ConfigError
+from stopit_core.logs import open_log
+from stopit_core.metrics import serve
+from stopit_core.service import Notify
+from stopit_notifier.configuration import Configuration
+from stopit_notifier.notifier import build
+from stopit_notifier.steps import Probe, no_probe
+
+__all__ = ["main", "run"]
+
+_PROGRAM = "stopit-notifier"
+_FAILED = 1
+_FAULTY_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
+
+
+@click.command(name=_PROGRAM)
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="The file; else $STOPIT_CONFIG, else the one in /etc."
+)
+@click.version_option(__version__, prog_name=_PROGRAM)
+def _command(config: Path | None) -> None:
+    """Decide on reports, keep the case record, and send notices and acknowledgements."""
+    sys.exit(run(config_path(config)))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The program. Takes the command line's arguments where none are given."""
+    _command.main(args=argv, prog_name=_PROGRAM)
+
+
+def run(config: Path, probe: Probe = no_probe) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code. `probe` is called at each step between two effects."""
+    try:
+        configuration = Configuration.read(config)
+    except ConfigError as error:
+        for fault in error.faults:
+            click.echo(str(fault), err=True)
+        return _FAULTY_CONFIGURATION
+    log = open_log(_PROGRAM)
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    notifier = build(configuration, log, Notify(), probe=probe)
+    address = configuration.settings.notifier.metrics
+    try:
+        serve(address, notifier.metrics.registry)
+    except OSError as error:
+        log.error("cannot serve metrics", address=address, why=str(error))
+        return _FAILED
+    notifier.signals.listen()
+    notifier.run()
+    return 0
+
+
+if __name__ == "__main__":
+    main()

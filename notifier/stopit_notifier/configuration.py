@@ -1,0 +1,69 @@
+"""The configuration in force, and how it is replaced: whole, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from stopit_core.config import Settings, load
+from stopit_core.errors import ConfigError, Fault
+from stopit_core.keys import KEY_BYTES, Keyring, read_key
+from stopit_core.logs import Log
+from stopit_core.service import Live, reload_settings
+from stopit_core.stores import open_ledger, open_queue
+from stopit_notifier.judging import Judging
+
+__all__ = ["Configuration"]
+
+
+class Configuration:
+    """The settings of one file, and the people, rules and words that they and the files they name make."""
+
+    def __init__(self, path: Path, settings: Settings, judging: Judging) -> None:
+        self._path = path
+        self.settings = settings
+        self.judging = Live(judging)
+
+    @classmethod
+    def read(cls, path: Path) -> Configuration:
+        """The configuration in this file. Raises ConfigError with every fault in it, and in what it names."""
+        settings = load(path)
+        return cls(path, settings, _judging(settings))
+
+    def reload(self, log: Log) -> bool:
+        """Read the file again. False, each fault logged and nothing changed, when it cannot be used."""
+        settings = reload_settings(self.settings, lambda: load(self._path), log)
+        if settings is None:
+            return False
+        try:
+            judging = _judging(settings)
+        except ConfigError as error:
+            for fault in error.faults:
+                log.error("reload refused, the old configuration stays in force", fault=str(fault))
+            return False
+        self.settings = settings
+        self.judging.swap(judging)
+        return True
+
+
+def _judging(settings: Settings) -> Judging:
+    faults: list[Fault] = []
+    keyring = Keyring(bytes(KEY_BYTES))  # stands in for one that cannot be read, to find what else is wrong
+    try:
+        keyring = read_key(settings.ledger.key_file)
+    except ConfigError as error:
+        faults += error.faults
+    made: list[Judging] = []
+    attempts: tuple[Callable[[], object], ...] = (
+        lambda: made.append(Judging.of_site(settings, keyring)),
+        lambda: open_queue(settings.queue).close(),
+        lambda: open_ledger(settings.ledger).close(),
+    )
+    for attempt in attempts:
+        try:
+            attempt()
+        except ConfigError as error:
+            faults += error.faults
+    if faults:
+        raise ConfigError(faults)
+    return made[0]

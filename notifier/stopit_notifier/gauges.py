@@ -1,0 +1,59 @@
+"""What is looked up for the metrics, every few seconds: how much waits, and what the record holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from stopit_core.cases import CaseStore
+from stopit_core.metrics import NotifierMetrics
+from stopit_core.queue import Queue
+
+__all__ = ["Gauges"]
+
+_EVERY = 5.0
+
+
+class Gauges:
+    """Keeps the gauges of queue and cases fresh."""
+
+    def __init__(
+        self,
+        store: CaseStore,
+        queue: Queue,
+        metrics: NotifierMetrics,
+        *,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._queue = queue
+        self._metrics = metrics
+        self._clock = clock
+        self._monotonic = monotonic
+        self._next = monotonic()
+
+    def refresh(self) -> None:
+        """Look again, when it is five seconds since the last time. Raises Transient when a store is away; what the
+        others tell is shown all the same."""
+        if self._monotonic() < self._next:
+            return
+        self._next = self._monotonic() + _EVERY
+        try:
+            self._cases()
+        finally:
+            self._waiting()
+
+    def _waiting(self) -> None:
+        depths = self._queue.depths()
+        self._metrics.queue_depth.set(depths.waiting + depths.claimed)
+        self._metrics.queue_oldest_age.set(depths.oldest_age)
+        self._metrics.dead_letters.set(depths.dead)
+
+    def _cases(self) -> None:
+        with self._store.reading() as reading:
+            totals = reading.totals(self._clock())
+        for state, count in totals.cases.items():
+            self._metrics.cases.labels(state.value).set(count)
+        self._metrics.outbox_due.set(totals.outbox_due)
+        self._metrics.senders_notified.set(totals.senders_notified)
+        self._metrics.senders_recurred.set(totals.senders_recurred)

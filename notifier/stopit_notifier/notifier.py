@@ -1,0 +1,153 @@
+"""A notifier put together: which part is given what, and what of it changes with the configuration."""
+
+from __future__ import annotations
+
+import random
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+
+from stopit_core.cases import CaseState, CaseStore
+from stopit_core.config import Settings
+from stopit_core.errors import Transient
+from stopit_core.ledger import Ledger
+from stopit_core.logs import Log
+from stopit_core.messages import MessageKind
+from stopit_core.metrics import NotifierMetrics
+from stopit_core.policy import pairs
+from stopit_core.queue import Queue
+from stopit_core.service import Notify
+from stopit_core.stores import open_ledger, open_queue, queue_durability_faults
+from stopit_notifier.configuration import Configuration
+from stopit_notifier.endings import Endings, without_addresses
+from stopit_notifier.gauges import Gauges
+from stopit_notifier.intake import Intake
+from stopit_notifier.loop import Loop
+from stopit_notifier.mailer import Mailer
+from stopit_notifier.outbox import Outbox, Terms
+from stopit_notifier.owner import Owner
+from stopit_notifier.settling import Settling
+from stopit_notifier.signals import Signals
+from stopit_notifier.steps import Probe, no_probe
+from stopit_notifier.watching import Watching
+
+__all__ = ["Notifier", "build"]
+
+
+@dataclass(frozen=True)
+class Notifier:
+    """One notifier. `run` does its work until a signal ends it."""
+
+    configuration: Configuration
+    store: CaseStore
+    queue: Queue
+    ledger: Ledger
+    outbox: Outbox
+    loop: Loop
+    metrics: NotifierMetrics
+    signals: Signals
+    notify: Notify
+    log: Log
+    probe: Probe
+
+    def run(self) -> None:
+        """Work until SIGTERM or SIGINT, and close everything; SIGHUP reads the configuration again."""
+        said = self.loop.status
+        self.notify.ready(said)
+        self.log.info("ready")
+        try:
+            while not self.signals.ending:
+                if self.signals.reload_asked():
+                    self._reload()
+                self.loop.turn()
+                if self.loop.status != said:
+                    said = self.loop.status
+                    self.notify.status(said)
+        finally:
+            self.notify.stopping()
+            for part in (self.outbox, self.queue, self.ledger, self.store):
+                part.close()
+            self.log.info("ended")
+
+    def _reload(self) -> None:
+        self.notify.reloading()
+        done = self.configuration.reload(self.log)
+        if done:
+            self.outbox.renew(_terms(self.configuration.settings, self.probe))
+            self.log.info("configuration read again")
+        self.metrics.reload_successful.set(1 if done else 0)
+        self.notify.ready(self.loop.status)
+
+
+def build(
+    configuration: Configuration,
+    log: Log,
+    notify: Notify,
+    *,
+    probe: Probe = no_probe,
+    clock: Callable[[], float] = time.time,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Notifier:
+    """A notifier of this configuration. Connects to nothing yet. `probe` is called at each step."""
+    settings, judging = configuration.settings, configuration.judging
+    draw = random.SystemRandom().random
+    signals = Signals()
+    metrics = _metrics()
+    store = CaseStore(settings.cases.url)
+    queue = open_queue(settings.queue)
+    ledger = open_ledger(settings.ledger)
+    owner = Owner.here()
+    watching = Watching(store, ledger, clock, monotonic)
+    endings = Endings(store, watching, judging, metrics, log, clock=clock, probe=probe)
+    settling = Settling(store, ledger, owner, monotonic=monotonic, probe=probe)
+    outbox = Outbox(
+        store, settling, endings, judging, _terms(settings, probe), owner, clock=clock, draw=draw, probe=probe
+    )
+    intake = Intake(store, queue, ledger, judging, metrics, log, clock=clock, draw=draw, probe=probe)
+    gauges = Gauges(store, queue, metrics, clock=clock, monotonic=monotonic)
+
+    def go_on() -> bool:
+        notify.alive()
+        return not signals.ending
+
+    loop = Loop(
+        queue, intake, outbox, watching, gauges, metrics, log,
+        consumer=owner.name,
+        lease=lambda: configuration.settings.queue.lease,
+        prepare=partial(_prepare, store, settings, log),
+        ledger_answers=ledger.ping,
+        private=lambda text: without_addresses(text, judging.current.people.keyring),
+        go_on=go_on,
+        clock=clock,
+        sleep=time.sleep,
+    )  # fmt: skip
+    return Notifier(configuration, store, queue, ledger, outbox, loop, metrics, signals, notify, log, probe)
+
+
+def _prepare(store: CaseStore, settings: Settings, log: Log) -> None:
+    """The case record's tables are up to date when this returns; the queue server's settings were looked at."""
+    store.migrate()
+    try:
+        for fault in queue_durability_faults(settings.queue):
+            log.warning("the queue may lose reports", fault=fault)
+    except Transient:
+        return  # the loop will find that it is away
+
+
+def _terms(settings: Settings, probe: Probe) -> Terms:
+    notifier = settings.notifier
+    return Terms(
+        Mailer(settings.smtp, socket.gethostname(), notifier.settle, probe), notifier.settle, notifier.give_up
+    )
+
+
+def _metrics() -> NotifierMetrics:
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    return NotifierMetrics(
+        registry, pairs(), [kind.value for kind in MessageKind], [state.value for state in CaseState]
+    )
