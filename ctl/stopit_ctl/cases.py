@@ -27,6 +27,8 @@ _SHOWN = 50
 _HEADERS = ("From", "To", "Subject")
 _TYPED = "text"
 """The detail of an event that holds what a person typed."""
+_DUE = "due_at"
+"""The one that holds a time."""
 
 
 @click.group("cases")
@@ -120,6 +122,8 @@ class _People:
         return "  ".join(f"{name}={self._value(name, value)}" for name, value in event.detail.items())
 
     def _value(self, name: str, value: str) -> str:
+        if name == _DUE:
+            return local_time(float(value))
         if self.addresses:
             return value
         if name == _TYPED:

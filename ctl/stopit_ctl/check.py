@@ -133,7 +133,10 @@ def _password(settings: config.Smtp) -> Iterator[Finding]:
     try:
         empty = not path.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        yield Finding.fault(f"smtp.password_file: {path} cannot be read: {error}", "the notifier must be able to")
+        why = getattr(error, "strerror", None) or "it is no text"
+        yield Finding.fault(
+            f"smtp.password_file: {path} cannot be read: {why}", "stopit-notifier must be able to read it"
+        )
         return
     if empty:
         yield Finding.fault(f"smtp.password_file: {path} is empty", f"write the password of {settings.login} in it")

@@ -14,7 +14,7 @@ import pwd
 import socket
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,7 +88,8 @@ def greet(connect: Callable[[], socket.socket]) -> str:
             if not 13 <= length <= _LONGEST:
                 return "something answers, but not as a milter"
             answer = _exactly(door, length)
-            door.sendall(_QUIT)
+            with suppress(OSError):  # it may have gone; what it said is what counts
+                door.sendall(_QUIT)
     except EOFError:
         return "something took the connection and closed it again without an answer"
     except OSError as error:

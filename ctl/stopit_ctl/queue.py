@@ -135,7 +135,7 @@ def _facts(report: Report, keyring: Keyring, addresses: bool) -> Iterator[tuple[
     def person(address: str) -> str:
         return address if addresses else keyring.log(address)
 
-    yield from (("kind", _name(report)), ("report", report.id), ("flagged", local_time(report.at)))
+    yield from (("kind", _name(report)), ("report", report.id), ("came", local_time(report.at)))
     yield "queue id", report.queue_id
     match report:
         case FlagReport():

@@ -75,7 +75,7 @@ def _queue(settings: QueueStore) -> Iterator[Finding]:
     with opened_queue(settings) as queue:
         queue.ping()
         depths = queue.depths()
-    yield Finding.ok(f"queue: answers, and takes writes; {depths.waiting + depths.claimed} reports in it")
+    yield Finding.ok(f"queue: answers, and takes writes; reports in it: {depths.waiting + depths.claimed}")
 
 
 def _dead_letters(site: Site, settings: QueueStore) -> Iterator[Finding]:
@@ -86,7 +86,7 @@ def _dead_letters(site: Site, settings: QueueStore) -> Iterator[Finding]:
         return  # the queue itself was found faulty
     if dead:
         yield Finding.fault(
-            f"queue: {dead} reports are set aside",
+            f"queue: reports set aside: {dead}",
             "look at them with `stopitctl queue list --dead`, then retry or drop each",
         )
 
@@ -129,7 +129,7 @@ def _spool(directory: Path) -> Iterator[Finding]:
         return
     if depth:
         yield Finding.fault(
-            f"spool: {depth} reports wait for the queue", "see whether the queue and stopit-milter are well"
+            f"spool: reports waiting for the queue: {depth}", "see whether the queue and stopit-milter are well"
         )
     else:
         yield Finding.ok("spool: takes files, and is empty")

@@ -84,14 +84,14 @@ def test_what_was_set_aside_is_a_fault(host) -> None:
     queue.bury(delivery.id, "why not")
     done = host.run("check")
     assert done.exit_code == 1
-    assert "1 reports are set aside" in done.stderr
+    assert "reports set aside: 1" in done.stderr
 
 
 def test_a_spool_that_is_not_empty_is_a_fault(host) -> None:
     Spool(host.directory / "spool").put("r1", b"x")
     done = host.run("check")
     assert done.exit_code == 1
-    assert "1 reports wait for the queue" in done.stderr
+    assert "reports waiting for the queue: 1" in done.stderr
 
 
 def test_a_case_record_of_another_version_is_named(host) -> None:
