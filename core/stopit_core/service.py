@@ -68,8 +68,8 @@ class Notify:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
             channel.settimeout(_PATIENCE)  # a manager that reads nothing must not hold up the mail
             try:
-                channel.sendto(text.encode(), self._address)
-            except OSError:  # the manager went away; the mail goes on
+                channel.sendto(text.encode(), socket.MSG_DONTWAIT, self._address)
+            except OSError:  # the manager went away, or does not read; the mail goes on
                 return
 
 
