@@ -1,0 +1,199 @@
+"""What an outbox needs around it: a real record, ledger and SMTP server, made-up time, and a milter in between."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from stopit_core.cases import Case, CaseState, CaseStore, Event, Message, Party, ReportRow
+from stopit_core.config import Smtp, parse
+from stopit_core.keys import Keyring, new_ref
+from stopit_core.ledger.sqlite import SqliteLedger
+from stopit_core.logs import open_log
+from stopit_core.messages import AcknowledgementFacts, Facts, MessageKind, NoticeFacts
+from stopit_core.metrics import NotifierMetrics
+from stopit_core.model import Assurance, Channel, Command, Digest, Trace
+from stopit_core.people import Person
+from stopit_core.policy import Reason, pairs
+from stopit_core.service import Live
+from stopit_lab.sink import Sink, Taken
+from stopit_notifier.endings import Endings
+from stopit_notifier.judging import Judging
+from stopit_notifier.mailer import Mailer
+from stopit_notifier.outbox import Outbox, Terms
+from stopit_notifier.owner import Owner
+from stopit_notifier.settling import Settling
+from stopit_notifier.steps import Probe, no_probe
+from stopit_notifier.watching import Watching
+
+KEYRING = Keyring(b"k" * 32)
+MALLORY = Person("mallory@campus.example", Assurance.AUTHENTICATED)
+CONFIG = """
+[campus]
+name = "Campus"
+domains = ["campus.example"]
+report_address = "stopit@campus.example"
+staff_address = "staff@campus.example"
+[policy]
+cooldown = "30d"
+"""
+SETTLE = 0.5
+GIVE_UP = 3 * 86400.0
+
+
+class Rig:
+    """An outbox and what is around it. `now` is the clock, `ticks` the monotonic one: they stand until moved."""
+
+    def __init__(self, url: str, directory: Path) -> None:
+        self.now = 1_700_000_000.0
+        self.ticks = 1000.0
+        self.milter = True
+        self.store = CaseStore(url)
+        self.store.migrate()
+        self.ledger_path = directory / "ledger.db"
+        self.ledger = SqliteLedger(self.ledger_path, 14 * 86400.0, self.clock)
+        self.judging = Live(Judging.of_site(parse(CONFIG, "stopit.toml"), KEYRING))
+        self.registry = CollectorRegistry()
+        self.metrics = NotifierMetrics(self.registry, pairs(), [kind.value for kind in MessageKind], CaseState)
+        self.said = io.StringIO()
+        self.sink = Sink(on_taken=self._passes_the_milter)
+        self.boot = "boot-1"
+        self._made: list[Outbox] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.ticks
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+        self.ticks += seconds
+
+    def outbox(self, probe: Probe = no_probe) -> Outbox:
+        """An outbox of its own process: new owner, new connection."""
+        log = open_log("test", self.said)
+        watching = Watching(self.store, self.ledger, self.clock, self.monotonic)
+        endings = Endings(
+            self.store, watching, self.judging, self.metrics, log, clock=self.clock, probe=probe
+        )  # fmt: skip
+        owner = Owner("host", self.boot, new_ref()[:8])
+        settling = Settling(self.store, self.ledger, owner, monotonic=self.monotonic, probe=probe)
+        smtp = Smtp.model_validate({"host": "localhost", "port": self.sink.port, "timeout": "3s"})
+        terms = Terms(Mailer(smtp, "notifier", SETTLE, probe), SETTLE, GIVE_UP)
+        self._made.append(
+            Outbox(
+                self.store, settling, endings, self.judging, terms, owner,
+                clock=self.clock, draw=lambda: 0.0, probe=probe,
+            )
+        )  # fmt: skip
+        return self._made[-1]
+
+    def settled(self, outbox: Outbox | None = None) -> Outbox:
+        """The outbox of a notifier that was started and has had time to settle and send everything."""
+        outbox = outbox or self.outbox()
+        for _ in range(3):
+            outbox.settle()
+            self.pass_time(2 * SETTLE)
+            while outbox.run_once():
+                pass
+        return outbox
+
+    def queue(
+        self, kind: MessageKind = MessageKind.NOTICE, reporters: tuple[str, ...] = ("vera@campus.example",)
+    ) -> Message:
+        """A case with these reporters, and a message about it that is due now."""
+        judging, now = self.judging.current, self.now
+        with self.store.work() as work:
+            case, new = work.case_for(f"sender:{new_ref()}", MALLORY, now)
+            rows = [self._report(case, reporter) for reporter in reporters]
+            for row in rows:
+                work.add_report(row, new)
+                new = False
+            to_sender = kind.to_sender
+            recipient = MALLORY.address if to_sender else reporters[0]
+            facts: Facts = AcknowledgementFacts(Reason.NOTICE_DUE, case.number, notice_at=now + 900)
+            if to_sender:
+                facts = NoticeFacts(case.number, judging.renderer.day(now - 3600), kind is MessageKind.FIRMER_NOTICE)
+            outgoing = judging.renderer.render(facts, recipient=recipient, ref=new_ref(), at=now)
+            party = Party.SENDER if to_sender else Party.REPORTER
+            message_id = work.enqueue(outgoing, case.id, party, "it", now, now)
+            if to_sender:
+                for row in rows:
+                    work.join_notice(row.key, message_id)
+            message = work.message_by_ref(outgoing.ref)
+        assert message is not None
+        return message
+
+    def message(self, message: Message) -> Message:
+        """The message as the record has it now."""
+        with self.store.work() as work:
+            found = work.message_by_ref(message.ref)
+        assert found is not None
+        return found
+
+    def case(self, message: Message) -> tuple[Case, list[Event], list[Message]]:
+        """A message's case, its history, and the messages about it."""
+        with self.store.work() as work:
+            number = work.case(message.case_id).number
+        with self.store.reading() as reading:
+            case = reading.case(number)
+            assert case is not None
+            return case, reading.events(case), reading.messages(case)
+
+    def alerts(self, message: Message) -> list[Message]:
+        """The alerts to staff about a message's case."""
+        return [each for each in self.case(message)[2] if each.kind == MessageKind.STAFF_ALERT]
+
+    def copies(self, message: Message) -> int:
+        """How often the MTA took it."""
+        return sum(message.message_id.encode() in taken.data for taken in self.sink.taken)
+
+    def trace(self, message: Message, seen: float, own: bool = True) -> None:
+        """The ledger has seen this message pass."""
+        self.ledger.write([Trace(KEYRING.message(message.message_id), seen, own=own)])
+
+    def close(self) -> None:
+        for outbox in self._made:
+            outbox.close()
+        self.sink.stop()
+        self.ledger.close()
+        self.store.close()
+
+    def _passes_the_milter(self, taken: Taken) -> None:
+        if self.milter:
+            head = taken.data.partition(b"\r\n\r\n")[0].decode("ascii")
+            message_id = head.partition("Message-ID: <")[2].partition(">")[0]
+            self.ledger.write([Trace(KEYRING.message(message_id), self.now, own=True)])
+
+    def _report(self, case: Case, reporter: str) -> ReportRow:
+        reason = Reason.NOTICE_DUE
+        return ReportRow(
+            key=f"{new_ref()}:0", case_id=case.id, at=self.now, queue_id="4XQ", channel=Channel.REPLY,
+            command=Command.FLAG, reporter=reporter, reporter_assurance=Assurance.AUTHENTICATED,
+            sender=MALLORY.address, original=Digest(b"o" * 16), message_sent_at=self.now - 3600, recipients=2,
+            outcome=reason.outcome, reason=reason, decided_at=self.now, notice_id=None, withdrawn_at=None,
+            observed=False,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def rig(cases_url: str, tmp_path: Path) -> Iterator[Rig]:
+    """A rig on each kind of database."""
+    rig = Rig(cases_url, tmp_path)
+    rig.sink.start()
+    yield rig
+    rig.close()
+
+
+@pytest.fixture
+def quick_rig(tmp_path: Path) -> Iterator[Rig]:
+    """A rig on SQLite, for what the kind of database cannot matter to."""
+    rig = Rig(f"sqlite:///{tmp_path}/cases.db", tmp_path)
+    rig.sink.start()
+    yield rig
+    rig.close()

@@ -1,0 +1,447 @@
+"""The outbox with a real MTA's end, a real record and a ledger that a milter writes: killed at every step, with every
+fault of SMTP, and two of them at once. What it must show: the MTA takes a notice once, or staff know why not."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from stopit_core.cases import CaseState, EventKind, MessageState
+from stopit_core.cases.schema import messages
+from stopit_core.errors import Transient
+from stopit_core.messages import MessageKind
+from stopit_lab.sink import Act, At
+from stopit_notifier.outbox import pause
+from stopit_notifier.steps import Step
+
+Rig = Any  # tests/unit/notifier/conftest.py; a conftest cannot be imported
+
+SENDING_STEPS = [
+    Step.MESSAGE_CLAIMED, Step.CONNECTED, Step.RECIPIENT_ACCEPTED, Step.BEFORE_DATA, Step.BEFORE_DOT, Step.AFTER_DOT,
+    Step.ACCEPTED, Step.BEFORE_MARK, Step.MARKED_SENT, Step.WATCHED,
+]  # fmt: skip
+DAY = 86400.0
+
+
+class Killed(BaseException):
+    """kill -9: nothing of ours runs after it."""
+
+
+def killer(at: Step) -> Any:
+    def probe(step: Step) -> None:
+        if step is at:
+            raise Killed
+
+    return probe
+
+
+def sent_something(rig: Rig) -> None:
+    """The message before, which shows that our mail passes the milter."""
+    rig.queue(MessageKind.ACKNOWLEDGEMENT)
+    assert rig.outbox().run_once()
+
+
+# -- all is well
+
+
+def test_what_is_due_is_sent_once_and_marked(rig: Rig) -> None:
+    notice = rig.queue()
+    outbox = rig.outbox()
+
+    assert [outbox.run_once(), outbox.run_once()] == [True, False]
+
+    assert rig.copies(notice) == 1
+    after = rig.message(notice)
+    assert (after.state, after.sent_at, after.attempts) == (MessageState.SENT, rig.now, 1)
+    assert rig.case(notice)[0].state is CaseState.NOTIFIED
+    assert rig.registry.get_sample_value("stopit_messages_sent_total", {"kind": "notice", "result": "sent"}) == 1
+
+
+def test_sent_notice_is_watched_for_each_who_counts_on_it(rig: Rig) -> None:
+    reporters = ("vera@campus.example", "walt@campus.example", "eve@campus.example")
+    notice = rig.queue(reporters=reporters)
+    with rig.store.sending() as sending:
+        (eve,) = (row for row in sending.reports_on(notice) if row.reporter == reporters[2])
+        sending.work.withdraw(eve, rig.now)
+
+    rig.outbox().run_once()
+
+    people = rig.judging.current.people
+    sender = people.digest("mallory@campus.example")
+    wanted = {people.keyring.pair(sender, people.digest(each)) for each in reporters[:2]}
+    assert rig.ledger.watched(rig.now) == wanted
+    assert rig.ledger.watched(rig.now + 30 * DAY + 1) == set()
+    with rig.store.reading() as reading:
+        assert {watch.pair for watch in reading.watches(rig.now)} == wanted
+
+
+def test_acknowledgement_is_not_watched(rig: Rig) -> None:
+    rig.queue(MessageKind.ACKNOWLEDGEMENT)
+
+    rig.outbox().run_once()
+
+    assert rig.ledger.watched(rig.now) == set()
+
+
+# -- killed
+
+
+@pytest.mark.parametrize("kind", [MessageKind.NOTICE, MessageKind.FIRMER_NOTICE, MessageKind.ACKNOWLEDGEMENT])
+@pytest.mark.parametrize("step", SENDING_STEPS, ids=lambda step: step.value)
+def test_killed_at_any_step_it_is_sent_once(quick_rig: Rig, step: Step, kind: MessageKind) -> None:
+    rig = quick_rig
+    sent_something(rig)
+    message = rig.queue(kind)
+    with pytest.raises(Killed):
+        rig.outbox(killer(step)).run_once()
+
+    rig.settled()
+
+    assert rig.copies(message) == 1
+    after = rig.message(message)
+    assert after.state is MessageState.SENT
+    assert [event.kind for event in rig.case(message)[1]].count(EventKind.MESSAGE_SENT) == 1
+    assert rig.alerts(message) == []
+    with rig.store.reading() as reading:
+        assert len(reading.watches(rig.now)) == kind.to_sender
+
+
+@pytest.mark.parametrize("step", [Step.SETTLING, Step.SETTLED, Step.BEFORE_MARK], ids=lambda step: step.value)
+@pytest.mark.parametrize("first", [Step.BEFORE_DOT, Step.ACCEPTED], ids=lambda step: step.value)
+def test_killed_again_while_settling_it_is_sent_once(quick_rig: Rig, first: Step, step: Step) -> None:
+    rig = quick_rig
+    sent_something(rig)
+    notice = rig.queue()
+    with pytest.raises(Killed):
+        rig.outbox(killer(first)).run_once()
+    with pytest.raises(Killed):
+        rig.settled(rig.outbox(killer(step)))
+
+    rig.settled()
+
+    assert rig.copies(notice) == 1
+    assert rig.message(notice).state is MessageState.SENT
+
+
+def test_nothing_is_settled_before_the_old_attempt_is_over(rig: Rig) -> None:
+    notice = rig.queue()
+    with pytest.raises(Killed):
+        rig.outbox(killer(Step.MESSAGE_CLAIMED)).run_once()
+    outbox = rig.outbox()
+
+    outbox.settle()
+    rig.now += DAY  # the clock is set: that is no time that has passed
+    rig.ticks += 0.9
+    outbox.settle()
+    early = rig.message(notice).state
+    rig.ticks += 0.2
+    outbox.settle()
+
+    assert (early, rig.message(notice).state) == (MessageState.SENDING, MessageState.PENDING)
+
+
+@pytest.mark.parametrize(
+    ("step", "state", "copies"),
+    [
+        (Step.RECIPIENT_ACCEPTED, MessageState.SENT, 1),  # nothing of it had left: no ledger is needed
+        (Step.BEFORE_DATA, MessageState.UNCLEAR, 0),
+        (Step.ACCEPTED, MessageState.UNCLEAR, 1),
+    ],
+)
+def test_notice_is_unclear_where_our_mail_does_not_pass_the_milter(
+    rig: Rig, step: Step, state: MessageState, copies: int
+) -> None:
+    rig.milter = False
+    sent_something(rig)
+    notice = rig.queue()
+    with pytest.raises(Killed):
+        rig.outbox(killer(step)).run_once()
+
+    rig.settled()
+
+    assert (rig.message(notice).state, rig.copies(notice)) == (state, copies)
+    unclear = state is MessageState.UNCLEAR
+    assert [alert.about for alert in rig.alerts(notice)] == (["unclear:notice"] if unclear else [])
+    assert rig.case(notice)[0].state is (CaseState.STAFF if unclear else CaseState.NOTIFIED)
+
+
+def test_notice_is_unclear_after_the_host_lost_power(rig: Rig) -> None:
+    """The trace that the milter had not written yet went with it."""
+    sent_something(rig)
+    rig.milter = False
+    notice = rig.queue()
+    with pytest.raises(Killed):
+        rig.outbox(killer(Step.ACCEPTED)).run_once()
+    rig.boot, rig.milter = "boot-2", True
+
+    rig.settled()
+
+    assert (rig.message(notice).state, rig.copies(notice)) == (MessageState.UNCLEAR, 1)
+
+
+def test_acknowledgement_is_rather_sent_twice_than_never(rig: Rig) -> None:
+    rig.milter = False
+    message = rig.queue(MessageKind.ACKNOWLEDGEMENT)
+    with pytest.raises(Killed):
+        rig.outbox(killer(Step.BEFORE_DOT)).run_once()
+
+    rig.settled()
+
+    assert (rig.message(message).state, rig.copies(message)) == (MessageState.SENT, 1)
+
+
+def test_ledger_that_is_away_is_waited_for_and_then_given_time(rig: Rig) -> None:
+    sent_something(rig)
+    notice = rig.queue()
+    with pytest.raises(Killed):
+        rig.outbox(killer(Step.ACCEPTED)).run_once()
+    outbox = rig.outbox()
+    outbox.settle()
+    rig.pass_time(5)
+    away = rig.ledger_path.with_suffix(".away")
+    rig.ledger_path.rename(away)
+    rig.ledger_path.mkdir()
+    with pytest.raises(Transient):
+        outbox.settle()
+    rig.ledger_path.rmdir()
+    away.rename(rig.ledger_path)
+
+    outbox.settle()  # it is back, but the milter may not have written down yet what it kept
+    first = rig.message(notice).state
+    rig.pass_time(1)
+    outbox.settle()
+
+    assert (first, rig.message(notice).state) == (MessageState.SENDING, MessageState.SENT)
+    assert rig.copies(notice) == 1
+
+
+# -- the MTA says no, or nothing
+
+
+@pytest.mark.parametrize("at", [At.CONNECT, At.MAIL, At.RCPT, At.DATA, At.DOT])
+def test_4yz_is_tried_again_later(rig: Rig, at: At) -> None:
+    notice = rig.queue()
+    rig.sink.faults[at].append("451 4.3.0 come again")
+    outbox = rig.outbox()
+
+    assert outbox.run_once()
+
+    put_off = rig.message(notice)
+    assert (put_off.state, put_off.due_at) == (MessageState.PENDING, rig.now + 30)
+    assert "451 4.3.0 come again" in put_off.error
+    assert not outbox.run_once()
+    rig.pass_time(30)
+    assert outbox.run_once()
+    assert (rig.message(notice).state, rig.copies(notice)) == (MessageState.SENT, 1)
+    assert rig.alerts(notice) == []
+
+
+@pytest.mark.parametrize("at", [At.MAIL, At.RCPT, At.DATA, At.DOT])
+@pytest.mark.parametrize("kind", [MessageKind.NOTICE, MessageKind.ACKNOWLEDGEMENT])
+def test_5yz_is_on_the_case_and_staff_are_told(quick_rig: Rig, at: At, kind: MessageKind) -> None:
+    rig = quick_rig
+    message = rig.queue(kind)
+    rig.sink.faults[at].append("550 5.1.1 <mallory@campus.example>: no such user")
+
+    rig.settled()
+
+    assert (rig.message(message).state, rig.copies(message)) == (MessageState.FAILED, 0)
+    case, events, _ = rig.case(message)
+    assert [event.detail["ref"] for event in events if event.kind is EventKind.MESSAGE_FAILED] == [message.ref]
+    assert [alert.about for alert in rig.alerts(message)] == [f"not-sent:{kind.value}"]
+    assert rig.alerts(message)[0].state is MessageState.SENT
+    assert (case.state is CaseState.STAFF) == kind.to_sender
+    assert "mallory" not in rig.said.getvalue()
+
+
+def test_alert_that_fails_makes_no_alert(rig: Rig) -> None:
+    message = rig.queue()
+    rig.sink.faults[At.RCPT].extend(["550 no", "550 neither"])
+
+    rig.settled()
+
+    assert [alert.state for alert in rig.alerts(message)] == [MessageState.FAILED]
+
+
+def test_message_that_is_put_off_for_too_long_is_given_up(rig: Rig) -> None:
+    notice = rig.queue()
+    outbox = rig.outbox()
+    for _ in range(2):
+        rig.sink.faults[At.RCPT].append("450 4.2.0 not now")
+        assert outbox.run_once()
+        rig.pass_time(3 * DAY)
+
+    after = rig.message(notice)
+    assert after.state is MessageState.FAILED
+    assert "given up after 2 attempts" in after.error
+    assert [alert.about for alert in rig.alerts(notice)] == ["not-sent:notice"]
+
+
+@pytest.mark.parametrize(("act", "copies"), [(Act.DROP, 1), (Act.TAKE_AND_DROP, 1)])
+def test_connection_that_breaks_at_the_dot_is_settled_by_the_ledger(rig: Rig, act: Act, copies: int) -> None:
+    sent_something(rig)
+    notice = rig.queue()
+    rig.sink.faults[At.DOT].append(act)
+    outbox = rig.outbox()
+    outbox.run_once()
+    between = rig.message(notice).state
+
+    rig.settled(outbox)
+
+    assert between is MessageState.SENDING
+    assert (rig.message(notice).state, rig.copies(notice)) == (MessageState.SENT, copies)
+
+
+@pytest.mark.parametrize(
+    ("act", "state", "copies"),
+    [(Act.HANG, MessageState.UNCLEAR, 0), (Act.TAKE_AND_HANG, MessageState.SENT, 1)],
+)
+def test_mta_that_hangs_at_the_dot_may_take_a_notice_later_yet(
+    rig: Rig, act: Act, state: MessageState, copies: int
+) -> None:
+    sent_something(rig)
+    notice = rig.queue()
+    rig.sink.faults[At.DOT].append(act)
+    rig.outbox().run_once()
+
+    rig.settled()  # a notifier that was started meanwhile knows it from the record
+
+    assert (rig.message(notice).state, rig.copies(notice)) == (state, copies)
+
+
+def test_trace_of_an_attempt_that_was_refused_after_the_milter_is_no_proof(rig: Rig) -> None:
+    """Our milter saw the message, then the MTA's queue was full; the next attempt was killed before its dot."""
+    sent_something(rig)
+    notice = rig.queue()
+    rig.trace(notice, rig.now)
+    rig.sink.faults[At.DOT].append("452 4.3.1 queue is full")
+    rig.outbox().run_once()
+    rig.pass_time(30)
+    with pytest.raises(Killed):
+        rig.outbox(killer(Step.BEFORE_DOT)).run_once()
+
+    rig.settled()
+
+    assert (rig.message(notice).state, rig.copies(notice)) == (MessageState.UNCLEAR, 0)
+
+
+def test_trace_that_is_not_ours_is_no_proof(rig: Rig) -> None:
+    """Somebody who knows the Message-ID of a notice cannot make it count as sent."""
+    sent_something(rig)
+    notice = rig.queue()
+    with pytest.raises(Killed):
+        rig.outbox(killer(Step.BEFORE_DOT)).run_once()
+    rig.trace(notice, rig.now, own=False)
+
+    rig.settled()
+
+    assert rig.copies(notice) == 1
+
+
+# -- two of them
+
+
+def test_of_two_outboxes_one_sends(rig: Rig) -> None:
+    notices = [rig.queue() for _ in range(6)]
+    outboxes = [rig.outbox(), rig.outbox()]
+
+    def work(outbox: Any) -> None:
+        for _ in range(8):
+            outbox.run_once()
+
+    threads = [threading.Thread(target=work, args=(outbox,)) for outbox in outboxes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [rig.copies(notice) for notice in notices] == [1] * 6
+
+
+def test_notifier_that_stalls_past_its_claim_finds_it_gone(rig: Rig) -> None:
+    notice = rig.queue()
+
+    def stall(step: Step) -> None:
+        if step is Step.RECIPIENT_ACCEPTED:
+            rig.settled()
+
+    assert rig.outbox(stall).run_once()
+
+    assert (rig.message(notice).state, rig.copies(notice)) == (MessageState.SENT, 1)
+
+
+def test_250_that_the_record_could_not_take_is_written_as_soon_as_it_can(rig: Rig) -> None:
+    notice = rig.queue()
+    away = True
+
+    def fail(step: Step) -> None:
+        if step is Step.BEFORE_MARK and away:
+            raise Transient("case record: away")
+
+    outbox = rig.outbox(fail)
+    with pytest.raises(Transient):
+        outbox.run_once()
+    with pytest.raises(Transient):
+        outbox.settle()
+    away = False
+    outbox.settle()
+
+    assert (rig.message(notice).state, rig.copies(notice)) == (MessageState.SENT, 1)
+
+
+# -- the last look
+
+
+def test_notice_that_names_a_reporter_is_never_sent(rig: Rig) -> None:
+    notice = rig.queue(reporters=("vera@campus.example", "walt@campus.example"))
+    _spoil(rig, notice, b"Hello,", b"Hello, Walt wrote to us,")
+
+    rig.settled()
+
+    assert (rig.message(notice).state, rig.copies(notice)) == (MessageState.FAILED, 0)
+    assert [alert.about for alert in rig.alerts(notice)] == ["not-sent:notice"]
+    assert "walt" not in rig.said.getvalue().lower()
+    assert "level=error" in rig.said.getvalue()
+
+
+def test_message_with_another_header_is_never_sent(rig: Rig) -> None:
+    message = rig.queue(MessageKind.ACKNOWLEDGEMENT)
+    _spoil(rig, message, b"Subject:", b"Bcc: eve@campus.example\r\nSubject:")
+
+    rig.settled()
+
+    assert (rig.message(message).state, rig.copies(message)) == (MessageState.FAILED, 0)
+
+
+def test_reporter_whose_name_is_a_word_of_the_notice_stops_nothing(rig: Rig) -> None:
+    notice = rig.queue(reporters=("november@campus.example", "account@campus.example", "stopit@other.example"))
+
+    rig.settled()
+
+    assert rig.message(notice).state is MessageState.SENT
+
+
+# -- pauses
+
+
+def test_pauses_double_up_to_an_hour_and_half_of_one_is_left_to_chance() -> None:
+    assert [pause(attempt, 0.0) for attempt in (1, 2, 3, 8, 100)] == [30, 60, 120, 3600, 3600]
+    assert pause(1, 0.999) == pytest.approx(15, abs=0.1)
+
+
+def test_next_due_is_when_the_loop_must_look_again(rig: Rig) -> None:
+    outbox = rig.outbox()
+    assert outbox.next_due() is None
+    rig.queue()
+    assert outbox.next_due() == rig.now
+
+
+def _spoil(rig: Rig, message: Any, old: bytes, new: bytes) -> None:
+    assert old in message.data
+    with rig.store.work() as work:
+        work.connection.execute(
+            update(messages).where(messages.c.id == message.id).values(data=message.data.replace(old, new, 1))
+        )
