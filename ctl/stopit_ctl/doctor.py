@@ -13,8 +13,9 @@ from stopit_core.errors import ConfigError
 from stopit_core.keys import Keyring, read_key
 from stopit_ctl.check import look_at_files
 from stopit_ctl.findings import Finding, State, report
-from stopit_ctl.host import look_at_clock, look_at_disk, look_at_metrics, queue_directory
+from stopit_ctl.host import look_at_clock, look_at_disk, look_at_metrics
 from stopit_ctl.milter_door import look_at_milter
+from stopit_ctl.postfix import Postfix
 from stopit_ctl.program import EX_FOUND
 from stopit_ctl.site import Site, sqlite_file
 from stopit_ctl.smtp_door import look_at_smtp
@@ -36,7 +37,7 @@ def doctor(site: Site, postfix_config: Path | None) -> None:
     is named.
     """
     settings = site.settings()
-    findings = _everything(site, settings, queue_directory(postfix_config))
+    findings = _everything(site, settings, Postfix(postfix_config))
     found = report(site.screen, findings)
     count = sum(finding.state is State.FAULT for finding in found)
     if count:
@@ -45,11 +46,12 @@ def doctor(site: Site, postfix_config: Path | None) -> None:
     site.screen.line("No fault was found.")
 
 
-def _everything(site: Site, settings: config.Settings, queue: Path | None) -> Iterator[Finding]:
+def _everything(site: Site, settings: config.Settings, postfix: Postfix) -> Iterator[Finding]:
     now = site.clock()
     yield from look_at_files(site, settings)
     yield from look_at_stores(site, settings, running=True)
-    yield from look_at_milter(settings.milter.socket, queue)
+    yield from look_at_milter(settings.milter.socket, postfix.queue_directory())
+    yield from postfix.look(settings.milter.socket)
     yield from _smtp(site, settings)
     yield from look_at_metrics("stopit-milter", settings.milter.metrics, now)
     yield from look_at_metrics("stopit-notifier", settings.notifier.metrics, now)

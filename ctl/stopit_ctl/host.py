@@ -18,7 +18,7 @@ from stopit_core import __version__
 from stopit_ctl.findings import Finding
 from stopit_ctl.screen import duration
 
-__all__ = ["look_at_clock", "look_at_disk", "look_at_metrics", "queue_directory"]
+__all__ = ["look_at_clock", "look_at_disk", "look_at_metrics"]
 
 _TIMEOUT = 5.0
 _FREE = 512 * 1024 * 1024
@@ -26,13 +26,6 @@ _FILES = 1000
 _STUCK = 300.0
 _RELEASED = 1_790_000_000.0
 """September 2026: a clock that is before it has never been set."""
-
-
-def queue_directory(postfix: Path | None) -> Path | None:
-    """Where this host's Postfix keeps its queue, and smtpd its chroot; None without a Postfix. `postfix`: its
-    configuration directory, where it is not the default."""
-    said = _said(["postconf", *(["-c", str(postfix)] if postfix else []), "-h", "queue_directory"])
-    return Path(said) if said else None
 
 
 def look_at_metrics(daemon: str, address: str, now: float) -> Iterator[Finding]:

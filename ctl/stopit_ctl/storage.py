@@ -164,4 +164,4 @@ def _is_there(path: Path) -> bool:
 def _advice(name: str, path: Path | None) -> str:
     if path is not None:
         return f"{path} and its directory must be writable by the user that the daemons run as"
-    return f"start the server of the {name}, or mend its URL, and see that its log lets this user in"
+    return f"start the server of the {name}, or mend its URL; the server's own log says more"

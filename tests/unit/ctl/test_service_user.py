@@ -1,0 +1,63 @@
+"""Acting as the daemons' users: all the way there, and all the way back."""
+
+from __future__ import annotations
+
+import os
+import pwd
+
+import pytest
+
+from stopit_ctl.findings import Finding
+from stopit_ctl.service_user import ServiceUser, operator
+from stopit_ctl.storage import seen_by
+
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as others")
+NOBODY = pwd.getpwnam("nobody")
+
+
+def identity() -> tuple[int, int, list[int]]:
+    return os.geteuid(), os.getegid(), sorted(os.getgroups())
+
+
+@root_only
+def test_rights_are_given_up_and_taken_back() -> None:
+    before = identity()
+    with ServiceUser("nobody").acting():
+        assert identity() == (NOBODY.pw_uid, NOBODY.pw_gid, [NOBODY.pw_gid])
+    assert identity() == before
+
+
+@root_only
+def test_rights_come_back_after_an_error() -> None:
+    before = identity()
+    with pytest.raises(RuntimeError), ServiceUser("nobody").acting():
+        raise RuntimeError
+    assert identity() == before
+
+
+@root_only
+def test_what_root_alone_may_read_is_not_readable(host) -> None:
+    with ServiceUser("nobody").acting(), pytest.raises(PermissionError):
+        host.key.read_text()
+
+
+@root_only
+def test_a_finding_says_whose_eyes_saw_it() -> None:
+    (finding,) = seen_by(ServiceUser("nobody"), lambda: iter([Finding.ok("all well")]))
+    assert finding.what == "all well (as nobody)"
+
+
+@pytest.mark.parametrize("name", ["", "no-such-user-here"])
+def test_without_such_a_user_nothing_changes(name: str) -> None:
+    before = identity()
+    with ServiceUser(name).acting():
+        assert identity() == before
+    assert not ServiceUser(name).reachable
+
+
+def test_who_sits_at_the_keyboard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    plain = operator()
+    assert plain
+    monkeypatch.setenv("SUDO_USER", "paula")
+    assert operator() == ("paula" if os.getuid() == 0 else plain), "only sudo, run by root, is believed"
