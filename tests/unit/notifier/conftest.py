@@ -62,6 +62,7 @@ class Rig:
         self.said = io.StringIO()
         self.sink = Sink(on_taken=self._passes_the_milter)
         self.boot = "boot-1"
+        self.data_within = 30.0  # real seconds, unlike `SETTLE`; less only where the MTA is to hang
         self._made: list[Outbox] = []
 
     def clock(self) -> float:
@@ -83,8 +84,8 @@ class Rig:
         )  # fmt: skip
         owner = Owner("host", self.boot, new_ref()[:8])
         settling = Settling(self.store, self.ledger, owner, monotonic=self.monotonic, probe=probe)
-        smtp = Smtp.model_validate({"host": "localhost", "port": self.sink.port, "timeout": "3s"})
-        terms = Terms(Mailer(smtp, "notifier", SETTLE, probe), SETTLE, GIVE_UP)
+        smtp = Smtp.model_validate({"host": "localhost", "port": self.sink.port, "timeout": "30s"})
+        terms = Terms(Mailer(smtp, "notifier", self.data_within, probe), SETTLE, GIVE_UP)
         self._made.append(
             Outbox(
                 self.store, settling, endings, self.judging, terms, owner,

@@ -305,7 +305,9 @@ def test_mta_that_hangs_at_the_dot_may_take_a_notice_later_yet(
     sent_something(rig)
     notice = rig.queue()
     rig.sink.faults[At.DOT].append(act)
+    rig.data_within = 0.5
     rig.outbox().run_once()
+    rig.data_within = 30.0
 
     rig.settled()  # a notifier that was started meanwhile knows it from the record
 

@@ -1,0 +1,172 @@
+"""The loop with doubles for its parts: what it does when a part fails, and that none holds up the others."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from stopit_core.errors import Transient
+from stopit_core.logs import open_log
+from stopit_core.metrics import NotifierMetrics
+from stopit_core.queue import Delivery
+from stopit_notifier.loop import Loop
+
+NOW = 1_700_000_000.0
+
+
+@dataclass
+class Parts:
+    """Every part that the loop has, as far as it sees them. `broken` names those that raise, and what."""
+
+    broken: dict[str, Exception] = field(default_factory=dict)
+    reports: list[Delivery] = field(default_factory=list)
+    due: int = 0
+    next_due_at: float | None = None
+    go: bool = True
+    done: list[str] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
+    slept: float = 0.0
+
+    def did(self, what: str) -> None:
+        self.done.append(what)
+        if what in self.broken:
+            raise self.broken[what]
+
+    def claim(self, consumer: str, limit: int, lease: float, wait: float) -> list[Delivery]:
+        self.waits.append(wait)
+        self.did("claim")
+        out, self.reports = self.reports[:limit], self.reports[limit:]
+        return out
+
+    def handle(self, delivery: Delivery) -> None:
+        self.did(f"report {delivery.id}")
+
+    def run_once(self) -> bool:
+        self.did("send")
+        self.due -= self.due > 0
+        return self.due > 0
+
+    def next_due(self) -> float | None:
+        return self.next_due_at
+
+    def settle(self) -> None:
+        self.did("settle")
+
+    def sync(self) -> None:
+        self.did("sync")
+
+    def refresh(self) -> None:
+        self.did("gauges")
+
+    def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+
+
+class Running:
+    """A loop over `Parts`."""
+
+    def __init__(self, **given: Any) -> None:
+        self.parts = parts = Parts(**given)
+        self.registry = CollectorRegistry()
+        self.metrics = NotifierMetrics(self.registry, [], [], [])
+        self.said = io.StringIO()
+        self.loop = Loop(
+            parts, parts, parts, parts, parts, self.metrics, open_log("test", self.said),  # type: ignore[arg-type]
+            consumer="me", lease=lambda: 60.0, prepare=lambda: parts.did("prepare"),
+            ledger_answers=lambda: parts.did("ledger"), private=lambda text: text.replace("vera@x.example", "-"),
+            go_on=lambda: parts.go, clock=lambda: NOW, sleep=parts.sleep,
+        )  # fmt: skip
+
+    def turn(self) -> list[str]:
+        self.parts.done = []
+        self.loop.turn()
+        return self.parts.done
+
+    def faults(self, stage: str) -> float | None:
+        return self.registry.get_sample_value("stopit_notifier_faults_total", {"stage": stage})
+
+    def succeeded(self) -> bool:
+        return self.registry.get_sample_value("stopit_notifier_last_success_timestamp_seconds") == NOW
+
+
+def deliveries(*names: str) -> list[Delivery]:
+    return [Delivery(name, b"", 1, NOW) for name in names]
+
+
+def test_turn_does_everything_in_order_and_stores_are_looked_at_once() -> None:
+    running = Running(reports=deliveries("1"))
+
+    first, second = running.turn(), running.turn()
+
+    assert first == ["prepare", "ledger", "claim", "report 1", "send", "settle", "sync", "gauges"]
+    assert second == ["claim", "send", "settle", "sync", "gauges"]
+    assert running.succeeded()
+
+
+def test_without_the_case_record_nothing_is_claimed() -> None:
+    running = Running(broken={"prepare": Transient("away")})
+
+    assert [running.turn(), running.turn()] == [["prepare"], ["prepare"]]
+
+    assert (running.faults("intake"), running.succeeded(), running.parts.slept) == (2, False, 2.0)
+    assert running.said.getvalue().count("away") == 1
+    assert "away" in running.loop.status
+
+
+def test_without_the_ledger_no_report_is_claimed_and_messages_are_sent() -> None:
+    running = Running(broken={"ledger": Transient("away")})
+
+    assert running.turn() == ["prepare", "ledger", "send", "settle", "sync", "gauges"]
+
+
+def test_report_that_fails_for_a_store_is_the_last_that_is_claimed_before_the_store_answers() -> None:
+    running = Running(broken={"report 1": Transient("away"), "ledger": Transient("away")})
+    running.parts.broken.pop("ledger")
+    running.turn()
+    running.parts.reports = deliveries("1", "2")
+    running.parts.broken["ledger"] = Transient("away")
+
+    assert running.turn()[:3] == ["claim", "report 1", "send"]
+    assert "claim" not in running.turn()
+    running.parts.broken.clear()
+    assert running.turn()[:3] == ["prepare", "ledger", "claim"]
+    assert "all is well again" in running.said.getvalue()
+
+
+def test_bug_in_one_stage_stops_no_other_and_tells_no_address() -> None:
+    running = Running(broken={"send": KeyError("vera@x.example")})
+
+    assert running.turn()[-4:] == ["send", "settle", "sync", "gauges"]
+
+    assert running.faults("outbox") == 1
+    assert "KeyError" in running.said.getvalue()
+    assert "vera@" not in running.said.getvalue()
+
+
+def test_reports_and_messages_share_the_time() -> None:
+    running = Running(reports=deliveries(*map(str, range(20))), due=20)
+
+    done = running.turn()
+
+    assert (done.count("send"), sum(each.startswith("report") for each in done)) == (8, 8)
+    assert running.turn().count("send") == 8
+    assert running.parts.waits == [0.0, 0.0]
+
+
+def test_it_waits_for_reports_until_the_next_message_is_due() -> None:
+    running = Running()
+    for due_at in (NOW + 0.5, NOW + 100, NOW - 1, None):
+        running.parts.next_due_at = due_at
+        running.turn()
+    running.turn()
+
+    assert running.parts.waits == [0.0, 0.5, 1.0, 0.05, 1.0]
+
+
+def test_when_it_is_to_end_the_work_in_hand_is_finished_and_no_other_begun() -> None:
+    running = Running(reports=deliveries("1", "2"), go=False)
+
+    assert running.turn() == ["prepare", "ledger", "claim", "report 1"]
