@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,8 +25,9 @@ def look(tmp_path: Path, tool: Callable[[str], str]) -> Callable[..., list[Findi
     tool("postconf")
 
     def find(main: str, master: str = "", socket: str = SOCKET) -> list[Finding]:
-        (tmp_path / "main.cf").write_text(MAIN + main)
-        (tmp_path / "master.cf").write_text(MASTER + master)
+        for name, text in (("main.cf", MAIN + main), ("master.cf", MASTER + master)):
+            (tmp_path / name).write_text(text)
+            os.utime(tmp_path / name, (0, 0))  # postconf waits until a file is two seconds old
         return list(Postfix(tmp_path).look(socket))
 
     return find
