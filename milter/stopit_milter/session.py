@@ -18,7 +18,8 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import Milter
 
@@ -27,6 +28,7 @@ from stopit_core.logs import Log
 from stopit_core.mail import Headers
 from stopit_core.metrics import MessageResult, MilterMetrics, Stage
 from stopit_core.service import Live
+from stopit_milter.aside import Aside
 from stopit_milter.decide import Prospect, Ruling, decide, may_be_flag, prospect
 from stopit_milter.edits import apply
 from stopit_milter.engine import Engine
@@ -51,13 +53,14 @@ _KEPT_BY_CLIENT = "Stopit cannot take your report now. Please send it again in a
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the sessions of one worker share. `clock` gives seconds since the epoch."""
+    """What the sessions of one worker share. `clock` gives seconds since the epoch; `aside` reads content."""
 
     live: Live[Engine]
     outlets: Outlets
     metrics: MilterMetrics
     log: Log
     clock: Callable[[], float] = time.time
+    aside: Aside = field(default_factory=Aside)
 
 
 class Session(Milter.Base):  # type: ignore[misc]  # pymilter has no types
@@ -167,7 +170,7 @@ class Session(Milter.Base):  # type: ignore[misc]  # pymilter has no types
         if self._faulty or self._transaction is None:
             return self.give_way()
         transaction = replace(self._transaction, body=bytes(self._body), truncated=self._truncated)
-        ruling = self._ruling = decide(transaction, self._engine)
+        ruling = self._ruling = self._context.aside.do(partial(decide, transaction, self._engine))
         self.stage = Stage.REPORT
         try:
             self._context.outlets.keep(ruling, self._engine)
