@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from stopit_core.errors import ConfigError
+from stopit_core.errors import ConfigError, Fault
 from stopit_ctl.screen import Screen
 
 __all__ = ["Finding", "State", "faults_of", "report"]
+
+
+_DENIED = "let the daemons read it: chgrp stopit, chmod 0640, and 0750 for its directory"
 
 
 class State(StrEnum):
@@ -53,8 +58,12 @@ class Finding:
 
 
 def faults_of(error: ConfigError) -> list[Finding]:
-    """The faults of a file as findings."""
-    return [Finding(State.FAULT, str(fault)) for fault in error.faults]
+    """The faults of a file as findings; each fault says itself what would be right, but for one of permissions."""
+    return [Finding.fault(str(fault), _DENIED if _is_denied(fault) else "") for fault in error.faults]
+
+
+def _is_denied(fault: Fault) -> bool:
+    return os.strerror(errno.EACCES) in fault.advice
 
 
 def report(screen: Screen, findings: Iterable[Finding]) -> Sequence[Finding]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import pwd
+from collections.abc import Iterator
 
 import pytest
 
-from stopit_ctl.findings import Finding
+from stopit_core.errors import ConfigError, Fault
+from stopit_ctl.findings import Finding, faults_of
 from stopit_ctl.service_user import ServiceUser, operator
 from stopit_ctl.storage import seen_by
 
@@ -45,6 +47,16 @@ def test_what_root_alone_may_read_is_not_readable(host) -> None:
 def test_a_finding_says_whose_eyes_saw_it() -> None:
     (finding,) = seen_by(ServiceUser("nobody"), lambda: iter([Finding.ok("all well")]))
     assert finding.what == "all well (as nobody)"
+
+
+@root_only
+def test_a_file_that_a_daemon_may_not_read_says_what_to_do() -> None:
+    def look() -> Iterator[Finding]:
+        yield from faults_of(ConfigError([Fault("/etc/stopit/site.key", "", "", f"cannot be read: {denied}")]))
+
+    denied = PermissionError(13, "Permission denied", "/etc/stopit/site.key")
+    (finding,) = seen_by(ServiceUser("nobody"), look)
+    assert "chgrp stopit, chmod 0640" in finding.advice
 
 
 @pytest.mark.parametrize("name", ["", "no-such-user-here"])
