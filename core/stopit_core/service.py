@@ -23,8 +23,8 @@ _PATIENCE = 1.0
 
 _NEEDS_RESTART = {
     "milter": ("socket", "workers", "metrics"),
-    "queue": ("url", "spool_dir"),
-    "ledger": ("url",),
+    "queue": ("url", "spool_dir", "max_attempts"),
+    "ledger": ("url", "retention"),
     "cases": ("url",),
     "notifier": ("metrics",),
 }

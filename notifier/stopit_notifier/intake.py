@@ -8,7 +8,7 @@ decision for a report, and one notice for a decision, because a notice is a row 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from stopit_core.cases import CaseStore
 from stopit_core.errors import DecodeError
@@ -27,8 +27,16 @@ from stopit_notifier.steps import Probe, Step
 __all__ = ["Intake"]
 
 
+_LAG = 2.0
+"""Seconds in which the trace of a message that passed just before its flag may still be on its way to the ledger."""
+_LOOK_AGAIN = 0.2
+
+
 class Intake:
-    """Deals with reports, one at a time. `draw` gives a number in [0, 1) that places a notice in its delay."""
+    """Deals with reports, one at a time.
+
+    `draw` gives a number in [0, 1) that places a notice in its delay; `sleep` waits so many seconds.
+    """
 
     def __init__(
         self,
@@ -41,6 +49,7 @@ class Intake:
         *,
         clock: Callable[[], float],
         draw: Callable[[], float],
+        sleep: Callable[[float], object],
         probe: Probe,
     ) -> None:
         self._store = store
@@ -51,6 +60,7 @@ class Intake:
         self._log = log
         self._clock = clock
         self._draw = draw
+        self._sleep = sleep
         self._probe = probe
 
     def handle(self, delivery: Delivery) -> None:
@@ -79,6 +89,7 @@ class Intake:
     def _flag(self, report: FlagReport) -> None:
         judging = self._live.current
         originals = report.originals or (Original(Digest(b"")),)
+        self._let_ledger_catch_up(report, originals)
         traces = [self._traces(original.message) for original in originals]
         self._probe(Step.ORIGINALS_FOUND)
         now = self._clock()
@@ -123,6 +134,17 @@ class Intake:
         if contact is not None:
             self._metrics.contacts.inc()
             self._log.info("contact after a notice", queue_id=report.queue_id, contacts=contact.contacts)
+
+    def _let_ledger_catch_up(self, report: FlagReport, originals: Sequence[Original]) -> None:
+        """Wait for traces that are written behind, while the flag is so young that they may be on their way.
+
+        Under a flood reports are older than that when they are taken, so that nobody can slow this down.
+        """
+        for _ in range(int(_LAG / _LOOK_AGAIN)):
+            young = abs(self._clock() - report.at) < _LAG
+            if not young or all(self._traces(each.message) for each in originals if each.message):
+                return
+            self._sleep(_LOOK_AGAIN)
 
     def _traces(self, message: Digest) -> list[Trace]:
         return self._ledger.find(message) if message else []

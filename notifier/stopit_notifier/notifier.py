@@ -107,7 +107,9 @@ def build(
     outbox = Outbox(
         store, settling, endings, judging, _terms(settings, probe), owner, clock=clock, draw=draw, probe=probe
     )
-    intake = Intake(store, queue, ledger, judging, metrics, log, clock=clock, draw=draw, probe=probe)
+    intake = Intake(
+        store, queue, ledger, judging, metrics, log, clock=clock, draw=draw, sleep=time.sleep, probe=probe
+    )
     gauges = Gauges(store, queue, metrics, clock=clock, monotonic=monotonic)
 
     def go_on() -> bool:
@@ -116,7 +118,7 @@ def build(
 
     loop = Loop(
         queue, intake, outbox, watching, gauges, metrics, log,
-        consumer=owner.name,
+        consumer=f"notifier@{owner.host}",  # one name a host: Redis keeps every name that it ever saw
         lease=lambda: configuration.settings.queue.lease,
         prepare=partial(_prepare, store, settings, log),
         ledger_answers=ledger.ping,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -100,21 +100,28 @@ class Site:
         self.metrics = NotifierMetrics(CollectorRegistry(), pairs(), list(MessageKind), list(CaseState))
         self.intake = Intake(
             self.store, self.queue, self.ledger, Live(Judging.of_site(settings, KEYRING)), self.metrics,  # type: ignore[arg-type]
-            open_log("test", io.StringIO()), clock=lambda: self.now, draw=lambda: 0.5, probe=no_probe,
+            open_log("test", io.StringIO()), clock=lambda: self.now, draw=lambda: 0.5, sleep=self.sleep,
+            probe=no_probe,
         )  # fmt: skip
         self._count = 0
+        self.while_waiting: list[Callable[[], object]] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        if self.while_waiting:
+            self.while_waiting.pop(0)()
 
     def take(self, report: Report) -> None:
         self.intake.handle(Delivery(report.id, encode_report(report), 1, self.now))
 
     def flag(
         self, reporter: str, *originals: Original, command: Command = Command.FLAG,
-        assurance: Assurance = Assurance.AUTHENTICATED, **values: object,
+        assurance: Assurance = Assurance.AUTHENTICATED, at: float | None = None, **values: object,
     ) -> FlagReport:  # fmt: skip
         self._count += 1
         report = FlagReport(
-            f"f{self._count}", self.now, f"Q{self._count}", Channel.REPLY, command, reporter, assurance, originals,
-            **values,  # type: ignore[arg-type]
+            f"f{self._count}", self.now if at is None else at, f"Q{self._count}", Channel.REPLY, command, reporter,
+            assurance, originals, **values,  # type: ignore[arg-type]
         )  # fmt: skip
         self.take(report)
         return report
@@ -191,6 +198,26 @@ def test_a_report_is_left_while_the_ledger_is_away(site: Site) -> None:
         site.flag(VERA, original)
     assert site.queue.acked == []
     assert site.messages() == []
+
+
+def test_a_trace_that_is_still_on_its_way_is_waited_for(site: Site) -> None:
+    late = lambda: site.ledger.add("one@x", "mallory", VERA, WALT)  # noqa: E731
+    site.while_waiting = [lambda: None, lambda: None, late]
+    site.flag(VERA, Original(KEYRING.message("one@x")))
+    assert site.abouts(VERA) == ["notice-due"]
+    assert site.now - NOW == pytest.approx(0.6)
+
+
+def test_no_trace_is_not_waited_for_long_and_not_for_an_old_report(site: Site) -> None:
+    unknown = Original(KEYRING.message("one@x"))
+    site.flag(VERA, unknown)
+    assert site.now - NOW == pytest.approx(2.0)
+    report = FlagReport(
+        "old", site.now - 60, "Q", Channel.REPLY, Command.FLAG, VERA, Assurance.AUTHENTICATED, (unknown,)
+    )
+    before = site.now
+    site.take(report)
+    assert site.now == before
 
 
 def test_many_reporters_make_one_notice_and_an_acknowledgement_each(site: Site) -> None:
