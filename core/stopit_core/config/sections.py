@@ -249,8 +249,8 @@ class NotifierService(Section):
     templates: AbsolutePath | None = Field(default=None, examples=["/etc/stopit/templates"])
     """Your own message templates; one that is missing here is taken from those that ship."""
     settle: Duration = 30.0
-    """How long the MTA may take to answer when it has the whole message, content filters and all. After a crash in the
-    middle of a send, twice as long passes before the ledger is asked whether the MTA took it."""
+    """How long the MTA may take to answer when it has the whole message, content filters and all. After a crash in
+    the middle of a send, twice as long passes before the ledger is asked whether the MTA took it."""
     give_up: Duration = 3 * 86400.0
     """A message that the MTA keeps putting off is given up after so long, and staff are told."""
 
