@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class Aside:
-    """Does work in its own thread. Must be made after a worker was forked."""
+    """Does work in its own thread. Must be made after a worker was forked and has blocked libmilter's signals."""
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="content")

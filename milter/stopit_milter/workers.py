@@ -55,7 +55,6 @@ def run_worker(
         trace_counter(metrics),
     )
     drainer = SpoolDrainer(spool, queue, metrics, log)
-    context = Context(live, Outlets(reports, traces, metrics, log), metrics, log)
 
     def obey(order: Order) -> None:
         held = order is Order.RELOAD and configuration.reload(log)
@@ -66,6 +65,7 @@ def run_worker(
     # libmilter waits for these in a thread of its own; a thread of ours that did not block them would die of them,
     # and the process with it, before the traces in hand are written.
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+    context = Context(live, Outlets(reports, traces, metrics, log), metrics, log)
     traces.start()
     drainer.start()
     if slot == 0:
