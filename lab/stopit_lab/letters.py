@@ -10,7 +10,7 @@ import html
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.message import EmailMessage
-from email.utils import format_datetime, make_msgid
+from email.utils import format_datetime, make_msgid, parsedate_to_datetime
 from enum import Enum
 
 __all__ = ["Style", "forward_attached", "letter", "reply"]
@@ -58,19 +58,20 @@ def reply(
     answer["References"] = " ".join([*str(to["References"] or "").split(), identity])
     body = to.get_body(("plain",))
     quoted = str(body.get_content()) if body is not None else ""
-    who = str(to["From"])
+    sent = parsedate_to_datetime(str(to["Date"]))
+    head = f"On {sent:%a, %d %b %Y at %H:%M}, {to['From']} wrote:"
     match style:
         case Style.TOP:
-            answer.set_content(f"{typed}\n\n{_quote(who, quoted)}")
+            answer.set_content(f"{typed}\n\n{_quote(head, quoted)}")
         case Style.BOTTOM:
-            answer.set_content(f"{_quote(who, quoted)}\n{typed}\n")
+            answer.set_content(f"{_quote(head, quoted)}\n{typed}\n")
         case Style.MOBILE:
-            answer.set_content(f"{typed}\n\nSent from my telephone\n\n{_quote(who, quoted)}")
+            answer.set_content(f"{typed}\n\nSent from my telephone\n\n{_quote(head, quoted)}")
         case Style.GMAIL:
-            answer.set_content(f"{typed}\n\n{_quote(who, quoted)}")
-            answer.add_alternative(_gmail(who, typed, quoted), subtype="html")
+            answer.set_content(f"{typed}\n\n{_quote(head, quoted)}")
+            answer.add_alternative(_gmail(head, typed, quoted), subtype="html")
         case Style.HTML_ONLY:
-            answer.set_content(_gmail(who, typed, quoted), subtype="html")
+            answer.set_content(_gmail(head, typed, quoted), subtype="html")
     return answer
 
 
@@ -82,14 +83,14 @@ def forward_attached(originals: Sequence[EmailMessage], author: str, to: str, te
     return forward
 
 
-def _quote(who: str, text: str) -> str:
+def _quote(head: str, text: str) -> str:
     lines = "\n".join(f"> {line}" for line in text.splitlines())
-    return f"On Mon, 2 Nov 2026 at 09:14, {who} wrote:\n{lines}\n"
+    return f"{head}\n{lines}\n"
 
 
-def _gmail(who: str, typed: str, quoted: str) -> str:
+def _gmail(head: str, typed: str, quoted: str) -> str:
     return (
         f'<div dir="ltr">{html.escape(typed)}</div><br><div class="gmail_quote">'
-        f'<div dir="ltr" class="gmail_attr">On Mon, Nov 2, 2026 at 9:14, {html.escape(who)} wrote:<br></div>'
+        f'<div dir="ltr" class="gmail_attr">{html.escape(head)}<br></div>'
         f'<blockquote class="gmail_quote" style="margin:0 0 0 .8ex">{html.escape(quoted)}</blockquote></div>\n'
     )

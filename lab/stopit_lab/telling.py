@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
-from rich.padding import Padding
 from rich.panel import Panel
 from rich.rule import Rule
 from rich.table import Table
@@ -66,8 +66,11 @@ class Teller:
         self._console.print(Panel(shown, title=escape(title), title_align="left", border_style="dim"))
 
     def verbatim(self, text: str) -> None:
-        """What a program printed, as it printed it."""
-        self._console.print(Padding(Text(text.rstrip()), (0, 0, 0, 2)), soft_wrap=False)
+        """What a program printed; a line that is too long goes on further in."""
+        for line in text.rstrip().splitlines():
+            begin = "  " + " " * (len(line) - len(line.lstrip()))
+            wrapped = textwrap.wrap(line.strip(), _WIDTH, initial_indent=begin, subsequent_indent=begin + "      ")
+            self._console.print(Text("\n".join(wrapped)))
 
     def figures(self, rows: Sequence[tuple[str, str]]) -> None:
         """Names and their values."""
