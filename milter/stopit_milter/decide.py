@@ -20,10 +20,10 @@ from dataclasses import dataclass, field, replace
 
 from stopit_core.envelope import Envelope
 from stopit_core.flags import Flag, NotFlagged
-from stopit_core.mail import addresses_in, is_automatic, read
-from stopit_core.model import AnswerReport, Assurance, Channel, FlagReport, Original, Trace
-from stopit_core.people import NOBODY, Person
-from stopit_core.verdicts import grade, read_verdict
+from stopit_core.mail import is_automatic, read
+from stopit_core.model import AnswerReport, Channel, FlagReport, Original, Trace
+from stopit_core.people import Person
+from stopit_core.reporter import reporter_of
 from stopit_core.wire import ANSWER_BYTES
 from stopit_milter.edits import Edits, forged_fields
 from stopit_milter.engine import Engine
@@ -108,7 +108,7 @@ def _is_candidate(transaction: Transaction, tokens: dict[str, str], engine: Engi
 
 def _flagged(transaction: Transaction, flag: Flag, truncated: bool, engine: Engine) -> Ruling:
     envelope = transaction.envelope
-    reporter = _reporter(transaction, flag, engine)
+    reporter = reporter_of(flag.channel, envelope, transaction.headers, engine.people, engine.authserv_ids)
     edits = _withholding(envelope, engine)
     report = FlagReport(
         id=_flag_id(transaction, reporter, engine),
@@ -147,30 +147,6 @@ def _withholding(envelope: Envelope, engine: Engine) -> Edits:
         if not engine.is_staff(recipient) and (withhold or engine.flags.is_report_address(recipient))
     )  # fmt: skip
     return Edits(removed_recipients=removed, added_recipients=_staff_unless_in(everyone, engine))
-
-
-def _reporter(transaction: Transaction, flag: Flag, engine: Engine) -> Person:
-    """Who flagged: the submitter; for mail to the report address from outside, a From that our servers verified.
-
-    A resent message has the sender of the original in From (RFC 5322 section 3.6.6), which then names no reporter.
-    """
-    if transaction.envelope.trusted:
-        return engine.people.submitter(transaction.envelope)
-    headers = transaction.headers
-    values = headers.all("From")
-    if flag.channel is not Channel.REPORT_ADDRESS or len(values) != 1 or _is_resent(transaction):
-        return NOBODY
-    addresses = addresses_in(values[0])
-    address = engine.people.canonical.of(addresses[0]) if len(addresses) == 1 else ""
-    if not address:
-        return NOBODY
-    verdict = read_verdict(headers, engine.authserv_ids, address.rpartition("@")[2])
-    verified = grade(verdict, address) >= Assurance.VERIFIED
-    return Person(address, Assurance.VERIFIED if verified else Assurance.UNVERIFIED)
-
-
-def _is_resent(transaction: Transaction) -> bool:
-    return any(name.lower().startswith("resent-") for name, _ in transaction.headers)
 
 
 def _flag_id(transaction: Transaction, reporter: Person, engine: Engine) -> str:
