@@ -1,0 +1,74 @@
+"""How much is measured: quickly, properly, or also what takes long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+__all__ = ["Effort", "Sizes", "sizes_of"]
+
+
+class Effort(StrEnum):
+    """What was asked for: `--quick`, nothing, or `--full`."""
+
+    QUICK = "quick"
+    NORMAL = "normal"
+    FULL = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How many messages a measurement takes, and how many rounds a median.
+
+    `ledger`: the numbers of traces that a ledger is filled with. `long`: the messages of the long run.
+    `backlog`: the reports that wait. `paced_seconds`: how long a load with a rate lasts.
+    """
+
+    rounds: int
+    protocol: int
+    large: int
+    paced_seconds: float
+    postfix: int
+    ledger: tuple[int, ...]
+    finds: int
+    flood: int
+    backlog: int
+    window: int
+    long: int
+    curve_rounds: int
+    curve_ledger: tuple[int, ...]
+
+
+_NORMAL = Sizes(
+    rounds=7,
+    protocol=8000,
+    large=3000,
+    paced_seconds=4.0,
+    postfix=2500,
+    ledger=(1_000_000,),
+    finds=2000,
+    flood=10_000,
+    backlog=100_000,
+    window=1000,
+    long=50_000,
+    curve_rounds=3,
+    curve_ledger=(10_000, 100_000, 1_000_000),
+)
+
+
+def sizes_of(effort: Effort, rounds: int | None = None) -> Sizes:
+    """The sizes for this effort; `rounds` takes another number of rounds."""
+    match effort:
+        case Effort.QUICK:
+            sizes = replace(
+                _NORMAL, rounds=3, protocol=3000, large=1000, paced_seconds=1.5, postfix=600, ledger=(50_000,),
+                finds=500, flood=300, backlog=5000, window=200, long=10_000, curve_rounds=1, curve_ledger=(10_000,),
+            )  # fmt: skip
+        case Effort.NORMAL:
+            sizes = _NORMAL
+        case Effort.FULL:
+            sizes = replace(
+                _NORMAL, ledger=(1_000_000, 10_000_000, 30_000_000), backlog=1_000_000, long=1_000_000,
+                curve_ledger=(10_000, 100_000, 1_000_000, 10_000_000),
+            )  # fmt: skip
+    return sizes if rounds is None else replace(sizes, rounds=rounds)

@@ -1,0 +1,62 @@
+"""What a message waits for the milter, at half of the rate that it can take.
+
+The load is open: each message is due at its time, and its latency counts from then, so a pause of the filter is
+charged for all that came meanwhile. With even gaps four connections hardly ever meet; with random ones (a Poisson
+process, as mail comes) they do. The C filter at the same rate shows what machine and sockets take by themselves.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from functools import partial
+
+from stopit_bench.bench import Bench, Found
+from stopit_bench.record import Figure, Series, Unit, at_most, excess, figure
+from stopit_bench.rounds import interleave
+from stopit_bench.sides import Run, Side, c_side, our_side
+from stopit_bench.tools import NoopKind
+from stopit_lab.site import Stores
+
+__all__ = ["measure_latency"]
+
+_PEAKS = 3
+_C = "C, sees every step"
+_GAPS = {"even gaps": False, "random gaps": True}
+_TARGET = at_most(1.0)
+
+
+def measure_latency(bench: Bench) -> Found:
+    """p99 at 4 connections and half of the peak rate: in all, and above that of the C filter."""
+    with ExitStack() as stack:
+        sides: dict[str, Side] = {stores.value: our_side(bench, stack, stores) for stores in Stores}
+        rate = min(_peak(bench, side) for side in sides.values()) / 2
+        sides[_C] = c_side(bench, stack, NoopKind.ALL)
+        messages = int(rate * bench.sizes.paced_seconds)
+        bench.say(f"{rate:.0f} messages/s for {bench.sizes.paced_seconds:g} s a run")
+        runs = interleave(
+            {
+                f"{name}, {gaps}": partial(side.run, messages, rate=rate, poisson=poisson)
+                for gaps, poisson in _GAPS.items()
+                for name, side in sides.items()
+            },
+            bench.sizes.rounds,
+        )
+    p99 = {name: _percentile(name, found, 99) for name, found in runs.items()}
+    figures: list[Figure] = []
+    for gaps, poisson in _GAPS.items():
+        target = None if poisson else _TARGET
+        for stores in Stores:
+            ours, other = p99[f"{stores.value}, {gaps}"], p99[f"{_C}, {gaps}"]
+            figures.append(figure(f"{ours.name}, in all", ours, target))
+            figures.append(excess(f"{ours.name}, above that of {_C}", ours, other, target))
+    series = tuple(each for name, found in runs.items() for each in (_percentile(name, found, 50), p99[name]))
+    return Found(tuple(figures), series, notes=(f"Half of the peak rate was {rate:.0f} messages/s.",))
+
+
+def _peak(bench: Bench, side: Side) -> float:
+    return max(side.run(bench.sizes.protocol).load.per_second for _ in range(_PEAKS))
+
+
+def _percentile(name: str, runs: tuple[Run, ...], which: int) -> Series:
+    values = (run.load.p50_us if which == 50 else run.load.p99_us for run in runs)
+    return Series(f"{name}, p{which}", Unit.MILLISECONDS, tuple(value / 1000 for value in values))
