@@ -32,7 +32,6 @@ from stopit_notifier.steps import Probe, Step, no_probe
 __all__ = ["Letter", "Mailer", "Unanswered"]
 
 _AUTHENTICATION_REQUIRED = 530  # RFC 4954 section 6: the session is refused, not the message
-_CLOSING = 421
 _MAX_REPLY = 300
 
 
@@ -189,8 +188,8 @@ class Mailer:
 
     def _refused(self, what: str, code: int, words: bytes | str) -> NoReturn:
         text = f"{self._name()}: {what}: {_words(code, words)}"
-        if not 400 <= code < 600 or code in (_CLOSING, _AUTHENTICATION_REQUIRED):
-            self.close()
+        if not 500 <= code < 600 or code == _AUTHENTICATION_REQUIRED:
+            self.close()  # what is temporary may be so for this connection alone
         if 500 <= code < 600 and code != _AUTHENTICATION_REQUIRED:
             raise Permanent(text)
         raise Transient(text)

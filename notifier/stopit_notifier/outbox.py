@@ -92,6 +92,9 @@ class Outbox:
         with self._store.sending() as sending:
             message = sending.claim(self._owner.name, self._clock())
         if message is None:
+            # An open connection keeps what held when it began: one that met a milter that was away is answered 451
+            # for as long as it lasts, also when the milter is back.
+            self._terms.mailer.close()
             return False
         self._probe(Step.MESSAGE_CLAIMED)
         self._deal_with(message)
