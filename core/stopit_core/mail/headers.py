@@ -1,4 +1,4 @@
-"""Header fields as one immutable, ordered list, cleaned once when it is made.
+"""Header fields as one immutable, ordered list, cleaned as they are asked for.
 
 What comes here is hostile: folds, control characters (pymilter passes CR LF through), values of 245 kB, octets that
 are no UTF-8. What leaves is one line a value, without control characters, of bounded length. Octets that are no
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from email.utils import getaddresses
+from itertools import islice
 
 __all__ = ["MAX_HEADERS", "VALUE_CHARACTERS", "Headers", "addresses_in", "message_ids"]
 
@@ -28,50 +29,56 @@ _BRACKETED = re.compile(r"<([^<>]+)>")
 class Headers:
     """Header fields in the order of the message, found by name without regard to case.
 
-    Made from (name, value) pairs of str (octets that are no UTF-8 as surrogate escapes) or bytes.
+    Made from (name, value) pairs of str (octets that are no UTF-8 as surrogate escapes) or bytes. A value is cleaned
+    when it is asked for: of an ordinary message, whose headers are all looked through, four or five are.
     """
 
-    __slots__ = ("_fields", "_values")
+    __slots__ = ("_clean", "_pairs", "_places")
 
-    def __init__(self, pairs: Iterable[tuple[str, str] | tuple[bytes, bytes]] = ()) -> None:
-        fields: list[tuple[str, str]] = []
-        values: dict[str, tuple[str, ...]] = {}
-        for raw_name, raw_value in pairs:
-            name, value = _clean(raw_name).strip(), _clean(raw_value).strip()
-            fields.append((name, value))
-            key = name.lower()
-            values[key] = (*values.get(key, ()), value)
-            if len(fields) >= MAX_HEADERS:
-                break
-        self._fields = tuple(fields)
-        self._values = values
+    def __init__(self, pairs: Iterable[tuple[str | bytes, str | bytes]] = ()) -> None:
+        self._pairs = tuple(islice(pairs, MAX_HEADERS))
+        self._clean: dict[str, tuple[str, ...]] = {}
+        self._places: dict[str, list[int]] = {}
+        for place, (name, _) in enumerate(self._pairs):
+            self._places.setdefault(_key(name), []).append(place)
 
     def first(self, name: str) -> str | None:
         """The value of the topmost field of this name, None when there is none."""
-        found = self._values.get(name.lower())
+        found = self.all(name)
         return found[0] if found else None
 
     def all(self, name: str) -> tuple[str, ...]:
         """The values of every field of this name, topmost first."""
-        return self._values.get(name.lower(), ())
+        key = name.lower()
+        places = self._places.get(key)
+        if places is None:
+            return ()
+        found = self._clean.get(key)
+        if found is None:
+            found = self._clean[key] = tuple(_clean(self._pairs[place][1]).strip() for place in places)
+        return found
+
+    def any_of(self, keys: frozenset[str]) -> bool:
+        """Whether there is a field of one of these names, which are in lower case."""
+        return not keys.isdisjoint(self._places)
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.lower() in self._values
+        return isinstance(name, str) and name.lower() in self._places
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        return iter(self._fields)
+        return ((_clean(name).strip(), _clean(value).strip()) for name, value in self._pairs)
 
     def __len__(self) -> int:
-        return len(self._fields)
+        return len(self._pairs)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Headers) and self._fields == other._fields
+        return isinstance(other, Headers) and tuple(self) == tuple(other)
 
     def __hash__(self) -> int:
-        return hash(self._fields)
+        return hash(tuple(self))
 
     def __repr__(self) -> str:
-        return f"Headers({len(self._fields)} fields)"
+        return f"Headers({len(self)} fields)"
 
 
 def message_ids(value: str) -> tuple[str, ...]:
@@ -93,6 +100,13 @@ def addresses_in(value: str) -> tuple[str, ...]:
         return tuple(address for _, address in getaddresses([value[:_ADDRESS_CHARACTERS]]) if "@" in address)
     except Exception:  # noqa: BLE001  the parser is not ours, and its input is hostile (RecursionError, IndexError)
         return ()
+
+
+def _key(raw: str | bytes) -> str:
+    """A name as fields are found by it."""
+    if isinstance(raw, str) and raw.isascii() and raw.isprintable():
+        return raw.strip().lower()
+    return _clean(raw).strip().lower()
 
 
 def _clean(raw: str | bytes) -> str:

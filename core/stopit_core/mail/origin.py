@@ -7,16 +7,10 @@ from stopit_core.mail.headers import Headers
 __all__ = ["is_automatic", "is_list"]
 
 _BULK = frozenset({"bulk", "junk", "list", "auto_reply"})
-_LIST_FIELDS = (
-    "List-Id",
-    "List-Post",
-    "List-Help",
-    "List-Subscribe",
-    "List-Unsubscribe",
-    "List-Owner",
-    "Mailing-List",
-    "X-Mailing-List",
-)
+_LIST_FIELDS = frozenset({
+    "list-id", "list-post", "list-help", "list-subscribe", "list-unsubscribe", "list-owner", "mailing-list",
+    "x-mailing-list",
+})  # fmt: skip
 
 
 def is_automatic(headers: Headers, null_sender: bool) -> bool:
@@ -34,7 +28,7 @@ def is_automatic(headers: Headers, null_sender: bool) -> bool:
 
 def is_list(headers: Headers) -> bool:
     """Whether a mailing list passed this on (RFC 2369, RFC 2919)."""
-    return any(name in headers for name in _LIST_FIELDS)
+    return headers.any_of(_LIST_FIELDS)
 
 
 def _first_word(value: str) -> str:
