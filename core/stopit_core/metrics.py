@@ -11,7 +11,9 @@ none pile up.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections import Counter as Tallied
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from stopit_core import __version__
 from stopit_core.model import Channel
 
 __all__ = [
+    "BatchHistogram",
     "FlagResult",
     "MessageResult",
     "MilterMetrics",
@@ -86,6 +89,19 @@ class SendResult(StrEnum):
 _DURATION = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
+class BatchHistogram(Histogram):
+    """A histogram that takes many observations at the price of one."""
+
+    def observe_all(self, amounts: Sequence[float]) -> None:
+        """The same as `observe` of each."""
+        places = Tallied(bisect_left(self._upper_bounds, amount) for amount in amounts)
+        if not places:
+            return
+        self._sum.inc(sum(amounts))
+        for place, number in places.items():
+            self._buckets[place].inc(number)
+
+
 class _Shared:
     """What both daemons tell of themselves."""
 
@@ -113,9 +129,9 @@ class MilterMetrics(_Shared):
             "stopit_milter_messages", "Messages whose handling by the milter ended, by what it did.",
             ["result"], registry=registry,
         )  # fmt: skip
-        self.duration = Histogram(
+        self.duration = BatchHistogram(
             "stopit_milter_message_duration_seconds",
-            "Time spent in the milter's own code for one message, all its steps together.",
+            "Time that the MTA waited for the milter's own code at one message, all answered steps together.",
             buckets=_DURATION, registry=registry,
         )  # fmt: skip
         self.faults = Counter(

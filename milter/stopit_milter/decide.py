@@ -18,6 +18,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from msgspec import structs
+
 from stopit_core.envelope import Envelope
 from stopit_core.flags import Flag, NotFlagged
 from stopit_core.mail import is_automatic, read
@@ -198,7 +200,7 @@ def _tokens(envelope: Envelope, engine: Engine) -> dict[str, str]:
 def _without(envelope: Envelope, tokens: dict[str, str]) -> Envelope:
     if not tokens:
         return envelope
-    return replace(envelope, recipients=tuple(path for path in envelope.recipients if path not in tokens))
+    return structs.replace(envelope, recipients=tuple(path for path in envelope.recipients if path not in tokens))
 
 
 def _staff_unless_in(recipients: Iterable[str], engine: Engine) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What a worker does beside mail: brings the spool back to the queue, and counts what the trace writer tells."""
+"""What a worker does beside mail: brings the spool back to the queue, and counts."""
 
 from __future__ import annotations
 
@@ -12,30 +12,41 @@ from stopit_core.metrics import MilterMetrics, Stage, TraceResult
 from stopit_core.queue import Queue
 from stopit_core.queue.spool import Spool
 
-__all__ = ["SpoolDrainer", "trace_counter"]
+__all__ = ["Recurring", "SpoolDrainer", "trace_counter"]
 
 
-class SpoolDrainer:
-    """A thread that moves what is in the spool to the queue, as soon as that takes it again."""
+class Recurring:
+    """A thread that does a piece of work again and again. `work` raises nothing; `pause` in seconds."""
 
-    def __init__(self, spool: Spool, queue: Queue, metrics: MilterMetrics, log: Log, pause: float = 1.0) -> None:
-        self._spool = spool
-        self._queue = queue
-        self._metrics = metrics
-        self._log = log
+    def __init__(self, name: str, work: Callable[[], object], pause: float = 1.0) -> None:
+        self._work = work
         self._pause = pause
-        self._waiting = False
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="spool-drainer", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         """Start the thread; once, after any fork."""
         self._thread.start()
 
     def stop(self, timeout: float) -> None:
-        """End the thread; what is in the spool stays there."""
+        """End the thread, after the work in hand."""
         self._ended.set()
         self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while not self._ended.wait(self._pause):
+            self._work()
+
+
+class SpoolDrainer:
+    """Moves what is in the spool to the queue, as soon as that takes it again."""
+
+    def __init__(self, spool: Spool, queue: Queue, metrics: MilterMetrics, log: Log) -> None:
+        self._spool = spool
+        self._queue = queue
+        self._metrics = metrics
+        self._log = log
+        self._waiting = False
 
     def drain_once(self) -> int:
         """One look; tells how many reports are left. A fault is counted, and the next look tries again."""
@@ -61,10 +72,6 @@ class SpoolDrainer:
             return self._spool.depth()
         except Transient:
             return 0
-
-    def _run(self) -> None:
-        while not self._ended.wait(self._pause):
-            self.drain_once()
 
 
 def trace_counter(metrics: MilterMetrics) -> Callable[[TraceEvent, int], None]:

@@ -18,6 +18,7 @@ from stopit_milter.session import ACTIONS, Session
 
 __all__ = ["Listener", "ListenerError"]
 
+_CONTINUE: int = Milter.CONTINUE
 _NAME = "stopit-milter"
 _UMASK = 0o007
 """The socket is for its owner and its group, which it inherits from its directory: the MTA's (mode 2750)."""
@@ -58,7 +59,13 @@ class Listener:
         # without it the message is still whole, and any other answer than CONTINUE would put libmilter out of step.
         Milter.set_exception_policy(Milter.CONTINUE)
         _set_callbacks()
-        Milter.register(_NAME, negotiate=lambda ctx, opts: _attach(make(), ctx).negotiate(opts))
+
+        def negotiate(mta: Milter.milterContext, options: list[int]) -> int:
+            session = make()
+            mta.setpriv(session)
+            return session.negotiate(options)
+
+        Milter.register(_NAME, negotiate=negotiate)
         Milter.main()
 
     @property
@@ -77,38 +84,52 @@ class Listener:
         return f"inet6:{port}@{host.strip('[]')}" if self._path is None and ":" in host else self._spec
 
 
-def _attach(session: Session, context: Milter.milterContext) -> Session:
-    session._setctx(context)
-    return session
-
-
 def _set_callbacks() -> None:
-    """Hand each step to the session of its connection; where there is none (field notes: close before connect),
-    go on."""
+    """Hand each step to the session of its connection; where there is none, go on.
 
-    def to(step: Callable[..., int]) -> Callable[..., int]:
-        def call(context: Milter.milterContext, *args: object) -> int:
-            session = context.getpriv()
-            return step(session, *args) if session is not None else int(Milter.CONTINUE)
-
-        return call
-
-    Milter.set_connect_callback(to(Session.connect))
-    Milter.set_envfrom_callback(to(Session.envfrom_bytes))
-    Milter.set_envrcpt_callback(to(Session.envrcpt_bytes))
-    Milter.set_header_callback(to(Session.header_bytes))
-    Milter.set_eoh_callback(to(Session.eoh))
-    Milter.set_body_callback(to(Session.body))
-    Milter.set_eom_callback(to(Session.eom))
-    Milter.set_abort_callback(to(Session.abort))
-    Milter.set_close_callback(_close)
+    By the functions of pymilter's C module, and not by its `Milter.Base`, whose layers cost more than a step does
+    here (docs/adr/0006). An abort and the end of a connection need no callback: a message begins anew at MAIL, and
+    pymilter lets go of the session.
+    """
+    Milter.set_connect_callback(_connect)
+    Milter.set_envfrom_callback(_envfrom)
+    Milter.set_envrcpt_callback(_envrcpt)
+    Milter.set_header_callback(_header)
+    Milter.set_eoh_callback(_eoh)
+    Milter.set_body_callback(_body)
+    Milter.set_eom_callback(_eom)
 
 
-def _close(context: Milter.milterContext) -> int:
-    session = context.getpriv()
-    if session is None:
-        return int(Milter.CONTINUE)
-    try:
-        return int(session.close())
-    finally:
-        session._setctx(None)
+def _connect(mta: Milter.milterContext, _hostname: str, family: int, address: tuple[str, ...] | str | None) -> int:
+    session: Session | None = mta.getpriv()
+    return _CONTINUE if session is None else session.connect(family, address)
+
+
+def _envfrom(mta: Milter.milterContext, path: bytes, *_parameters: bytes) -> int:
+    session: Session | None = mta.getpriv()
+    return _CONTINUE if session is None else session.envfrom(mta, path)
+
+
+def _envrcpt(mta: Milter.milterContext, path: bytes, *_parameters: bytes) -> int:
+    session: Session | None = mta.getpriv()
+    return _CONTINUE if session is None else session.envrcpt(path)
+
+
+def _header(mta: Milter.milterContext, name: str, value: bytes) -> int:
+    session: Session | None = mta.getpriv()
+    return _CONTINUE if session is None else session.header(name, value)
+
+
+def _eoh(mta: Milter.milterContext) -> int:
+    session: Session | None = mta.getpriv()
+    return _CONTINUE if session is None else session.eoh(mta)
+
+
+def _body(mta: Milter.milterContext, block: bytes) -> int:
+    session: Session | None = mta.getpriv()
+    return _CONTINUE if session is None else session.body(mta, block)
+
+
+def _eom(mta: Milter.milterContext) -> int:
+    session: Session | None = mta.getpriv()
+    return _CONTINUE if session is None else session.eom(mta)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from stopit_core.envelope import Envelope
 from stopit_core.mail import Headers
@@ -20,8 +21,7 @@ FIELD_BYTES = 512 * 1024
 _LINE_END = re.compile(rb"\r?\n")
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
+class Transaction(msgspec.Struct, frozen=True):
     """Envelope, header fields, and as much of the body as was asked for.
 
     `fields` are in the order of the message; `headers` are the same, cleaned. `at`: when the headers ended (seconds

@@ -24,11 +24,12 @@ from stopit_core.service import Live
 from stopit_core.stores import open_ledger, open_queue, queue_durability_faults
 from stopit_milter.configuration import Configuration
 from stopit_milter.engine import Engine
-from stopit_milter.housekeeping import SpoolDrainer, trace_counter
+from stopit_milter.housekeeping import Recurring, SpoolDrainer, trace_counter
 from stopit_milter.line import ChildLine, Order, Word
 from stopit_milter.listener import Listener
 from stopit_milter.outlets import Outlets
 from stopit_milter.session import Context, Session
+from stopit_milter.tally import Tally
 
 __all__ = ["contact_teller", "run_metrics", "run_worker"]
 
@@ -54,7 +55,9 @@ def run_worker(
         contact_teller(reports, live),
         trace_counter(metrics),
     )
-    drainer = SpoolDrainer(spool, queue, metrics, log)
+    tally = Tally(metrics)
+    drainer = Recurring("spool-drainer", SpoolDrainer(spool, queue, metrics, log).drain_once)
+    counting = Recurring("tally", tally.fold)
 
     def obey(order: Order) -> None:
         held = order is Order.RELOAD and configuration.reload(log)
@@ -65,9 +68,10 @@ def run_worker(
     # libmilter waits for these in a thread of its own; a thread of ours that did not block them would die of them,
     # and the process with it, before the traces in hand are written.
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
-    context = Context(live, Outlets(reports, traces, metrics, log), metrics, log)
+    context = Context(live, Outlets(reports, traces, metrics, log), metrics, tally, log)
     traces.start()
     drainer.start()
+    counting.start()
     if slot == 0:
         _in_background("durability", lambda: _warn_of_durability(configuration, log))
     _in_background("line", lambda: _until_parent_ends(line, obey, traces))
@@ -75,6 +79,8 @@ def run_worker(
     listener.serve(lambda: Session(context))
     drainer.stop(_STOP_SECONDS)
     traces.stop(_STOP_SECONDS)
+    counting.stop(_STOP_SECONDS)
+    tally.fold()
     queue.close()
     ledger.close()
     return 0

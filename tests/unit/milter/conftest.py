@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import Milter
 import pytest
@@ -27,6 +27,7 @@ from stopit_core.service import Live
 from stopit_milter.engine import Engine
 from stopit_milter.outlets import Outlets
 from stopit_milter.session import Context, Session
+from stopit_milter.tally import Tally
 from stopit_milter.transaction import Transaction
 
 Pairs = Sequence[tuple[str, str | bytes]]
@@ -86,24 +87,23 @@ class Doubles:
 
 
 class Mta:
-    """The MTA's side of one connection, in place of libmilter's context."""
+    """The MTA's side of one connection, in place of libmilter's context. It takes the edits that it was asked for."""
+
+    ACTIONS: ClassVar = {
+        "delrcpt": Milter.DELRCPT,
+        "addrcpt": Milter.ADDRCPT,
+        "addheader": Milter.ADDHDRS,
+        "delheader": Milter.CHGHDRS,
+    }
 
     def __init__(self, context: Context, doubles: Doubles, offered: int = 0x1FFFFF) -> None:
         self.macros: dict[str, Any] = {}
         self.failing = ""
         self.replied: tuple[str, ...] = ()
         self._doubles = doubles
-        self._private: Session | None = None
         self.session = Session(context)
-        self.session._setctx(self)
         self.options = [Milter.CURR_ACTS, offered, 0, 0]
         assert self.session.negotiate(self.options) == Milter.CONTINUE
-
-    def getpriv(self) -> Session | None:
-        return self._private
-
-    def setpriv(self, private: Session | None) -> None:
-        self._private = private
 
     def getsymval(self, name: str) -> str | None:
         value = self.macros.get(name)
@@ -119,10 +119,10 @@ class Mta:
     def delrcpt(self, path: str) -> None:
         self._edit("delrcpt", path)
 
-    def addrcpt(self, path: str, parameters: str | None) -> None:
+    def addrcpt(self, path: str) -> None:
         self._edit("addrcpt", path)
 
-    def addheader(self, name: str, value: str, index: int) -> None:
+    def addheader(self, name: str, value: str) -> None:
         self._edit("addheader", name, value)
 
     def chgheader(self, name: str, index: int, value: str | None) -> None:
@@ -133,7 +133,7 @@ class Mta:
         for text in edit:
             if isinstance(text, str):
                 text.encode("utf-8")  # pymilter can hand on nothing else
-        if self.failing == edit[0]:
+        if self.failing == edit[0] or not self.ACTIONS[edit[0]] & self.options[0]:
             raise Milter.error("cannot")
         self._doubles.journal.append(edit)
 
@@ -152,23 +152,23 @@ class Mta:
         session = self.session
         self.macros |= {"{auth_authen}": login or None, "i": None}
         if client is not None:
-            session.connect("client.example", socket.AF_INET, (client, 4711))
-        session.envfrom_bytes(mail_from)
+            session.connect(socket.AF_INET, (client, 4711))
+        session.envfrom(self, mail_from)
         for path in recipients:
-            session.envrcpt_bytes(path if isinstance(path, bytes) else path.encode())
+            session.envrcpt(path if isinstance(path, bytes) else path.encode())
         self.macros["i"] = queue_id
         for name, value in fields:
-            session.header_bytes(name, value if isinstance(value, bytes) else value.encode())
-        answer = session.eoh()
+            session.header(name, value if isinstance(value, bytes) else value.encode())
+        answer = session.eoh(self)
         if answer != Milter.CONTINUE:
             return answer
         for start in range(0, len(body), block):
-            answer = session.body(body[start : start + block])
+            answer = session.body(self, body[start : start + block])
             if answer == Milter.SKIP:
                 break
             if answer != Milter.CONTINUE:
                 return answer
-        return session.eom()
+        return session.eom(self)
 
 
 @pytest.fixture
@@ -225,9 +225,8 @@ def transaction() -> Callable[..., Transaction]:
         at: float = 1000.0,
     ) -> Transaction:
         raw = tuple((name, value if isinstance(value, bytes) else value.encode()) for name, value in fields)
-        headers = Headers((name, value.decode("utf-8", "surrogateescape")) for name, value in raw)
         envelope = Envelope(login, relay, client, mail_from, tuple(recipients), queue_id)
-        return Transaction(envelope, raw, headers, at, body, truncated)
+        return Transaction(envelope, raw, Headers(raw), at, body, truncated)
 
     return make
 
@@ -248,23 +247,29 @@ def metrics() -> MilterMetrics:
 
 
 @pytest.fixture
-def counted(metrics: MilterMetrics) -> Callable[..., float]:
-    """The value of a series, by name and labels."""
+def tally(metrics: MilterMetrics) -> Tally:
+    return Tally(metrics)
+
+
+@pytest.fixture
+def counted(metrics: MilterMetrics, tally: Tally) -> Callable[..., float]:
+    """The value of a series, by name and labels, once all is folded in that is tallied."""
 
     def value(name: str, **labels: str) -> float:
+        tally.fold()
         return metrics.registry.get_sample_value(name, labels) or 0.0
 
     return value
 
 
 @pytest.fixture
-def mta_of(doubles: Doubles, metrics: MilterMetrics, log_lines: io.StringIO) -> Callable[..., Mta]:
+def mta_of(doubles: Doubles, metrics: MilterMetrics, tally: Tally, log_lines: io.StringIO) -> Callable[..., Mta]:
     """An MTA connected to a session that decides by this engine."""
 
     def connect(engine: Engine, offered: int = 0x1FFFFF) -> Mta:
         log = open_log("stopit-milter", log_lines)
         outlets = Outlets(doubles, doubles, metrics, log)
-        return Mta(Context(Live(engine), outlets, metrics, log, clock=lambda: 1000.0), doubles, offered)
+        return Mta(Context(Live(engine), outlets, metrics, tally, log, clock=lambda: 1000.0), doubles, offered)
 
     return connect
 

@@ -19,7 +19,7 @@ from stopit_core.queue.sqlite import SqliteQueue
 from stopit_core.service import Live
 from stopit_lab.waiting import until
 from stopit_milter.engine import Engine
-from stopit_milter.housekeeping import SpoolDrainer, trace_counter
+from stopit_milter.housekeeping import Recurring, SpoolDrainer, trace_counter
 from stopit_milter.workers import contact_teller
 
 
@@ -70,10 +70,11 @@ def test_a_spool_that_cannot_be_read_is_no_reason_to_end(
         def depth(self) -> int:
             raise Transient("no")
 
-    drainer = SpoolDrainer(Unreadable(tmp_path), queue, metrics, open_log("x", log_lines), pause=0.01)
-    drainer.start()
+    drainer = SpoolDrainer(Unreadable(tmp_path), queue, metrics, open_log("x", log_lines))
+    again = Recurring("spool", drainer.drain_once, pause=0.01)
+    again.start()
     until(lambda: counted("stopit_milter_faults_total", stage="spool") >= 2, "two looks")
-    drainer.stop(5)
+    again.stop(5)
     queue.close()
 
 

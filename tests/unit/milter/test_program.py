@@ -164,7 +164,7 @@ def test_a_flag_is_withheld_counted_and_queued(milter: Running) -> None:
     (report,) = milter.flags()
     assert (report.reporter, report.withheld, report.queue_id) == ("vera@campus.example", 1, "4X2")
     assert milter.value("stopit_flags_total", channel="reply", result="queued") == 2
-    assert milter.value("stopit_milter_messages_total", result="accepted") == 1
+    until(lambda: milter.value("stopit_milter_messages_total", result="accepted") == 1, "the count")
     until(lambda: milter.value("stopit_traces_total", result="written") == 3, "the traces")
     assert milter.daemon.terminate() == 0
     assert not milter.socket.exists()

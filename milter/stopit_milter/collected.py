@@ -1,0 +1,71 @@
+"""The message in hand: what the callbacks have collected of it so far.
+
+A new one is made at each MAIL. What an ordinary message leaves as it is stands on the class and not on the object:
+every message passes here, and most of it is never set.
+"""
+
+from __future__ import annotations
+
+from stopit_core.envelope import Envelope
+from stopit_core.mail import Headers
+from stopit_milter.decide import Prospect, Ruling
+from stopit_milter.engine import Engine
+from stopit_milter.transaction import FIELD_BYTES, Field, Transaction
+
+__all__ = ["Collected"]
+
+
+class Collected:
+    """One message of a connection, under the engine that it began with.
+
+    `recipients` and `fields` are as libmilter gave them. `faulty` after a fault of ours in any step, `field_lost`
+    after one that lost a header field. `spent` are the seconds that the MTA waited for us so far.
+    """
+
+    login = ""
+    relay = False
+    client = ""
+    mail_from = ""
+    queue_id = ""
+    transaction: Transaction | None = None
+    prospect: Prospect | None = None
+    ruling: Ruling | None = None
+    truncated = False
+    faulty = False
+    field_lost = False
+    spent = 0.0
+    _field_bytes = 0
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.recipients: list[str] = []
+        self.fields: list[Field] = []
+        self.body = bytearray()
+
+    def add_field(self, name: str, value: bytes) -> None:
+        """Keep a header field. Beyond the cap its name is kept: the number of a field of ours must still be right."""
+        self._field_bytes += len(value)
+        self.fields.append((name, value if self._field_bytes <= FIELD_BYTES else b""))
+
+    def add_body(self, block: bytes) -> bool:
+        """Keep what is looked at of a part of the body; False when there is no more to be looked at."""
+        room = self.prospect.body_bytes - len(self.body) if self.prospect else 0
+        self.body += block[:room]
+        self.truncated = self.truncated or len(block) > room
+        return not self.truncated
+
+    def envelope(self) -> Envelope:
+        """The envelope so far."""
+        return Envelope(
+            login=self.login,
+            relay=self.relay,
+            client=self.client,
+            mail_from=self.mail_from,
+            recipients=tuple(self.recipients),
+            queue_id=self.queue_id,
+        )
+
+    def at_end_of_headers(self, now: float) -> Transaction:
+        """The message, whose headers ended now."""
+        fields = tuple(self.fields)
+        return Transaction(self.envelope(), fields, Headers(fields), now)
