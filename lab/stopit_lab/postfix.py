@@ -1,11 +1,14 @@
 """A private Postfix: its own configuration, queue, mailboxes and ports in one directory; never the system's own.
 
-Three doors, as a mail host has them:
+Four doors, as a mail host has them (config/postfix/):
 
     submission   a member's client. Temporary failure while the milter is away. `XCLIENT LOGIN=vera` (XCLIENT_README)
                  gives the milter a true {auth_authen} without a password
     sasl         the same, with real SASL by Dovecot (where `sasl_socket` is given)
-    inbound      port 25: mail from outside, and what the notifier sends. Mail passes while the milter is away
+    inbound      port 25: mail from outside. Mail passes while the milter is away
+    outgoing     what the notifier sends. Temporary failure, because none of it may pass the milter unseen
+
+Bounces that Postfix writes pass the milter too, as mail from outside does.
 
 No name is ever looked up in the DNS, and nothing leaves the machine: what is not for one of the lab's domains is
 refused. Must be run by root, because Postfix gives its daemons their own users.
@@ -65,6 +68,9 @@ virtual_uid_maps = static:{uid}
 virtual_gid_maps = static:{uid}
 transport_maps = texthash:{config}/transport
 
+non_smtpd_milters = {milter}
+internal_mail_filter_classes = bounce
+
 smtp_dns_support_level = disabled
 smtpd_peername_lookup = no
 smtpd_relay_restrictions = reject_unauth_destination
@@ -84,11 +90,12 @@ mailbox_size_limit = 0
 virtual_mailbox_limit = 0
 """
 
+_MILTER = "{{ {milter}, connect_timeout=5s, command_timeout=10s, content_timeout=60s, default_action={default} }}"
+
 _DOOR = """\
 {host}:{port} inet n - n - 100 smtpd
   -o syslog_name=postfix/{name}
-  -o {{ smtpd_milters = {{ {milter}, connect_timeout=5s, command_timeout=10s, content_timeout=60s, \
-default_action={default} }} }}
+  -o {{ smtpd_milters = {milter} }}
   -o smtpd_authorized_xclient_hosts={host}
 """
 
@@ -129,7 +136,7 @@ class Postfix:
     def __init__(self, directory: Path, milter: str, sasl_socket: Path | None = None) -> None:
         self.directory = directory
         self.log = directory / "log" / "maillog"
-        self.submission, self.inbound, self.sasl = spare_ports(3)
+        self.submission, self.inbound, self.outgoing, self.sasl = spare_ports(4)
         self._config = directory / "config"
         self._queue = directory / "queue"
         self.mail = directory / "mail"
@@ -159,7 +166,7 @@ class Postfix:
 
     def doors(self) -> tuple[int, ...]:
         """The ports it listens on."""
-        return (self.submission, self.inbound, *((self.sasl,) if self._sasl_socket else ()))
+        return (self.submission, self.inbound, self.outgoing, *((self.sasl,) if self._sasl_socket else ()))
 
     def mailbox(self, address: str) -> Mailbox:
         """The mailbox of an address that has one (not of an alias)."""
@@ -191,7 +198,7 @@ class Postfix:
         main = _MAIN.format(
             name=self.directory.parent.name, queue=self._queue, data=data, daemons=_DAEMONS, log=self.log,
             log_dir=self.log.parent, host=HOST, campus=CAMPUS, domains=", ".join(DOMAINS), mail=self.mail,
-            config=self._config, uid=_MAIL_UID,
+            config=self._config, uid=_MAIL_UID, milter=self._milter_with("accept"),
         )  # fmt: skip
         (self._config / "main.cf").write_text(main)
         (self._config / "master.cf").write_text(self._master())
@@ -205,12 +212,19 @@ class Postfix:
 
     def _master(self) -> str:
         def door(name: str, port: int, default: str) -> str:
-            return _DOOR.format(host=HOST, port=port, name=name, milter=self._milter, default=default)
+            return _DOOR.format(host=HOST, port=port, name=name, milter=self._milter_with(default))
 
-        doors = door("submission", self.submission, "tempfail") + door("inbound", self.inbound, "accept")
+        doors = (
+            door("submission", self.submission, "tempfail")
+            + door("inbound", self.inbound, "accept")
+            + door("outgoing", self.outgoing, "tempfail")
+        )
         if self._sasl_socket:
             doors += door("sasl", self.sasl, "tempfail") + _SASL.format(socket=self._sasl_socket)
         return doors + _MASTER
+
+    def _milter_with(self, default: str) -> str:
+        return _MILTER.format(milter=self._milter, default=default)
 
     def _command(self, verb: str) -> None:
         command = ["postfix", "-c", str(self._config), verb]

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from email.message import EmailMessage
 from enum import StrEnum
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any
 
 from stopit_core import config
 from stopit_core.keys import Keyring, new_key, read_key
+from stopit_core.stores import open_ledger
 from stopit_lab.client import Client, SmtpReply
 from stopit_lab.daemons import Daemon, Metrics, program, scrape
 from stopit_lab.dovecot import Dovecot
@@ -30,6 +32,7 @@ from stopit_lab.people import CAMPUS, REPORT, STAFF, login_of
 from stopit_lab.ports import HOST, spare_ports
 from stopit_lab.postfix import Postfix
 from stopit_lab.redis import Redis
+from stopit_lab.waiting import until
 
 __all__ = ["EMERGENCY", "Site", "Stores"]
 
@@ -145,6 +148,12 @@ class Site:
         """Mail from outside, from a host with this IP address, unauthenticated."""
         return Client(self.postfix.inbound, address=address).send(message, sender, recipients)
 
+    def wait_until_traced(self, message: EmailMessage, passes: int = 1) -> None:
+        """Return when the ledger knows of so many passes of this message: traces are written behind."""
+        digest = self.keyring.message(str(message["Message-ID"]).strip("<>"))
+        with closing(open_ledger(config.load(self.config).ledger)) as ledger:
+            until(lambda: len(ledger.find(digest)) >= passes, f"{passes} traces of {message['Message-ID']}")
+
     def mailbox(self, address: str) -> Mailbox:
         """The mailbox of a person."""
         return self.postfix.mailbox(address)
@@ -213,7 +222,7 @@ class Site:
             "ledger": {"url": url or self._sqlite("ledger"), "key_file": self.directory / "site.key"},
             "cases": {"url": self._sqlite("cases")},
             "policy": {"notice_delay": ["1s", "1s"]},
-            "smtp": {"host": HOST, "port": self.postfix.inbound, "timeout": "20s"},
+            "smtp": {"host": HOST, "port": self.postfix.outgoing, "timeout": "20s"},
             "notifier": {"metrics": notifier, "settle": "1s"},
         }  # fmt: skip
 

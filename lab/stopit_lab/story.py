@@ -88,9 +88,14 @@ class Story:
         identity = str(message["Message-ID"])
         return any(found.header("Message-ID") == identity for found in self.site.mailbox(reader).messages())
 
+    @staticmethod
+    def is_service_mail(message: Received) -> bool:
+        """Whether Stopit sent it, and nobody who writes to its address."""
+        return REPORT in message.header("From") and message.header("Auto-Submitted") != ""
+
     def service_mail(self, reader: str) -> list[Received]:
         """What Stopit has sent to this reader."""
-        return self.site.mailbox(reader).matching(_from_service)
+        return self.site.mailbox(reader).matching(self.is_service_mail)
 
     def notices(self, reader: str = "") -> list[Received]:
         """The notices that this reader (mallory) has."""
@@ -98,11 +103,11 @@ class Story:
 
     def notice(self, reader: str = "") -> Received:
         """The notice to this reader (mallory), as soon as it is there."""
-        return self.site.mailbox(reader or self.cast.mallory).wait_for(_from_service, "the notice")
+        return self.site.mailbox(reader or self.cast.mallory).wait_for(self.is_service_mail, "the notice")
 
     def acknowledgement(self, reader: str = "") -> Received:
         """The acknowledgement to this reader (vera), as soon as it is there."""
-        return self.site.mailbox(reader or self.cast.vera).wait_for(_from_service, "the acknowledgement")
+        return self.site.mailbox(reader or self.cast.vera).wait_for(self.is_service_mail, "the acknowledgement")
 
     def staff_copy(self, message: EmailMessage) -> Received:
         """The tagged copy of a flagging message in the staff mailbox, as soon as it is there."""
@@ -136,7 +141,3 @@ class Story:
         if not said.accepted:
             raise AssertionError(f"the message was not taken: {said}")
         self._sent.append(message)
-
-
-def _from_service(message: Received) -> bool:
-    return REPORT in message.header("From") and message.header("Auto-Submitted") != ""

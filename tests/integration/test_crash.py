@@ -1,0 +1,107 @@
+"""The notifier is killed between any two of its steps and started again: one notice, one acknowledgement."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from stopit_lab.daemons import Daemon
+from stopit_lab.people import Cast
+from stopit_lab.site import Site, Stores
+from stopit_lab.story import Story
+from stopit_notifier.steps import Step
+
+pytestmark = pytest.mark.integration
+
+Settled = Callable[[Site], None]
+
+INTAKE = [Step.REPORT_CLAIMED, Step.ORIGINALS_FOUND, Step.BEFORE_COMMIT, Step.AFTER_COMMIT, Step.ACKNOWLEDGED]
+SENDING = [
+    Step.MESSAGE_CLAIMED, Step.CONNECTED, Step.RECIPIENT_ACCEPTED, Step.BEFORE_DATA, Step.BEFORE_DOT,
+    Step.AFTER_DOT, Step.ACCEPTED, Step.BEFORE_MARK, Step.MARKED_SENT,
+]  # fmt: skip
+SETTLING = [Step.SETTLING, Step.SETTLED]
+ACKNOWLEDGEMENT, NOTICE = 1, 2
+"""The order in which a case's messages are sent."""
+
+POINTS = [
+    *((step, 1) for step in INTAKE),
+    *((step, message) for step in SENDING for message in (ACKNOWLEDGEMENT, NOTICE)),
+    (Step.WATCHED, 1),
+]
+
+
+@pytest.fixture(scope="module", params=list(Stores), ids=lambda stores: stores.value)
+def crash_site(request: pytest.FixtureRequest, servers: None) -> Iterator[Site]:
+    """A site where nothing is under way but the story that is told."""
+    with Site(request.param) as running:
+        yield running
+
+
+def _mortal(site: Site, step: Step, passes: int) -> Daemon:
+    """A notifier that kills itself when it passes a step for so many times."""
+    driver = Path(__file__).with_name("mortal_notifier.py")
+    command = [sys.executable, str(driver), str(site.config), step.value, str(passes)]
+    return Daemon("mortal-notifier", command, site.directory)
+
+
+def _dies(site: Site, step: Step, passes: int) -> None:
+    """Run a notifier until it has died at this step."""
+    mortal = _mortal(site, step, passes)
+    try:
+        mortal.launch()
+        assert mortal.wait() == -signal.SIGKILL, mortal.log_text()
+    finally:
+        mortal.kill()
+
+
+@pytest.mark.parametrize(("step", "passes"), POINTS, ids=lambda value: str(value))
+def test_killed_at(crash_site: Site, cast: Cast, step: Step, passes: int, nothing_more_is_sent: Settled) -> None:
+    story = Story(crash_site, cast)
+    original = story.write()
+
+    crash_site.notifier.terminate()
+    flag = story.flag(original)
+    try:
+        _dies(crash_site, step, passes)
+    finally:
+        crash_site.notifier.start()
+
+    _once(story, nothing_more_is_sent)
+    assert not story.has(cast.mallory, flag)
+
+
+@pytest.mark.parametrize("second", SETTLING, ids=lambda value: str(value))
+@pytest.mark.parametrize("first", [Step.BEFORE_DOT, Step.AFTER_DOT], ids=lambda value: str(value))
+def test_killed_again_while_it_recovers(
+    crash_site: Site, cast: Cast, first: Step, second: Step, nothing_more_is_sent: Settled
+) -> None:
+    story = Story(crash_site, cast)
+    original = story.write()
+
+    crash_site.notifier.terminate()
+    story.flag(original)
+    try:
+        _dies(crash_site, first, NOTICE)
+        _dies(crash_site, second, 1)
+    finally:
+        crash_site.notifier.start()
+
+    _once(story, nothing_more_is_sent)
+
+
+def test_every_step_is_tried() -> None:
+    tried = {step for step, _ in POINTS} | set(SETTLING)
+    assert tried == set(Step)
+
+
+def _once(story: Story, nothing_more_is_sent: Settled) -> None:
+    story.notice()
+    story.acknowledgement()
+    nothing_more_is_sent(story.site)
+    assert len(story.notices()) == 1
+    assert len(story.service_mail(story.cast.vera)) == 1
