@@ -71,6 +71,7 @@ def _measured(todo: tuple[PartPlan, ...], effort: Effort, sizes: Sizes) -> Resul
     # Postfix's own users must be able to pass.
     directory = Path(tempfile.mkdtemp(prefix="stopit-bench-"))
     directory.chmod(0o755)
+    os.environ["TMPDIR"] = str(directory)  # what daemons leave that are killed goes with it
     try:
         bench = Bench(effort, sizes, Tools.build(directory), directory, _say)
         return Results(this_machine(), tuple(_part(plan, bench) for plan in todo))

@@ -20,8 +20,8 @@ class Effort(StrEnum):
 class Sizes:
     """How many messages a measurement takes, and how many rounds a median.
 
-    `ledger`: the numbers of traces that a ledger is filled with. `long`: the messages of the long run.
-    `backlog`: the reports that wait. `paced_seconds`: how long a load with a rate lasts.
+    `flood`: members who flag one message. `ledger`: the numbers of traces that a ledger is filled with. `long`:
+    messages of the long run. `backlog`: reports that wait. `paced_seconds`: how long a load with a rate lasts.
     """
 
     rounds: int
@@ -32,6 +32,7 @@ class Sizes:
     ledger: tuple[int, ...]
     finds: int
     flood: int
+    flood_rounds: int
     backlog: int
     window: int
     long: int
@@ -48,6 +49,7 @@ _NORMAL = Sizes(
     ledger=(1_000_000,),
     finds=2000,
     flood=10_000,
+    flood_rounds=5,
     backlog=100_000,
     window=1000,
     long=50_000,
@@ -61,8 +63,9 @@ def sizes_of(effort: Effort, rounds: int | None = None) -> Sizes:
     match effort:
         case Effort.QUICK:
             sizes = replace(
-                _NORMAL, rounds=3, protocol=3000, large=1000, paced_seconds=1.5, postfix=600, ledger=(50_000,),
-                finds=500, flood=300, backlog=5000, window=200, long=10_000, curve_rounds=1, curve_ledger=(10_000,),
+                _NORMAL, rounds=3, protocol=2500, large=1000, paced_seconds=0.8, postfix=500, ledger=(50_000,),
+                finds=500, flood=300, flood_rounds=1, backlog=5000, window=200, long=10_000, curve_rounds=1,
+                curve_ledger=(10_000,),
             )  # fmt: skip
         case Effort.NORMAL:
             sizes = _NORMAL
@@ -71,4 +74,4 @@ def sizes_of(effort: Effort, rounds: int | None = None) -> Sizes:
                 _NORMAL, ledger=(1_000_000, 10_000_000, 30_000_000), backlog=1_000_000, long=1_000_000,
                 curve_ledger=(10_000, 100_000, 1_000_000, 10_000_000),
             )  # fmt: skip
-    return sizes if rounds is None else replace(sizes, rounds=rounds)
+    return sizes if rounds is None else replace(sizes, rounds=rounds, flood_rounds=rounds)

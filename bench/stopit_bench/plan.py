@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from stopit_bench.bench import PartPlan
+from stopit_bench.parts.backlog import measure_backlog
+from stopit_bench.parts.curves import measure_curves
+from stopit_bench.parts.flood import measure_flood
 from stopit_bench.parts.latency import measure_latency
+from stopit_bench.parts.ledger import measure_find, measure_ledger
+from stopit_bench.parts.long import measure_long
 from stopit_bench.parts.milter import measure_body, measure_milter
+from stopit_bench.parts.peers import measure_peers
+from stopit_bench.parts.postfix import measure_postfix
+from stopit_bench.parts.start import measure_start
 
 __all__ = ["chosen", "plans"]
 
@@ -17,6 +25,15 @@ def plans() -> tuple[PartPlan, ...]:
         PartPlan("milter", "Unflagged mail at the milter protocol", measure_milter),
         PartPlan("body", "A large message against a small one", measure_body),
         PartPlan("latency", "What a message waits for", measure_latency),
+        PartPlan("postfix", "Unflagged mail through a real Postfix", measure_postfix),
+        PartPlan("start", "From start to ready", measure_start),
+        PartPlan("ledger", "What a trace takes", measure_ledger, quick=False),
+        PartPlan("find", "Finding the original of a flag", measure_find, quick=False),
+        PartPlan("flood", "Many members flag one message", measure_flood, quick=False),
+        PartPlan("backlog", "Many reports waiting", measure_backlog, quick=False),
+        PartPlan("long", "A long run", measure_long, quick=False),
+        PartPlan("peers", "Other filters", measure_peers, quick=False),
+        PartPlan("curves", "How cost grows", measure_curves, quick=False),
     )
 
 

@@ -16,7 +16,7 @@ from stopit_bench.machine import Machine
 
 __all__ = [
     "Curve", "Figure", "Line", "Part", "Results", "Sense", "Series", "Target", "Unit", "Verdict", "at_least",
-    "at_most", "excess", "figure", "from_json", "merged", "ratio", "to_json",
+    "at_most", "excess", "figure", "from_json", "merged", "once", "ratio", "to_json",
 ]  # fmt: skip
 
 _FORMAT = 1
@@ -161,6 +161,11 @@ def excess(name: str, ours: Series, other: Series, target: Target | None = None)
 def figure(name: str, series: Series, target: Target | None = None) -> Figure:
     """The median of a series."""
     return _of(name, series.unit, list(series.values), target)
+
+
+def once(name: str, unit: Unit, value: float, target: Target | None = None) -> Figure:
+    """A figure of a single measurement."""
+    return Figure(name, unit, value, value, value, target)
 
 
 def to_json(results: Results) -> bytes:

@@ -14,7 +14,7 @@ from stopit_bench.site import BenchSite
 from stopit_bench.tools import Load, Noop, NoopKind
 from stopit_lab.site import Stores
 
-__all__ = ["CSide", "OurSide", "Run", "Side", "c_side", "our_side", "series_of"]
+__all__ = ["OtherSide", "OurSide", "Run", "Side", "c_side", "our_side", "series_of"]
 
 _WARM_UP = 500
 
@@ -36,22 +36,36 @@ class Side(Protocol):
         """Send so many messages through it."""
 
 
-class CSide:
-    """The C filter."""
+class Filter(Protocol):
+    """A filter that is no Stopit: its process, its socket, and the letter of the verdict that it gives all mail."""
 
-    def __init__(self, bench: Bench, noop: Noop) -> None:
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def socket(self) -> str: ...
+
+    @property
+    def letter(self) -> str: ...
+
+
+class OtherSide:
+    """The C filter, or a peer."""
+
+    def __init__(self, bench: Bench, other: Filter) -> None:
         self._bench = bench
-        self._noop = noop
+        self._other = other
+        self.run(_WARM_UP)
 
     def run(
         self, messages: int, *, body: int = 2000, connections: int = 4, rate: float = 0.0, poisson: bool = False
     ) -> Run:
         """See `Side.run`."""
-        before = cpu_seconds(self._noop.pid)
+        before = cpu_seconds(self._other.pid)
         load = self._bench.tools.load(
-            self._noop.socket, messages, body=body, connections=connections, rate=rate, poisson=poisson
-        ).require(self._noop.letter)
-        return Run(load, (cpu_seconds(self._noop.pid) - before) / messages * 1e6)
+            self._other.socket, messages, body=body, connections=connections, rate=rate, poisson=poisson
+        ).require(self._other.letter)
+        return Run(load, (cpu_seconds(self._other.pid) - before) / messages * 1e6)
 
 
 class OurSide:
@@ -63,6 +77,7 @@ class OurSide:
     def __init__(self, bench: Bench, site: BenchSite) -> None:
         self._bench = bench
         self.site = site
+        self.run(_WARM_UP)
 
     def run(
         self, messages: int, *, body: int = 2000, connections: int = 4, rate: float = 0.0, poisson: bool = False
@@ -76,22 +91,18 @@ class OurSide:
         return Run(load, (cpu_seconds(self.site.milter.pid) - before) / messages * 1e6)
 
 
-def c_side(bench: Bench, stack: ExitStack, kind: NoopKind) -> CSide:
+def c_side(bench: Bench, stack: ExitStack, kind: NoopKind) -> OtherSide:
     """The C filter, started; it ends with the stack."""
     place = bench.place("noop")
     place.mkdir()
-    side = CSide(bench, stack.enter_context(Noop(bench.tools, kind, place)))
-    side.run(_WARM_UP)
-    return side
+    return OtherSide(bench, stack.enter_context(Noop(bench.tools, kind, place)))
 
 
 def our_side(bench: Bench, stack: ExitStack, stores: Stores, workers: int = 1) -> OurSide:
     """stopit-milter, started; it ends with the stack."""
     site = stack.enter_context(BenchSite(bench.place(stores.value), stores, workers=workers))
     site.milter.start()
-    side = OurSide(bench, site)
-    side.run(_WARM_UP)
-    return side
+    return OurSide(bench, site)
 
 
 def series_of(name: str, runs: Sequence[Run]) -> tuple[Series, Series]:

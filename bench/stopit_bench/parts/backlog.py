@@ -1,0 +1,102 @@
+"""The notifier with very many reports waiting: it must be as fast, and as small, as with a thousand.
+
+Two sites, one with a thousand reports on its queue and one with very many, take turns. Each turn is a fresh notifier
+that deals with the same number of reports; the records of both sites grow alike. Every report is of a message and a
+sender of its own, which is the dearest kind: a case, a notice that waits, and an acknowledgement that is sent.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import redis
+
+from stopit_bench.bench import Bench, Found
+from stopit_bench.mta import DiscardPostfix
+from stopit_bench.processes import usage
+from stopit_bench.record import Series, Unit, at_least, at_most, ratio
+from stopit_bench.reports import put_singles
+from stopit_bench.rounds import interleave
+from stopit_bench.site import CAMPUS, BenchSite
+from stopit_lab.site import Stores
+from stopit_lab.waiting import until
+
+__all__ = ["measure_backlog"]
+
+_DOOR = "door"
+_FEW = 1000
+_PATIENCE = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """Reports a second, and bytes resident at the end."""
+
+    per_second: float
+    resident: int
+
+
+def measure_backlog(bench: Bench) -> Found:
+    """Rate and memory with many waiting against those with a thousand. On Redis, where queues grow long."""
+    many = bench.sizes.backlog
+    with ExitStack() as stack:
+        mta = stack.enter_context(DiscardPostfix(bench.place("postfix"), {_DOOR: ""}, CAMPUS))
+        sites = {count: _filled(bench, stack, mta, count) for count in (_FEW, many)}
+        found = interleave(
+            {f"{count:,} waiting": _Turns(bench, site) for count, site in sites.items()}, bench.sizes.rounds
+        )
+    rates = [Series(name, Unit.PER_SECOND, tuple(turn.per_second for turn in turns)) for name, turns in found.items()]
+    resident = [
+        Series(f"{name}, resident", Unit.MEBIBYTES, tuple(turn.resident / 2**20 for turn in turns))
+        for name, turns in found.items()
+    ]
+    return Found(
+        (
+            ratio(f"rate with {many:,} waiting, against {_FEW:,}", rates[1], rates[0], at_least(0.95)),
+            ratio(f"memory with {many:,} waiting, against {_FEW:,}", resident[1], resident[0], at_most(1.05)),
+        ),
+        (*rates, *resident),
+        notes=(f"{bench.sizes.window:,} reports a turn, each a new case; Redis, record in SQLite.",),
+    )
+
+
+def _filled(bench: Bench, stack: ExitStack, mta: DiscardPostfix, count: int) -> BenchSite:
+    site = stack.enter_context(BenchSite(bench.place("backlog"), Stores.REDIS, smtp_port=mta.ports[_DOOR]))
+    bench.say(f"putting {count:,} reports on a queue")
+    _put(site, "first", count)
+    return site
+
+
+def _put(site: BenchSite, name: str, count: int) -> None:
+    """Put reports on the queue; the server need not sync each of them to the disk, which is not what is measured."""
+    if site.redis is None:
+        raise ValueError("the backlog is measured on Redis")
+    with redis.Redis.from_url(site.redis.url) as server:
+        server.config_set("appendfsync", "no")
+        put_singles(site, name, count, time.time() - 60)
+        server.config_set("appendfsync", "always")
+
+
+class _Turns:
+    """One site's turns: what was taken off the queue is put on it again between them."""
+
+    def __init__(self, bench: Bench, site: BenchSite) -> None:
+        self._window = bench.sizes.window
+        self._site = site
+        self._turns = 0
+
+    def __call__(self) -> _Turn:
+        self._turns += 1
+        self._site.notifier.start()
+        begin = time.monotonic()
+        until(lambda: self._decided() >= self._window, f"{self._window} decisions", _PATIENCE)
+        decided, seconds = self._decided(), time.monotonic() - begin
+        resident = usage(self._site.notifier.pid).resident
+        self._site.notifier.terminate()
+        _put(self._site, f"turn{self._turns}", int(decided))
+        return _Turn(decided / seconds, resident)
+
+    def _decided(self) -> float:
+        return self._site.notifier_metrics().total("stopit_decisions_total")

@@ -1,0 +1,81 @@
+"""Ten thousand members flag one message: one notice, ten thousand acknowledgements, through a real Postfix.
+
+The reports are on the queue before the notifier starts, and the clock runs from its READY=1 to the last message
+taken by Postfix. smtp-source injects as many messages of the same size into the same door, before and after.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+
+from stopit_bench.bench import Bench, Found
+from stopit_bench.mta import DiscardPostfix
+from stopit_bench.record import Figure, Series, Unit, at_least, ratio
+from stopit_bench.reports import put_flood
+from stopit_bench.site import CAMPUS, BenchSite
+from stopit_lab.site import Stores
+from stopit_lab.waiting import until
+
+__all__ = ["measure_flood"]
+
+_DOOR = "door"
+_BYTES = 2000
+_PATIENCE = 1800.0
+_VALUES = {"policy": {"notice_delay": ["1s", "1s"], "sender_daily_cap": 10_000_000}}
+
+
+def measure_flood(bench: Bench) -> Found:
+    """Messages a second that leave, against what smtp-source injects."""
+    figures: list[Figure] = []
+    series: list[Series] = []
+    for stores in Stores:
+        with ExitStack() as stack:
+            mta = stack.enter_context(DiscardPostfix(bench.place("postfix"), {_DOOR: ""}, CAMPUS))
+            ours, one, four = [], [], []
+            for number in range(bench.sizes.flood_rounds):
+                bench.say(f"{stores.value}: flood {number + 1} of {bench.sizes.flood_rounds}")
+                four.append(mta.inject(_DOOR, bench.sizes.flood, body=_BYTES).per_second)
+                one.append(mta.inject(_DOOR, bench.sizes.flood, body=_BYTES, sessions=1).per_second)
+                ours.append(_flood(bench, stores, mta))
+        sent = Series(f"notifier on {stores.value}", Unit.PER_SECOND, tuple(ours))
+        sessions = [
+            Series(f"smtp-source, {name}, beside {stores.value}", Unit.PER_SECOND, tuple(values))
+            for name, values in (("4 sessions", four), ("1 session", one))
+        ]
+        series += (sent, *sessions)
+        figures.append(ratio(f"{sent.name}, against smtp-source with 4 sessions", sent, sessions[0], at_least(0.8)))
+        figures.append(ratio(f"{sent.name}, against smtp-source with 1 session", sent, sessions[1]))
+    return Found(
+        tuple(figures), tuple(series),
+        notes=(f"{bench.sizes.flood:,} reports of one message on the queue; Postfix throws away what it takes.",),
+    )  # fmt: skip
+
+
+def _flood(bench: Bench, stores: Stores, mta: DiscardPostfix) -> float:
+    """Messages a second. Raises RuntimeError when not exactly one notice, and one acknowledgement each, was sent."""
+    members = bench.sizes.flood
+    with BenchSite(bench.place(stores.value), stores, smtp_port=mta.ports[_DOOR], values=_VALUES) as site:
+        put_flood(site, "flood", members, time.time() - 60)
+        site.notifier.start()
+        begin = time.monotonic()
+        until(lambda: _sent(site) >= members + 1, f"{members + 1} messages", _PATIENCE)
+        seconds = time.monotonic() - begin
+        counted = site.notifier_metrics()
+        kinds = {
+            kind: counted.value("stopit_messages_sent_total", kind=kind, result="sent")
+            for kind in ("notice", "acknowledgement")
+        }
+    if kinds != {"notice": 1, "acknowledgement": members}:
+        raise RuntimeError(f"expected one notice and {members} acknowledgements, and there were {kinds}")
+    mta.wait_until_queue_is_empty()
+    return (members + 1) / seconds
+
+
+def _sent(site: BenchSite) -> float:
+    counted = site.notifier_metrics()
+    time.sleep(0.2)  # a scrape costs the notifier something, too
+    return sum(
+        value for name, labels, value in counted.series()
+        if name == "stopit_messages_sent_total" and labels["result"] == "sent"
+    )  # fmt: skip
