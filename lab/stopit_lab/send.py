@@ -17,7 +17,7 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Send, and print what the MTA said. Returns 0 when it took the message."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_intermixed_args(arguments)
     author = _address(options.login)
     recipients = [_address(name) for name in options.recipients]
     if options.answer:
