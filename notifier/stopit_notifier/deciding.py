@@ -96,7 +96,10 @@ class Deciding:
     ) -> Decision:  # fmt: skip
         rules = self._judging.rules
         sender = known.sender.address
-        history = self._work.history(reporter.address, sender, self._now, rules.cooldown, observed, without=key)
+        history = self._work.history(
+            reporter.address, sender, self._now, rules.cooldown, observed, without=key,
+            enough=max(rules.reporter_daily_cap, rules.sender_daily_cap),
+        )  # fmt: skip
         excluded = self._judging.own_addresses
         if not sender.isascii():  # nothing that we can write reaches it (RFC 6531)
             excluded = excluded | {sender}

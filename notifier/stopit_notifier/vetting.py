@@ -43,5 +43,5 @@ def _outgoing(message: Message) -> Outgoing:
 
 def _day(message: Message, sending: Sending, renderer: Renderer, leaves_at: float) -> date:
     """The day that the notice speaks of: that of the original in the report that led to it."""
-    rows = sending.reports_on(message)
-    return renderer.day(rows[0].message_sent_at if rows else leaves_at)
+    report = sending.led_to(message)
+    return renderer.day(report.message_sent_at if report else leaves_at)

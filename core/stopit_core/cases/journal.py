@@ -1,50 +1,98 @@
-"""Writing the history of cases, the one way: each line behind the hash of the last."""
+"""Writing the history of cases, the one way: each line behind the hash of the last.
+
+A `Journal` is that of one transaction. It asks for a case and for the end of its history once, holds the case until
+the transaction ends, and so knows the rest by itself. Lines are kept back and written together by `write_down`, right
+before the commit: whoever reads a case in the same transaction finds its history as it was.
+"""
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, insert, select, update
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from stopit_core.cases.chain import START, dump_detail, link
 from stopit_core.cases.records import Actor, CaseState, EventKind
 from stopit_core.cases.schema import cases, events
 
-__all__ = ["append", "change_state", "hold"]
+__all__ = ["Journal"]
+
+_HOLD = select(cases.c.number, cases.c.state).where(cases.c.id == bindparam("case_id")).with_for_update()
+_LAST = (
+    select(events.c.seq, events.c.hash)
+    .where(events.c.case_id == bindparam("case_id"))
+    .order_by(events.c.seq.desc())
+    .limit(1)
+)
+_ADD = insert(events)
+_CHANGED = update(cases).where(cases.c.id == bindparam("case")).values(changed_at=bindparam("changed"))
+_STATE = update(cases).where(cases.c.id == bindparam("case")).values(state=bindparam("now"))
 
 
-def append(
-    connection: Connection, case_id: int, at: float, actor: Actor, kind: EventKind, **detail: str | float | None
-) -> None:
-    """Add a line to a case's history. `at` in seconds since the epoch; empty details are left out."""
-    number = hold(connection, case_id)
-    last = connection.execute(
-        select(events.c.seq, events.c.hash).where(events.c.case_id == case_id).order_by(events.c.seq.desc()).limit(1)
-    ).first()
-    seq, previous = (last.seq + 1, last.hash) if last else (1, START)
-    text = dump_detail({key: str(value) for key, value in detail.items() if value not in (None, "")})
-    connection.execute(
-        insert(events).values(
-            case_id=case_id, seq=seq, at=at, actor=actor.value, kind=kind.value, detail=text,
-            hash=link(previous, number, seq, at, actor.value, kind.value, text),
-        )
-    )  # fmt: skip
-    connection.execute(update(cases).where(cases.c.id == case_id).values(changed_at=at))
+@dataclass(slots=True)
+class _Held:
+    """A case that this transaction holds, and the end of its history with the lines that are kept back."""
+
+    number: str
+    state: CaseState
+    seq: int
+    hash: str
 
 
-def hold(connection: Connection, case_id: int) -> str:
-    """Nobody else writes on this case until the transaction ends. Its number.
+class Journal:
+    """The history of cases within one transaction on `connection`."""
 
-    A case is held before its messages are: two writers that did it the other way round would wait for each other.
-    """
-    number: str = connection.execute(
-        select(cases.c.number).where(cases.c.id == case_id).with_for_update()
-    ).scalar_one()
-    return number
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._held: dict[int, _Held] = {}
+        self._lines: list[dict[str, object]] = []
+        self._changed: dict[int, float] = {}
 
+    def append(self, case_id: int, at: float, actor: Actor, kind: EventKind, **detail: str | float | None) -> None:
+        """Add a line to a case's history. `at` in seconds since the epoch; empty details are left out."""
+        case = self._hold(case_id)
+        text = dump_detail({key: str(value) for key, value in detail.items() if value not in (None, "")})
+        case.seq += 1
+        case.hash = link(case.hash, case.number, case.seq, at, actor.value, kind.value, text)
+        self._lines.append({
+            "case_id": case_id, "seq": case.seq, "at": at, "actor": actor.value, "kind": kind.value, "detail": text,
+            "hash": case.hash,
+        })  # fmt: skip
+        self._changed[case_id] = at
 
-def change_state(connection: Connection, case_id: int, state: CaseState, at: float, actor: Actor) -> None:
-    """Put a case in another state, on its history; nothing when it is there already."""
-    before = connection.execute(select(cases.c.state).where(cases.c.id == case_id)).scalar_one()
-    if before == state.value:
-        return
-    connection.execute(update(cases).where(cases.c.id == case_id).values(state=state.value))
-    append(connection, case_id, at, actor, EventKind.STATE, before=before, now=state.value)
+    def hold(self, case_id: int) -> CaseState:
+        """Nobody else writes on this case until the transaction ends. Where it stands.
+
+        A case is held before its messages are: two writers that did it the other way round would wait for each other.
+        """
+        return self._hold(case_id).state
+
+    def holds(self, case_id: int) -> bool:
+        """Whether this transaction holds the case."""
+        return case_id in self._held
+
+    def change_state(self, case_id: int, state: CaseState, at: float, actor: Actor) -> None:
+        """Put a case in another state, on its history; nothing when it is there already."""
+        case = self._hold(case_id)
+        before = case.state
+        if before is state:
+            return
+        case.state = state
+        self._connection.execute(_STATE, {"case": case_id, "now": state.value})
+        self.append(case_id, at, actor, EventKind.STATE, before=before.value, now=state.value)
+
+    def write_down(self) -> None:
+        """Write the lines that are kept back."""
+        if not self._lines:
+            return
+        self._connection.execute(_ADD, self._lines)
+        self._connection.execute(_CHANGED, [{"case": key, "changed": at} for key, at in self._changed.items()])
+        self._lines, self._changed = [], {}
+
+    def _hold(self, case_id: int) -> _Held:
+        if case_id not in self._held:
+            number, state = self._connection.execute(_HOLD, {"case_id": case_id}).one()
+            last = self._connection.execute(_LAST, {"case_id": case_id}).first()
+            seq, end = last or (0, START)
+            self._held[case_id] = _Held(number, CaseState(state), seq, end)
+        return self._held[case_id]

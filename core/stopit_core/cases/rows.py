@@ -21,7 +21,7 @@ from stopit_core.cases.records import (
 from stopit_core.model import Assurance, Channel, Command, Digest
 from stopit_core.policy import Outcome, Reason
 
-__all__ = ["case_of", "event_of", "message_of", "report_of"]
+__all__ = ["case_of", "event_of", "message_of", "report_of", "values_of"]
 
 
 def case_of(row: Row[Any]) -> Case:
@@ -59,6 +59,31 @@ def report_of(row: Row[Any]) -> ReportRow:
         withdrawn_at=row.withdrawn_at,
         observed=bool(row.observed),
     )
+
+
+def values_of(report: ReportRow) -> dict[str, object]:
+    """A report as it stands in `reports`."""
+    return {
+        "key": report.key,
+        "report_id": report.key.partition(":")[0],
+        "case_id": report.case_id,
+        "at": report.at,
+        "queue_id": report.queue_id,
+        "channel": report.channel.value,
+        "command": report.command.value,
+        "reporter": report.reporter,
+        "reporter_assurance": int(report.reporter_assurance),
+        "sender": report.sender,
+        "original": report.original,
+        "message_sent_at": report.message_sent_at,
+        "recipients": report.recipients,
+        "outcome": report.outcome.value,
+        "reason": report.reason.value,
+        "decided_at": report.decided_at,
+        "notice_id": report.notice_id,
+        "withdrawn_at": report.withdrawn_at,
+        "observed": report.observed,
+    }
 
 
 def message_of(row: Row[Any]) -> Message:

@@ -7,13 +7,14 @@ is no longer its own, and leaves it. That a message was `sent` is a fact, and is
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from itertools import takewhile
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
-from stopit_core.cases import journal
-from stopit_core.cases.records import Actor, CaseState, EventKind, Message, MessageState, ReportRow
+from stopit_core.cases.journal import Journal
+from stopit_core.cases.records import Actor, CaseState, EventKind, Message, MessageState, Party, ReportRow
 from stopit_core.cases.rows import message_of, report_of
 from stopit_core.cases.schema import messages, reports
 from stopit_core.cases.work import NOTICE_KINDS, Work
@@ -26,16 +27,27 @@ _IS_SENT = frozenset({MessageState.SENT, MessageState.BOUNCED})
 _BEFORE_NOTICE = frozenset({CaseState.NOTICE_PENDING, CaseState.WAITING, CaseState.RECORDED})
 
 
-@dataclass(frozen=True, slots=True)
+_DUE = (
+    select(messages)
+    .where(messages.c.state == MessageState.PENDING.value, messages.c.due_at <= bindparam("now"))
+    .order_by(messages.c.due_at, messages.c.id)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+_MARK_SENT = update(messages).values(state=MessageState.SENT.value, sent_at=bindparam("at"), error="")
+
+
 class Sending:
     """What the outbox may do. Lives as long as its transaction."""
 
-    connection: Connection
+    def __init__(self, connection: Connection, journal: Journal) -> None:
+        self.connection = connection
+        self._journal = journal
 
     @property
     def work(self) -> Work:
         """The rest of the record, in the same transaction."""
-        return Work(self.connection)
+        return Work(self.connection, self._journal)
 
     # -- what is there
 
@@ -73,6 +85,16 @@ class Sending:
         )
         return [report_of(row) for row in rows]
 
+    def led_to(self, notice: Message) -> ReportRow | None:
+        """The report that led to a notice, called off or not."""
+        row = self.connection.execute(
+            select(reports)
+            .where(reports.c.notice_id == notice.id)
+            .order_by(reports.c.decided_at, reports.c.key)
+            .limit(1)
+        ).first()
+        return report_of(row) if row else None
+
     def holds(self, message: Message) -> bool:
         """Whether the claim in `message` still stands. Nobody else takes it until the transaction ends."""
         row = self.connection.execute(
@@ -89,24 +111,28 @@ class Sending:
 
     def claim(self, owner: str, now: float) -> Message | None:
         """The next message that is due, now `sending` and this owner's; None when nothing is due."""
-        row = self.connection.execute(
-            select(messages)
-            .where(messages.c.state == MessageState.PENDING.value, messages.c.due_at <= now)
-            .order_by(messages.c.due_at, messages.c.id)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        ).first()
-        if row is None:
-            return None
-        self.connection.execute(
-            update(messages)
-            .where(messages.c.id == row.id)
-            .values(
-                state=MessageState.SENDING.value, claimed_by=owner, claimed_at=now, data_at=None, error="",
-                attempts=row.attempts + 1,
-            )
-        )  # fmt: skip
-        return message_of(self.connection.execute(select(messages).where(messages.c.id == row.id)).one())
+        rows = self.connection.execute(_DUE, {"now": now, "most": 1}).all()
+        return self._claimed(message_of(rows[0]), owner, now) if rows else None
+
+    def claim_lot(self, owner: str, now: float, most: int) -> list[Message]:
+        """The next message that is due, if that is a notice; else up to `most` that are due before the next notice.
+
+        They are `sending` and this owner's. What is no notice has begun with that (`data_at`): see `outbox`.
+        """
+        due = list(map(message_of, self.connection.execute(_DUE, {"now": now, "most": most})))
+        if due and due[0].party is Party.SENDER:
+            return [self._claimed(due[0], owner, now)]
+        lot = list(takewhile(lambda message: message.party is not Party.SENDER, due))
+        if lot:
+            self.connection.execute(
+                update(messages)
+                .where(messages.c.id.in_([message.id for message in lot]))
+                .values(
+                    state=MessageState.SENDING.value, claimed_by=owner, claimed_at=now, data_at=now, error="",
+                    attempts=messages.c.attempts + 1,
+                )
+            )  # fmt: skip
+        return [_as_claimed(message, owner, now, data_at=now) for message in lot]
 
     def begin(self, message: Message, now: float) -> bool:
         """DATA is about to go out. False when the claim no longer stands: then it must not."""
@@ -141,7 +167,7 @@ class Sending:
 
     def sent(self, message: Message, at: float) -> bool:
         """The MTA took it at `at`. False when that is on record already."""
-        journal.hold(self.connection, message.case_id)
+        current = self._journal.hold(message.case_id)
         state = self.connection.execute(
             select(messages.c.state).where(messages.c.id == message.id).with_for_update()
         ).scalar_one()
@@ -149,9 +175,30 @@ class Sending:
             return False
         self._set(message, state=MessageState.SENT.value, sent_at=at, error="")
         self._write(message, EventKind.MESSAGE_SENT, "", at)
-        if message.kind in NOTICE_KINDS and self.work.case(message.case_id).state in _BEFORE_NOTICE:
-            journal.change_state(self.connection, message.case_id, CaseState.NOTIFIED, at, Actor.SYSTEM)
+        if message.kind in NOTICE_KINDS and current in _BEFORE_NOTICE:
+            self._journal.change_state(message.case_id, CaseState.NOTIFIED, at, Actor.SYSTEM)
         return True
+
+    def all_sent(self, taken: Sequence[tuple[Message, float]]) -> list[Message]:
+        """The MTA took each of these at its time; none is a notice. Those of which that is not on record yet."""
+        for case_id in sorted({message.case_id for message, _ in taken}):
+            self._journal.hold(case_id)
+        states = self.connection.execute(
+            select(messages.c.id, messages.c.state)
+            .where(messages.c.id.in_([message.id for message, _ in taken]))
+            .order_by(messages.c.id)
+            .with_for_update()
+        )
+        known = {row.id for row in states if MessageState(row.state) in _IS_SENT}
+        fresh = [(message, at) for message, at in taken if message.id not in known]
+        if fresh:
+            self.connection.execute(
+                _MARK_SENT.where(messages.c.id == bindparam("message")),
+                [{"message": message.id, "at": at} for message, at in fresh],
+            )
+        for message, at in fresh:
+            self._write(message, EventKind.MESSAGE_SENT, "", at)
+        return [message for message, _ in fresh]
 
     def watch(self, pairs: Collection[Digest], case_id: int, since: float, until: float) -> None:
         """Watch pairs from the notice on."""
@@ -161,26 +208,34 @@ class Sending:
     # -- inside
 
     def _end(self, message: Message, state: MessageState, kind: EventKind, error: str, at: float) -> bool:
-        journal.hold(self.connection, message.case_id)
+        current = self._journal.hold(message.case_id)
         if not self.holds(message):
             return False
         self._set(message, state=state.value, error=error[:_MAX_ERROR])
         self._write(message, kind, error[:_MAX_ERROR], at)
-        if message.kind in NOTICE_KINDS and self.work.case(message.case_id).state in _BEFORE_NOTICE:
-            journal.change_state(self.connection, message.case_id, CaseState.STAFF, at, Actor.SYSTEM)
+        if message.kind in NOTICE_KINDS and current in _BEFORE_NOTICE:
+            self._journal.change_state(message.case_id, CaseState.STAFF, at, Actor.SYSTEM)
         return True
 
+    def _claimed(self, message: Message, owner: str, now: float) -> Message:
+        claimed = _as_claimed(message, owner, now, data_at=None)
+        self._set(
+            message, state=MessageState.SENDING.value, claimed_by=owner, claimed_at=now, data_at=None, error="",
+            attempts=claimed.attempts,
+        )  # fmt: skip
+        return claimed
+
     def _write(self, message: Message, kind: EventKind, error: str, at: float) -> None:
-        journal.append(
-            self.connection,
-            message.case_id,
-            at,
-            Actor.SYSTEM,
-            kind,
-            ref=message.ref,
-            message=message.kind,
-            error=error,
+        self._journal.append(
+            message.case_id, at, Actor.SYSTEM, kind, ref=message.ref, message=message.kind, error=error
         )
 
     def _set(self, message: Message, **values: object) -> None:
         self.connection.execute(update(messages).where(messages.c.id == message.id).values(**values))
+
+
+def _as_claimed(message: Message, owner: str, now: float, data_at: float | None) -> Message:
+    return replace(
+        message, state=MessageState.SENDING, claimed_by=owner, claimed_at=now, data_at=data_at, error="",
+        attempts=message.attempts + 1,
+    )  # fmt: skip

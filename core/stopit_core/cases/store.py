@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
+from stopit_core.cases.journal import Journal
 from stopit_core.cases.reading import Reading
 from stopit_core.cases.sending import Sending
 from stopit_core.cases.work import Work
@@ -50,15 +51,19 @@ class CaseStore:
 
     @contextmanager
     def work(self) -> Iterator[Work]:
-        """One transaction in which a report is dealt with: committed when the block ends, else undone."""
+        """One transaction in which reports are dealt with: committed when the block ends, else undone."""
         with self._transaction() as connection:
-            yield Work(connection)
+            journal = Journal(connection)
+            yield Work(connection, journal)
+            journal.write_down()
 
     @contextmanager
     def sending(self) -> Iterator[Sending]:
         """One transaction of the outbox."""
         with self._transaction() as connection:
-            yield Sending(connection)
+            journal = Journal(connection)
+            yield Sending(connection, journal)
+            journal.write_down()
 
     @contextmanager
     def reading(self) -> Iterator[Reading]:

@@ -1,15 +1,22 @@
-"""One transaction in which a report is dealt with: what intake reads of the past, and what it writes."""
+"""One transaction in which reports are dealt with: what intake reads of the past, and what it writes.
+
+What one report writes, the next one in the same transaction sees. What cannot change while the transaction goes on
+(a sender's lock, a case that is held, its notice) is asked for once, so that ten thousand reports of one sender cost
+no more for each than one.
+"""
 
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 
-from sqlalchemy import Column, Connection, Table, func, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, insert, select, update
 from sqlalchemy import case as sql_case
 from sqlalchemy.dialects import postgresql, sqlite
 
-from stopit_core.cases import journal
+from stopit_core.cases.journal import Journal
+from stopit_core.cases.past import count_reports
 from stopit_core.cases.records import (
     ALIVE,
     Actor,
@@ -23,7 +30,7 @@ from stopit_core.cases.records import (
     ReportRow,
     next_state,
 )
-from stopit_core.cases.rows import case_of, message_of, report_of
+from stopit_core.cases.rows import case_of, message_of, report_of, values_of
 from stopit_core.cases.schema import cases, messages, parties, reports, taken, watches
 from stopit_core.messages import MessageKind, Outgoing
 from stopit_core.model import Digest
@@ -32,7 +39,6 @@ from stopit_core.policy import Decision, History, PriorNotice
 
 __all__ = ["NOTICE_KINDS", "Work"]
 
-DAY = 86400.0
 NOTICE_KINDS = (MessageKind.NOTICE.value, MessageKind.FIRMER_NOTICE.value)
 _WILL_LEAVE = frozenset({MessageState.PENDING, MessageState.OBSERVED})
 _NOT_LEFT = _WILL_LEAVE | {MessageState.CANCELLED, MessageState.FAILED}
@@ -41,37 +47,74 @@ _ALPHABET = "23456789BCDFGHJKLMNPQRSTVWXYZ"
 """No 0, O, 1 or I, because a number is read over the telephone; no vowels, so that it spells nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What may be read and written while a report is dealt with. Lives as long as its transaction."""
+_OPEN_CASE = (
+    select(cases)
+    .where(cases.c.key == bindparam("key"), cases.c.state != CaseState.CLOSED.value)
+    .order_by(cases.c.id.desc())
+    .limit(1)
+    .with_for_update()
+)
+_SAID = (
+    select(messages.c.id)
+    .where(
+        messages.c.case_id == bindparam("case"), messages.c.recipient == bindparam("recipient"),
+        messages.c.created_at > bindparam("since"), messages.c.kind == bindparam("kind"),
+        messages.c.about == bindparam("about"),
+    )
+    .limit(1)
+)  # fmt: skip
+_JOIN = update(reports).where(reports.c.key == bindparam("report")).values(notice_id=bindparam("notice"))
+_ADD_REPORT = insert(reports)
+_ADD_MESSAGE = insert(messages).returning(messages.c.id)
 
-    connection: Connection
+
+class Work:
+    """What may be read and written while reports are dealt with. Lives as long as its transaction."""
+
+    def __init__(self, connection: Connection, journal: Journal) -> None:
+        self.connection = connection
+        self._journal = journal
+        self._locked: set[str] = set()
+        self._open: dict[str, Case] = {}
+        self._living: dict[tuple[str, bool], Message] = {}
 
     # -- what was
 
     def take(self, report_id: str, now: float) -> bool:
         """Take a report to deal with it; False when that was done before."""
-        statement = self._insert_once(taken).values(report_id=report_id, at=now).on_conflict_do_nothing()
-        return self.connection.execute(statement).rowcount == 1
+        return report_id in self.take_all([report_id], now)
+
+    def take_all(self, report_ids: Sequence[str], now: float) -> set[str]:
+        """Take reports to deal with them; those with which that was not done before."""
+        statement = self._insert_once(taken).on_conflict_do_nothing().returning(taken.c.report_id)
+        rows = self.connection.execute(statement, [{"report_id": each, "at": now} for each in report_ids])
+        return set(rows.scalars())
 
     def lock(self, sender: str) -> None:
         """Nobody else decides on this sender until the transaction ends."""
+        if sender in self._locked:
+            return
         self.connection.execute(self._insert_once(parties).values(address=sender).on_conflict_do_nothing())
         self.connection.execute(select(parties.c.address).where(parties.c.address == sender).with_for_update())
+        self._locked.add(sender)
 
     def history(
-        self, reporter: str, sender: str, now: float, cooldown: float, observed: bool, without: str = ""
-    ) -> History:
-        """What the record knows of the two (canonical addresses, "" for nobody); `without` is a report's key."""
-        return History(
-            reports_by_reporter=self._count_reports(reports.c.reporter, reporter, now, without),
-            reports_about_sender=self._count_reports(reports.c.sender, sender, now, without),
-            sender_reported_reporter=self._reported(sender, reporter, now - cooldown),
-            notice=self._prior_notice(sender, observed),
+        self, reporter: str, sender: str, now: float, cooldown: float, observed: bool, without: str = "",
+        enough: int = 1000,
+    ) -> History:  # fmt: skip
+        """What the record knows of the two (canonical addresses, "" for nobody); `without` is a report's key.
+
+        Reports are counted as far as `enough`: nobody's flood makes the counting long.
+        """
+        by_reporter, about_sender, mutual = count_reports(
+            self.connection, reporter, sender, now, cooldown, without, enough
         )
+        return History(by_reporter, about_sender, mutual, self._prior_notice(sender, observed))
 
     def living_notice(self, sender: str, observed: bool) -> Message | None:
         """The latest notice that this sender has or will have; those written down in observe mode, if `observed`."""
+        if known := self._living.get((sender, observed)):
+            return known
         states = {state.value for state in ALIVE} | ({MessageState.OBSERVED.value} if observed else set())
         row = self.connection.execute(
             select(messages)
@@ -79,13 +122,18 @@ class Work:
             .order_by(messages.c.id.desc())
             .limit(1)
         ).first()
-        return message_of(row) if row else None
+        if row is None:
+            return None
+        notice = message_of(row)
+        if self._journal.holds(notice.case_id):  # so nobody else sends or cancels it meanwhile
+            self._living[sender, observed] = notice
+        return notice
 
     def reports_of(self, report_id: str, case_id: int) -> list[ReportRow]:
         """What one report put on one case: a row for each original that it named."""
         rows = self.connection.execute(
             select(reports)
-            .where(reports.c.case_id == case_id, reports.c.key.startswith(f"{report_id}:", autoescape=True))
+            .where(reports.c.case_id == case_id, reports.c.report_id == report_id)
             .order_by(reports.c.key)
             .with_for_update()
         )
@@ -102,28 +150,21 @@ class Work:
 
     def said_lately(self, case_id: int, kind: MessageKind, about: str, recipient: str, since: float) -> bool:
         """Whether a message of this kind, about the same, went to the recipient for this case since then."""
-        return self.connection.execute(
-            select(messages.c.id)
-            .where(
-                messages.c.case_id == case_id, messages.c.kind == kind.value, messages.c.about == about,
-                messages.c.recipient == recipient, messages.c.created_at > since,
-            )
-            .limit(1)
-        ).first() is not None  # fmt: skip
+        about_it = {"case": case_id, "recipient": recipient, "since": since, "kind": kind.value, "about": about}
+        return self.connection.execute(_SAID, about_it).first() is not None
 
     # -- what follows
 
     def case_for(self, key: str, sender: Person, now: float) -> tuple[Case, bool]:
         """The case that is not closed under this key, or a new one; and whether it is new."""
-        row = self.connection.execute(
-            select(cases)
-            .where(cases.c.key == key, cases.c.state != CaseState.CLOSED.value)
-            .order_by(cases.c.id.desc())
-            .limit(1)
-            .with_for_update()
-        ).first()
+        if known := self._open.get(key):
+            state = self._journal.hold(known.id)
+            if state is not CaseState.CLOSED:
+                return replace(known, state=state), False
+        row = self.connection.execute(_OPEN_CASE, {"key": key}).first()
         if row:
-            return case_of(row), False
+            self._open[key] = case_of(row)
+            return self._open[key], False
         self.connection.execute(
             insert(cases).values(
                 number=_number(), key=key, state=CaseState.RECORDED.value, sender=sender.address,
@@ -133,26 +174,19 @@ class Work:
         row = self.connection.execute(
             select(cases).where(cases.c.key == key).order_by(cases.c.id.desc()).limit(1)
         ).one()
-        journal.append(self.connection, row.id, now, Actor.SYSTEM, EventKind.OPENED)
-        return case_of(row), True
+        self._journal.append(row.id, now, Actor.SYSTEM, EventKind.OPENED)
+        self._open[key] = case_of(row)
+        return self._open[key], True
 
     def add_report(self, row: ReportRow, new_case: bool) -> None:
         """Put a report with its decision on its case: history and state follow."""
-        values = {
-            "key": row.key, "case_id": row.case_id, "at": row.at, "queue_id": row.queue_id,
-            "channel": row.channel.value, "command": row.command.value, "reporter": row.reporter,
-            "reporter_assurance": int(row.reporter_assurance), "sender": row.sender, "original": row.original,
-            "message_sent_at": row.message_sent_at, "recipients": row.recipients, "outcome": row.outcome.value,
-            "reason": row.reason.value, "decided_at": row.decided_at, "notice_id": row.notice_id,
-            "withdrawn_at": row.withdrawn_at, "observed": row.observed,
-        }  # fmt: skip
-        self.connection.execute(insert(reports).values(values))
-        journal.append(
-            self.connection, row.case_id, row.decided_at, Actor.REPORTER, EventKind.REPORTED, report=row.key,
+        self.connection.execute(_ADD_REPORT, values_of(row))
+        self._journal.append(
+            row.case_id, row.decided_at, Actor.REPORTER, EventKind.REPORTED, report=row.key,
             reporter=row.reporter, assurance=row.reporter_assurance.name.lower(), channel=row.channel.value,
             command=row.command.value, queue_id=row.queue_id,
         )  # fmt: skip
-        current = None if new_case else self.case(row.case_id).state
+        current = None if new_case else self._journal.hold(row.case_id)
         self._decided(row, Decision(row.reason), row.decided_at, current)
 
     def decide_again(self, row: ReportRow, decision: Decision, now: float) -> None:
@@ -162,11 +196,11 @@ class Work:
             .where(reports.c.key == row.key)
             .values(outcome=decision.outcome.value, reason=decision.reason.value, decided_at=now)
         )
-        self._decided(row, decision, now, self.case(row.case_id).state)
+        self._decided(row, decision, now, self._journal.hold(row.case_id))
 
     def join_notice(self, key: str, notice_id: int) -> None:
         """The report led to this notice, or counts on it."""
-        self.connection.execute(update(reports).where(reports.c.key == key).values(notice_id=notice_id))
+        self.connection.execute(_JOIN, {"report": key, "notice": notice_id})
 
     def enqueue(
         self, message: Outgoing, case_id: int, party: Party, about: str, due_at: float, now: float,
@@ -174,19 +208,21 @@ class Work:
     ) -> int:  # fmt: skip
         """Put a message in the outbox, to leave at `due_at`; in observe mode it is only written down. Its id."""
         state = MessageState.OBSERVED if observed else MessageState.PENDING
-        self.connection.execute(
-            insert(messages).values(
-                ref=message.ref, case_id=case_id, kind=message.kind.value, party=party.value, about=about,
-                recipient=message.recipient, envelope_from=message.envelope_from, message_id=message.message_id,
-                data=message.data, state=state.value, created_at=now, due_at=due_at, attempts=0, claimed_by="",
-                claimed_at=None, sent_at=None, error="", report_key=report_key,
-            )
+        found: int = self.connection.execute(
+            _ADD_MESSAGE,
+            {
+                "ref": message.ref, "case_id": case_id, "kind": message.kind.value, "party": party.value,
+                "about": about, "recipient": message.recipient, "envelope_from": message.envelope_from,
+                "message_id": message.message_id, "data": message.data, "state": state.value, "created_at": now,
+                "due_at": due_at, "attempts": 0, "claimed_by": "", "claimed_at": None, "sent_at": None, "error": "",
+                "report_key": report_key,
+            },
+        ).scalar_one()  # fmt: skip
+        self._living.clear()
+        self._journal.append(
+            case_id, now, Actor.SYSTEM, EventKind.MESSAGE_QUEUED, ref=message.ref, message=message.kind.value,
+            about=about, due_at=due_at, state=state.value,
         )  # fmt: skip
-        journal.append(
-            self.connection, case_id, now, Actor.SYSTEM, EventKind.MESSAGE_QUEUED, ref=message.ref,
-            message=message.kind.value, about=about, due_at=due_at, state=state.value,
-        )  # fmt: skip
-        found: int = self.connection.execute(select(messages.c.id).where(messages.c.ref == message.ref)).scalar_one()
         return found
 
     def withdraw(self, row: ReportRow, now: float) -> bool:
@@ -196,7 +232,8 @@ class Work:
         """
         if row.sender:  # or another report would join the notice in the moment in which it is cancelled
             self.lock(row.sender)
-        journal.hold(self.connection, row.case_id)
+        self._journal.hold(row.case_id)
+        self._living.clear()
         notice = None
         if row.notice_id is not None:
             found = self.connection.execute(select(messages).where(messages.c.id == row.notice_id).with_for_update())
@@ -204,15 +241,13 @@ class Work:
             if notice.state not in _NOT_LEFT:
                 return False
         self.connection.execute(update(reports).where(reports.c.key == row.key).values(withdrawn_at=now))
-        journal.append(self.connection, row.case_id, now, Actor.REPORTER, EventKind.WITHDRAWN, report=row.key)
+        self._journal.append(row.case_id, now, Actor.REPORTER, EventKind.WITHDRAWN, report=row.key)
         if notice is not None and notice.state in _WILL_LEAVE and not self._counted_on(notice.id):
             self.connection.execute(
                 update(messages).where(messages.c.id == notice.id).values(state=MessageState.CANCELLED.value)
             )
-            journal.append(
-                self.connection, row.case_id, now, Actor.SYSTEM, EventKind.MESSAGE_CANCELLED, ref=notice.ref
-            )
-            if self.case(row.case_id).state is CaseState.NOTICE_PENDING:
+            self._journal.append(row.case_id, now, Actor.SYSTEM, EventKind.MESSAGE_CANCELLED, ref=notice.ref)
+            if self._journal.hold(row.case_id) is CaseState.NOTICE_PENDING:
                 self.set_state(row.case_id, CaseState.RECORDED, now)
         return True
 
@@ -235,16 +270,16 @@ class Work:
         self.connection.execute(
             update(watches).where(watches.c.pair == bytes(pair)).values(contacts=row.contacts + 1)
         )
-        journal.append(self.connection, row.case_id, at, Actor.SENDER, EventKind.CONTACT, queue_id=queue_id)
+        self._journal.append(row.case_id, at, Actor.SENDER, EventKind.CONTACT, queue_id=queue_id)
         return Contact(row.case_id, row.contacts + 1)
 
     def note(self, case_id: int, now: float, actor: Actor, kind: EventKind, **detail: str | float | None) -> None:
         """Add a line to a case's history."""
-        journal.append(self.connection, case_id, now, actor, kind, **detail)
+        self._journal.append(case_id, now, actor, kind, **detail)
 
     def set_state(self, case_id: int, state: CaseState, now: float, actor: Actor = Actor.SYSTEM) -> None:
         """Put a case in another state."""
-        journal.change_state(self.connection, case_id, state, now, actor)
+        self._journal.change_state(case_id, state, now, actor)
 
     def mark_bounced(self, message_id: int, error: str) -> None:
         """A message of ours came back."""
@@ -257,8 +292,8 @@ class Work:
     # -- inside
 
     def _decided(self, row: ReportRow, decision: Decision, now: float, current: CaseState | None) -> None:
-        journal.append(
-            self.connection, row.case_id, now, Actor.SYSTEM, EventKind.DECIDED, report=row.key,
+        self._journal.append(
+            row.case_id, now, Actor.SYSTEM, EventKind.DECIDED, report=row.key,
             outcome=decision.outcome.value, reason=decision.reason.value,
         )  # fmt: skip
         self.set_state(row.case_id, next_state(current, decision.outcome), now)
@@ -277,24 +312,6 @@ class Work:
             case _:
                 sent_at = None
         return PriorNotice(notice.created_at, sent_at)
-
-    def _count_reports(self, column: Column[str], address: str, now: float, without: str) -> int:
-        if not address:
-            return 0
-        statement = (
-            select(func.count())
-            .select_from(reports)
-            .where(column == address, reports.c.at > now - DAY, reports.c.key != without)
-        )
-        return self.connection.execute(statement).scalar_one()
-
-    def _reported(self, reporter: str, sender: str, since: float) -> bool:
-        if not reporter or not sender:
-            return False
-        statement = select(reports.c.key).where(
-            reports.c.reporter == reporter, reports.c.sender == sender, reports.c.at > since
-        )
-        return self.connection.execute(statement.limit(1)).first() is not None
 
     def _counted_on(self, notice_id: int) -> bool:
         statement = select(reports.c.key).where(reports.c.notice_id == notice_id, reports.c.withdrawn_at.is_(None))

@@ -78,9 +78,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_messages")),
         sa.UniqueConstraint("ref", name=op.f("uq_messages_ref")),
     )
-    op.create_index(op.f("ix_messages_case_id"), "messages", ["case_id"], unique=False)
-    op.create_index("ix_messages_recipient_kind", "messages", ["recipient", "kind"], unique=False)
+    op.create_index(
+        "ix_messages_case_id_recipient_created_at", "messages", ["case_id", "recipient", "created_at"], unique=False
+    )
+    op.create_index("ix_messages_kind_state_recipient", "messages", ["kind", "state", "recipient"], unique=False)
     op.create_index("ix_messages_state_due_at", "messages", ["state", "due_at"], unique=False)
+    op.create_index("ix_messages_state_sent_at", "messages", ["state", "sent_at"], unique=False)
     op.create_table(
         "watches",
         sa.Column("pair", sa.LargeBinary(), nullable=False),
@@ -94,6 +97,7 @@ def upgrade() -> None:
     op.create_table(
         "reports",
         sa.Column("key", sa.String(length=80), nullable=False),
+        sa.Column("report_id", sa.String(length=64), nullable=False),
         sa.Column("case_id", sa.Integer(), nullable=False),
         sa.Column("at", sa.Float(), nullable=False),
         sa.Column("queue_id", sa.String(length=64), nullable=False),
@@ -116,6 +120,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key", name=op.f("pk_reports")),
     )
     op.create_index(op.f("ix_reports_case_id"), "reports", ["case_id"], unique=False)
-    op.create_index(op.f("ix_reports_notice_id"), "reports", ["notice_id"], unique=False)
+    op.create_index("ix_reports_notice_id_withdrawn_at", "reports", ["notice_id", "withdrawn_at"], unique=False)
+    op.create_index("ix_reports_reason_sender", "reports", ["reason", "sender"], unique=False)
+    op.create_index(op.f("ix_reports_report_id"), "reports", ["report_id"], unique=False)
     op.create_index("ix_reports_reporter_at", "reports", ["reporter", "at"], unique=False)
     op.create_index("ix_reports_sender_at", "reports", ["sender", "at"], unique=False)
