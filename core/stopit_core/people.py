@@ -7,8 +7,9 @@ trusted relay's word (its MAIL FROM), then the From that this site's own servers
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from stopit_core.addresses import Canonical, read_aliases
 from stopit_core.config import Campus, Identity
@@ -29,6 +30,9 @@ class Person:
     assurance: Assurance
 
 
+_HOT_PATHS = 4096
+"""So many recipients' digests are kept at hand: most mail goes to who had mail before. Some 2 MB."""
+
 NOBODY = Person("", Assurance.UNVERIFIED)
 
 
@@ -40,6 +44,8 @@ class People:
         self.keyring = keyring
         self._directory = directory
         self._relays = tuple(ipaddress.ip_network(relay) for relay in relays)
+        self.digest_of_path: Callable[[str], Digest] = lru_cache(_HOT_PATHS)(self._digest_of_path)
+        """The digest of who an envelope path or header address names; empty when it is no usable address."""
 
     @classmethod
     def of_site(cls, campus: Campus, identity: Identity, keyring: Keyring) -> People:
@@ -66,6 +72,10 @@ class People:
     def digest(self, address: str) -> Digest:
         """The digest under which the ledger knows a canonical address."""
         return self.keyring.address(address)
+
+    def _digest_of_path(self, path: str) -> Digest:
+        address = self.canonical.of(path)
+        return self.digest(address) if address else Digest(b"")
 
     def submitter(self, envelope: Envelope) -> Person:
         """Who submitted a message, by login or trusted relay; never by From, which anyone can write."""

@@ -23,6 +23,7 @@ _HEADERS = 20
 _CHARACTERS = 4096
 _RESULTS = 30
 _NESTED = 5
+_NOTHING = Verdict()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +40,15 @@ def read_verdict(headers: Headers, trusted_authserv_ids: Collection[str], from_d
     `from_domain` is the domain of the From address, lower case: among several DKIM signatures that passed, one that
     is aligned with it is taken, and a DMARC pass counts only for it ("" takes the first, and any).
     """
+    values = headers.all("Authentication-Results")[:_HEADERS]
+    if not values or not trusted_authserv_ids:
+        return _NOTHING
     trusted = {name.casefold() for name in trusted_authserv_ids}
-    if not trusted:
-        return Verdict()
-    for value in headers.all("Authentication-Results")[:_HEADERS]:
+    for value in values:
         text = value[:_CHARACTERS]
         if _authserv_id(text) in trusted:
             return _verdict(tuple(_passed(text)), from_domain.casefold())
-    return Verdict()
+    return _NOTHING
 
 
 def grade(verdict: Verdict, header_from: str) -> Assurance:

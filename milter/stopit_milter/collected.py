@@ -10,7 +10,7 @@ from stopit_core.envelope import Envelope
 from stopit_core.mail import Headers
 from stopit_milter.decide import Prospect, Ruling
 from stopit_milter.engine import Engine
-from stopit_milter.transaction import FIELD_BYTES, Field, Transaction
+from stopit_milter.transaction import Field, Transaction
 
 __all__ = ["Collected"]
 
@@ -19,7 +19,8 @@ class Collected:
     """One message of a connection, under the engine that it began with.
 
     `recipients` and `fields` are as libmilter gave them. `faulty` after a fault of ours in any step, `field_lost`
-    after one that lost a header field. `spent` are the seconds that the MTA waited for us so far.
+    after one that lost a header field. `field_bytes` counts the octets of header values. `spent` are the seconds
+    that the MTA waited for us so far.
     """
 
     login = ""
@@ -34,18 +35,13 @@ class Collected:
     faulty = False
     field_lost = False
     spent = 0.0
-    _field_bytes = 0
+    field_bytes = 0
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.recipients: list[str] = []
         self.fields: list[Field] = []
         self.body = bytearray()
-
-    def add_field(self, name: str, value: bytes) -> None:
-        """Keep a header field. Beyond the cap its name is kept: the number of a field of ours must still be right."""
-        self._field_bytes += len(value)
-        self.fields.append((name, value if self._field_bytes <= FIELD_BYTES else b""))
 
     def add_body(self, block: bytes) -> bool:
         """Keep what is looked at of a part of the body; False when there is no more to be looked at."""

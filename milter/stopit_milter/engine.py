@@ -95,8 +95,10 @@ class Engine:
 
     def ref_of(self, path: str) -> str | None:
         """The ref that an envelope path's token seals; None unless it is a reply address that this site made."""
+        if "+" not in path:
+            return None
         address = bare(path)
-        if "+" not in address or not self.flags.is_report_address(address):
+        if not self.flags.is_report_address(address):
             return None
         local = address.removesuffix("@" + domain_of(address))
         return self.keyring.open_token(local.partition("+")[2])

@@ -36,6 +36,7 @@ from stopit_milter.guard import answered
 from stopit_milter.mta import Mta, macro
 from stopit_milter.outlets import Outlets, RefusedError
 from stopit_milter.tally import Tally
+from stopit_milter.transaction import FIELD_BYTES
 
 __all__ = ["ACTIONS", "Context", "Session"]
 
@@ -131,9 +132,11 @@ class Session:
         return self._after_rcpt
 
     def header(self, name: str, value: bytes) -> int:
-        """A header field."""
+        """A header field. Beyond the cap its name is kept: the number of a field of ours must still be right."""
         try:
-            self._message.add_field(name, value)
+            message = self._message
+            message.field_bytes += len(value)
+            message.fields.append((name, value if message.field_bytes <= FIELD_BYTES else b""))
         except BaseException as fault:  # noqa: BLE001
             self.remember(fault, Stage.HEADER)
         return self._after_field

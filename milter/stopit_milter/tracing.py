@@ -42,7 +42,6 @@ def traces_of(
         return ()
     people = engine.people
     reached = envelope.recipients if recipients is None else recipients
-    canonical = dict.fromkeys(map(people.canonical.of, reached))
     sender = _header_from(headers)
     trace = Trace(
         message=people.keyring.message(ids[0]),
@@ -56,15 +55,20 @@ def traces_of(
         bulk=is_automatic(headers, envelope.null_sender) or is_list(headers),
         own=own,
         recipient_count=len(reached),
-        recipients=b"".join(people.digest(address) for address in canonical if address),
+        recipients=b"".join(dict.fromkeys(map(people.digest_of_path, reached))),
         verdict=read_verdict(headers, engine.authserv_ids, domain_of(sender).casefold()),
     )
+    if len(ids) == 1:
+        return (trace,)
     return (trace, *(structs.replace(trace, message=people.keyring.message(other)) for other in ids[1:]))
 
 
 def message_ids_of(headers: Headers) -> tuple[str, ...]:
     """The Message-IDs that a message bears, each once; of very many the first and the last ones."""
-    found = tuple(dict.fromkeys(each for value in headers.all("Message-ID") for each in message_ids(value)))
+    values = headers.all("Message-ID")
+    if len(values) == 1 and len(only := message_ids(values[0])) <= 1:
+        return only
+    found = tuple(dict.fromkeys(each for value in values for each in message_ids(value)))
     if len(found) <= 2 * _IDS_AT_EACH_END:
         return found
     return found[:_IDS_AT_EACH_END] + found[-_IDS_AT_EACH_END:]

@@ -33,8 +33,9 @@ class Recognisers:
             return NotFlagged.AUTOMATIC
         if is_list(headers):
             return NotFlagged.LIST
-        if any(recogniser.wants(envelope, headers) for recogniser in self._recognisers):
-            return None
+        for recogniser in self._recognisers:
+            if recogniser.wants(envelope, headers):
+                return None
         return NotFlagged.NO_REPLY if envelope.trusted else NotFlagged.NOT_A_MEMBER
 
     def body_bytes(self, envelope: Envelope) -> int:

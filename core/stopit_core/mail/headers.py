@@ -8,9 +8,10 @@ UTF-8 stay as surrogate escapes, so that a Message-ID can be digested octet for 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from email.utils import getaddresses
 from itertools import islice
+from types import MappingProxyType
 
 __all__ = ["MAX_HEADERS", "VALUE_CHARACTERS", "Headers", "addresses_in", "message_ids"]
 
@@ -19,6 +20,19 @@ MAX_HEADERS = 1000
 VALUE_CHARACTERS = 64 * 1024
 """A value is cut there."""
 _ADDRESS_CHARACTERS = 8 * 1024
+
+_USUAL: Mapping[str | bytes, str] = MappingProxyType({
+    name: name.lower()
+    for name in (
+        "Received", "Return-Path", "Delivered-To", "DKIM-Signature", "ARC-Seal", "ARC-Message-Signature",
+        "ARC-Authentication-Results", "Authentication-Results", "Received-SPF", "Date", "From", "Sender", "Reply-To",
+        "To", "Cc", "Subject", "Message-ID", "Message-Id", "In-Reply-To", "References", "MIME-Version",
+        "Mime-Version", "Content-Type", "Content-Transfer-Encoding", "Content-Language", "User-Agent", "X-Mailer",
+        "Thread-Topic", "Thread-Index", "Accept-Language", "Feedback-ID", "List-Id", "List-Unsubscribe",
+        "List-Unsubscribe-Post", "Precedence", "Auto-Submitted", "X-Spam-Status", "X-Virus-Scanned",
+    )
+})  # fmt: skip
+"""Names as they usually stand, and how fields are found by them: for these, nothing has to be worked out."""
 
 _FOLD = re.compile(r"\r?\n(?=[ \t])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -33,14 +47,19 @@ class Headers:
     when it is asked for: of an ordinary message, whose headers are all looked through, four or five are.
     """
 
-    __slots__ = ("_clean", "_pairs", "_places")
+    __slots__ = ("_clean", "_found", "_pairs")
 
     def __init__(self, pairs: Iterable[tuple[str | bytes, str | bytes]] = ()) -> None:
         self._pairs = tuple(islice(pairs, MAX_HEADERS))
         self._clean: dict[str, tuple[str, ...]] = {}
-        self._places: dict[str, list[int]] = {}
-        for place, (name, _) in enumerate(self._pairs):
-            self._places.setdefault(_key(name), []).append(place)
+        self._found: dict[str, list[str | bytes]] = {}
+        found = self._found
+        for name, value in self._pairs:
+            key = _USUAL.get(name) or _key(name)
+            if key in found:
+                found[key].append(value)
+            else:
+                found[key] = [value]
 
     def first(self, name: str) -> str | None:
         """The value of the topmost field of this name, None when there is none."""
@@ -50,20 +69,20 @@ class Headers:
     def all(self, name: str) -> tuple[str, ...]:
         """The values of every field of this name, topmost first."""
         key = name.lower()
-        places = self._places.get(key)
-        if places is None:
+        raw = self._found.get(key)
+        if raw is None:
             return ()
-        found = self._clean.get(key)
-        if found is None:
-            found = self._clean[key] = tuple(_clean(self._pairs[place][1]).strip() for place in places)
-        return found
+        clean = self._clean.get(key)
+        if clean is None:
+            clean = self._clean[key] = tuple([_clean(value).strip() for value in raw])
+        return clean
 
     def any_of(self, keys: frozenset[str]) -> bool:
         """Whether there is a field of one of these names, which are in lower case."""
-        return not keys.isdisjoint(self._places)
+        return not keys.isdisjoint(self._found)
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.lower() in self._places
+        return isinstance(name, str) and name.lower() in self._found
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return ((_clean(name).strip(), _clean(value).strip()) for name, value in self._pairs)
