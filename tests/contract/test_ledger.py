@@ -109,6 +109,17 @@ def test_writing_a_batch_again_makes_no_second_pass(ledger: Ledger) -> None:
     assert ledger.find(digest(2)) == batch[2:]
 
 
+def test_large_batches_are_kept_whole_whatever_stands_twice_in_them(ledger: Ledger) -> None:
+    first = [trace(number, NOW + number / 1000) for number in range(230)]
+    again = [trace(number % 115, NOW + 1 + number / 1000) for number in range(230)]
+    ledger.write(first)
+    ledger.write(again)
+    ledger.write(first[:130])
+    for number in (0, 49, 50, 99, 114):
+        assert ledger.find(digest(number)) == [first[number], again[number], again[number + 115]]
+    assert ledger.find(digest(229)) == [first[229]]
+
+
 @pytest.mark.parametrize("size", [1, 7, MAX_PASSES * 2])
 def test_of_a_flood_under_one_message_id_only_so_many_are_kept(ledger: Ledger, size: int) -> None:
     flood = [trace(1, NOW + number / 1000, str(number)) for number in range(MAX_PASSES * 2)]

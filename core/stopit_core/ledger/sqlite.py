@@ -25,6 +25,23 @@ _SCHEMA = (
     "CREATE INDEX trace_seen ON trace (seen)",
     "CREATE TABLE watch (pair BLOB PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID",
 )
+_ROWS = 50
+"""So many passes of different messages go into one statement: the interpreter's lock is given up and fought for once
+for each, and a statement sees none of its own rows."""
+
+
+def _insert(rows: int) -> str:
+    return (
+        f"WITH new (message, seen, payload) AS (VALUES {', '.join(['(?, ?, ?)'] * rows)})"  # noqa: S608
+        " INSERT INTO trace (message, seen, payload) SELECT message, seen, payload FROM new"
+        f" WHERE (SELECT count(*) FROM trace WHERE trace.message = new.message) < {MAX_PASSES}"
+        " AND NOT EXISTS"
+        " (SELECT 1 FROM trace WHERE trace.message = new.message AND trace.payload = new.payload)"
+    )
+
+
+_INSERT_ROW = _insert(1)
+_INSERT_ROWS = _insert(_ROWS)
 _CHUNK = 1000
 _CHUNKS = 20
 """`expire` removes at most this many chunks in a call, and gives up the lock after each."""
@@ -40,14 +57,14 @@ class SqliteLedger:
 
     def write(self, traces: Sequence[Trace]) -> None:
         """See `Ledger.write`. All or none."""
-        rows = [(trace.message, trace.seen, encode_trace(trace), MAX_PASSES) for trace in traces]
+        rows = [(trace.message, trace.seen, encode_trace(trace)) for trace in traces]
         with self._file.write() as db:
-            db.executemany(
-                "INSERT INTO trace (message, seen, payload) SELECT ?1, ?2, ?3"
-                " WHERE (SELECT count(*) FROM trace WHERE message = ?1) < ?4"
-                " AND NOT EXISTS (SELECT 1 FROM trace WHERE message = ?1 AND payload = ?3)",
-                rows,
-            )
+            for start in range(0, len(rows), _ROWS):
+                some = rows[start : start + _ROWS]
+                if len(some) == _ROWS == len({message for message, _, _ in some}):
+                    db.execute(_INSERT_ROWS, [value for row in some for value in row])
+                else:
+                    db.executemany(_INSERT_ROW, some)
 
     def find(self, message: Digest) -> list[Trace]:
         """See `Ledger.find`."""

@@ -2,6 +2,9 @@
 
     offer -> buffer (bounded) -> batch -> ledger.write -> watched pairs looked for -> contacts told
 
+`offer` takes no lock and wakes nobody, because it is on the way of every message, and a lock that two threads want at
+once costs more than the trace. The thread looks into the buffer at intervals.
+
 While the ledger is away the batch in hand is kept and tried again, with growing pauses. When the buffer is full
 meanwhile, the batch in hand, which is the oldest, is dropped and counted: a ledger that comes back should know of the
 latest mail. Traces are written in the order in which they were offered, so `flush` only has to wait for a number.
@@ -78,9 +81,9 @@ class TraceWriter:
         self._clock = clock
         self._monotonic = monotonic
         self._limits = limits
-        self._changed = threading.Condition()  # guards the next five; never held while a store is used
         self._buffer: deque[Trace] = deque()
-        self._offered = self._settled = self._lost = 0
+        self._changed = threading.Condition()  # guards the next five; never held while a store is used
+        self._taken = self._settled = self._lost = 0
         self._flushing = 0
         self._stopping = False
         self._watched: frozenset[Digest] = frozenset()
@@ -94,21 +97,16 @@ class TraceWriter:
 
     def offer(self, trace: Trace) -> bool:
         """Take a trace to be written soon; False, and counted, when the buffer is full. Never waits for a store."""
-        with self._changed:
-            taken = len(self._buffer) < self._limits.capacity and not self._stopping
-            if taken:
-                self._buffer.append(trace)
-                self._offered += 1
-                if len(self._buffer) == self._limits.batch:
-                    self._changed.notify_all()
-        if not taken:
+        if self._stopping or len(self._buffer) >= self._limits.capacity:
             self._count(TraceEvent.DROPPED, 1)
-        return taken
+            return False
+        self._buffer.append(trace)
+        return True
 
     def flush(self, timeout: float) -> bool:
         """Wait until all that was offered before is in the ledger; False when it is not by then, or was dropped."""
         with self._changed:
-            target, lost = self._offered, self._lost
+            target, lost = self._taken + len(self._buffer), self._lost
             self._flushing += 1
             self._changed.notify_all()
             try:
@@ -127,7 +125,7 @@ class TraceWriter:
             self._changed.notify_all()
         if self._thread.ident is not None:
             self._thread.join(timeout)
-        return not self._thread.is_alive() and self._settled == self._offered and self._lost == 0
+        return not self._thread.is_alive() and not self._buffer and self._lost == 0
 
     def _run(self) -> None:
         while True:
@@ -142,7 +140,13 @@ class TraceWriter:
         """The oldest traces, as soon as there is a batch of them, the interval is over, or somebody waits."""
         with self._changed:
             self._changed.wait_for(self._is_urgent, self._limits.interval)
-            return [self._buffer.popleft() for _ in range(min(len(self._buffer), self._limits.batch))]
+            return self._take(self._limits.batch)
+
+    def _take(self, most: int) -> list[Trace]:
+        """Out of the buffer, with the lock held: who waits knows by it how many were offered before."""
+        taken = [self._buffer.popleft() for _ in range(min(len(self._buffer), most))]
+        self._taken += len(taken)
+        return taken
 
     def _is_urgent(self) -> bool:
         waited_for = self._flushing > 0 and bool(self._buffer)
@@ -159,16 +163,16 @@ class TraceWriter:
                 self._count(TraceEvent.FAULT, 1)
             with self._changed:
                 if self._stopping:
-                    batch += self._buffer
-                    self._buffer.clear()
+                    batch += self._take(len(self._buffer))
                     break
                 if len(self._buffer) >= self._limits.capacity:
                     break
                 self._changed.wait_for(lambda: self._stopping, pause)
             pause = min(pause * 2, self._limits.longest_pause)
         self._settle(batch, written)
-        for trace in written:
-            self._guarded(partial(self._look_for_contacts, trace))
+        if self._watched:
+            for trace in written:
+                self._guarded(partial(self._look_for_contacts, trace))
 
     def _settle(self, batch: Sequence[Trace], written: Sequence[Trace]) -> None:
         for event, number in ((TraceEvent.WRITTEN, len(written)), (TraceEvent.DROPPED, len(batch) - len(written))):
@@ -192,7 +196,7 @@ class TraceWriter:
         return list(batch)
 
     def _look_for_contacts(self, trace: Trace) -> None:
-        if not self._watched or trace.own or trace.bulk:
+        if trace.own or trace.bulk:
             return
         sender = self._sender_of(trace)
         if not sender:
