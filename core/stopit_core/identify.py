@@ -19,7 +19,7 @@ from stopit_core.ledger import MAX_PASSES
 from stopit_core.model import Original, Trace
 from stopit_core.people import NOBODY, People, Person
 
-__all__ = ["Finding", "Identification", "identify"]
+__all__ = ["Finding", "Identification", "Passes", "identify"]
 
 
 class Finding(StrEnum):
@@ -48,34 +48,54 @@ class Identification:
     recipients: int = 0
 
 
+class Passes:
+    """All passes of one message. What they say of its sender is worked out once, whoever of many reports it."""
+
+    def __init__(self, original: Original, traces: Sequence[Trace], people: People) -> None:
+        self.original = original
+        self._people = people
+        self._traces = [(trace, people.sender(trace)) for trace in traces]
+        self._sent_at = max((trace.seen for trace in traces), default=0.0)
+        self._recipients = _recipients(traces)
+        self._named = {sender.address for _, sender in self._traces}
+        self._own = {trace.own for trace in traces}
+
+    def reported_by(self, reporter: str) -> Identification:
+        """Who sent the message, and did the canonical address `reporter` receive it?"""
+        if not self.original.message:
+            return Identification(Finding.NO_ORIGINAL)
+        if self.original.ambiguous:
+            return Identification(Finding.AMBIGUOUS)
+        if not self._traces:
+            return Identification(Finding.NO_TRACE)
+        if self._own == {True}:
+            return Identification(Finding.OWN_SERVICE, sent_at=self._sent_at, recipients=self._recipients)
+        if self._disagree():
+            return Identification(Finding.AMBIGUOUS, sent_at=self._sent_at, recipients=self._recipients)
+        digest = self._people.digest(reporter) if reporter else None
+        received = [
+            (trace, sender) for trace, sender in self._traces if digest is not None and trace.received_by(digest)
+        ]
+        if not received:
+            (address,) = self._named
+            assurance = min(sender.assurance for _, sender in self._traces)
+            return Identification(Finding.NOT_RECEIVED, Person(address, assurance), self._sent_at, self._recipients)
+        return Identification(
+            Finding.IDENTIFIED,
+            min((sender for _, sender in received), key=lambda person: person.assurance),
+            max(trace.seen for trace, _ in received),
+            self._recipients,
+        )
+
+    def _disagree(self) -> bool:
+        return len(self._named) != 1 or "" in self._named or len(self._traces) >= MAX_PASSES or True in self._own
+
+
 def identify(original: Original, traces: Sequence[Trace], reporter: str, people: People) -> Identification:
     """Who sent `original`, whose passes are `traces`, and did the canonical address `reporter` receive it?"""
-    if not original.message:
-        return Identification(Finding.NO_ORIGINAL)
-    if original.ambiguous:
-        return Identification(Finding.AMBIGUOUS)
-    if not traces:
-        return Identification(Finding.NO_TRACE)
-    sent_at = max(trace.seen for trace in traces)
-    recipients = _recipients(traces)
-    if all(trace.own for trace in traces):
-        return Identification(Finding.OWN_SERVICE, sent_at=sent_at, recipients=recipients)
-    named = {people.sender(trace).address for trace in traces}
-    if len(named) != 1 or "" in named or len(traces) >= MAX_PASSES or any(trace.own for trace in traces):
-        return Identification(Finding.AMBIGUOUS, sent_at=sent_at, recipients=recipients)
-    digest = people.digest(reporter) if reporter else None
-    received = [trace for trace in traces if digest is not None and trace.received_by(digest)]
-    if not received:
-        assurance = min(people.sender(trace).assurance for trace in traces)
-        return Identification(Finding.NOT_RECEIVED, Person(named.pop(), assurance), sent_at, recipients)
-    return Identification(
-        Finding.IDENTIFIED,
-        min((people.sender(trace) for trace in received), key=lambda person: person.assurance),
-        max(trace.seen for trace in received),
-        recipients,
-    )
+    return Passes(original, traces, people).reported_by(reporter)
 
 
 def _recipients(traces: Sequence[Trace]) -> int:
     distinct = {digest for trace in traces for digest in trace.recipient_digests()}
-    return max(len(distinct), *(trace.recipient_count for trace in traces))
+    return max(len(distinct), *(trace.recipient_count for trace in traces), 0)

@@ -89,8 +89,10 @@ class Trace(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
 
     def received_by(self, address: Digest) -> bool:
         """Whether the address with this digest was among the envelope recipients."""
-        size = ADDRESS_DIGEST_BYTES
-        return any(self.recipients[at : at + size] == address for at in range(0, len(self.recipients), size))
+        at = self.recipients.find(address)
+        while at >= 0 and at % ADDRESS_DIGEST_BYTES:  # the end of one digest and the start of the next
+            at = self.recipients.find(address, at + 1)
+        return at >= 0
 
     def recipient_digests(self) -> tuple[Digest, ...]:
         """The recipients' digests, one by one."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from stopit_core.cases import Actor, Case, CaseState, EventKind, MessageState, Party, ReportRow, Work
 from stopit_core.guard import Unsafe, check_nothing_of
-from stopit_core.identify import Finding, Identification, identify
+from stopit_core.identify import Finding, Identification, Passes, identify
 from stopit_core.keys import new_ref
 from stopit_core.messages import AcknowledgementFacts, AlertFacts, AlertKind, AnswerEffect, MessageKind, NoticeFacts
 from stopit_core.model import Assurance, Channel, Command, FlagReport, Original, Trace
@@ -36,13 +36,13 @@ class Deciding:
         self._now = now
         self._draw = draw
 
-    def flag(self, report: FlagReport, originals: Sequence[tuple[Original, Sequence[Trace]]]) -> list[Decision]:
+    def flag(self, report: FlagReport, originals: Sequence[Passes]) -> list[Decision]:
         """Decide on each original that a report names; one acknowledgement for each case and reason."""
         made = []
         told: set[tuple[int, Reason]] = set()
-        for index, (original, traces) in enumerate(originals):
-            known = identify(original, traces, report.reporter, self._judging.people)
-            decision, case, row = self._judge(report, f"{report.id}:{index}", original, known)
+        for index, passes in enumerate(originals):
+            known = passes.reported_by(report.reporter)
+            decision, case, row = self._judge(report, f"{report.id}:{index}", passes.original, known)
             made.append(decision)
             self._follow(case, row, decision, known)
             if (case.id, decision.reason) not in told:

@@ -1,21 +1,29 @@
-"""From a claimed report to what is on record: case, decision, history and the messages to send, in one transaction.
+"""From claimed reports to what is on record: cases, decisions, history and the messages to send, in one transaction.
 
 The order is what makes it safe. Everything that is asked of others (the ledger) is asked before the transaction;
 everything that follows is in it; the report is acknowledged after it. Killed before the commit, the report comes
 again and nothing has happened; killed after it, the report comes again and `Work.take` knows it. So there is one
 decision for a report, and one notice for a decision, because a notice is a row that the same commit wrote.
+
+Flags that are claimed together are decided together: one transaction, in which each sees what the ones before it led
+to, and one commit. Ten thousand members who flag one message cost its ledger lookup and its commit once for each
+lot. When anything in a lot fails, nothing of it has happened, and each is taken by itself: a report that cannot be
+dealt with holds up no other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
 from stopit_core.cases import CaseStore
 from stopit_core.errors import DecodeError
+from stopit_core.identify import Passes
 from stopit_core.ledger import Ledger
 from stopit_core.logs import Log
 from stopit_core.metrics import NotifierMetrics
 from stopit_core.model import AnswerReport, ContactReport, Digest, FlagReport, Original, Trace
+from stopit_core.policy import Decision
 from stopit_core.queue import Delivery, Queue
 from stopit_core.service import Live
 from stopit_core.wire import decode_report
@@ -30,10 +38,11 @@ __all__ = ["Intake"]
 _LAG = 2.0
 """Seconds in which the trace of a message that passed just before its flag may still be on its way to the ledger."""
 _LOOK_AGAIN = 0.2
+_NO_MESSAGE = Digest(b"")
 
 
 class Intake:
-    """Deals with reports, one at a time.
+    """Deals with reports.
 
     `draw` gives a number in [0, 1) that places a notice in its delay; `sleep` waits so many seconds.
     """
@@ -63,6 +72,26 @@ class Intake:
         self._sleep = sleep
         self._probe = probe
 
+    def handle_together(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Deal with the new flags among these at once, and acknowledge them; what is left is for `handle`.
+
+        That is all of them when something failed: then nothing was done. Raises Transient when they could not be
+        acknowledged: they come again, and are known.
+        """
+        flags = dict(_flags_among(deliveries))
+        if len(flags) < 2:
+            return list(deliveries)
+        for _ in flags:
+            self._probe(Step.REPORT_CLAIMED)
+        try:
+            self._flags(list(flags.values()))
+        except Exception:  # noqa: BLE001  whatever it is, it shows again with the one report that it is of
+            return list(deliveries)
+        self._probe(Step.AFTER_COMMIT)
+        self._queue.ack_all(list(flags))
+        self._probe(Step.ACKNOWLEDGED)
+        return [delivery for delivery in deliveries if delivery.id not in flags]
+
     def handle(self, delivery: Delivery) -> None:
         """Deal with one report and acknowledge it; an unreadable one goes to the dead letters.
 
@@ -77,7 +106,7 @@ class Intake:
             return
         match report:
             case FlagReport():
-                self._flag(report)
+                self._flags([report])
             case AnswerReport():
                 self._answer(report)
             case ContactReport():
@@ -86,20 +115,30 @@ class Intake:
         self._queue.ack(delivery.id)
         self._probe(Step.ACKNOWLEDGED)
 
-    def _flag(self, report: FlagReport) -> None:
+    def _flags(self, reports: Sequence[FlagReport]) -> None:
         judging = self._live.current
-        originals = report.originals or (Original(Digest(b"")),)
-        self._let_ledger_catch_up(report, originals)
-        traces = [self._traces(original.message) for original in originals]
+        traces = self._traces_of(reports)
         self._probe(Step.ORIGINALS_FOUND)
+        passes = {
+            original: Passes(original, traces[original.message], judging.people)
+            for report in reports
+            for original in _originals(report)
+        }
         now = self._clock()
+        made: dict[str, list[Decision]] = {}
         with self._store.work() as work:
-            if not work.take(report.id, now):
-                self._log.info("report was dealt with before", queue_id=report.queue_id, report=report.id)
-                return
+            fresh = work.take_all([report.id for report in reports], now)
             deciding = Deciding(judging, work, now, self._draw)
-            made = deciding.flag(report, list(zip(originals, traces, strict=True)))
+            for report in reports:
+                if report.id in fresh and report.id not in made:
+                    made[report.id] = deciding.flag(report, [passes[each] for each in _originals(report)])
             self._probe(Step.BEFORE_COMMIT)
+        for report in reports:
+            self._say(report, made.pop(report.id, []), judging)
+
+    def _say(self, report: FlagReport, made: Sequence[Decision], judging: Judging) -> None:
+        if not made:
+            self._log.info("report was dealt with before", queue_id=report.queue_id, report=report.id)
         for each in made:
             self._metrics.decisions.labels(each.outcome.value, each.reason.value).inc()
             self._log.info(
@@ -135,16 +174,37 @@ class Intake:
             self._metrics.contacts.inc()
             self._log.info("contact after a notice", queue_id=report.queue_id, contacts=contact.contacts)
 
-    def _let_ledger_catch_up(self, report: FlagReport, originals: Sequence[Original]) -> None:
-        """Wait for traces that are written behind, while the flag is so young that they may be on their way.
+    def _traces_of(self, reports: Sequence[FlagReport]) -> dict[Digest, list[Trace]]:
+        """The traces of each original that these reports name.
 
+        Traces are written behind, so they are waited for while a flag is so young that they may be on their way.
         Under a flood reports are older than that when they are taken, so that nobody can slow this down.
         """
+        traces = {each.message: self._traces(each.message) for report in reports for each in _originals(report)}
         for _ in range(int(_LAG / _LOOK_AGAIN)):
-            young = abs(self._clock() - report.at) < _LAG
-            if not young or all(self._traces(each.message) for each in originals if each.message):
-                return
+            young = [report for report in reports if abs(self._clock() - report.at) < _LAG]
+            missing = {each.message for report in young for each in report.originals if not traces[each.message]}
+            if not missing - {_NO_MESSAGE}:
+                break
             self._sleep(_LOOK_AGAIN)
+            traces |= {message: self._traces(message) for message in missing}
+        return traces
 
     def _traces(self, message: Digest) -> list[Trace]:
         return self._ledger.find(message) if message else []
+
+
+def _flags_among(deliveries: Sequence[Delivery]) -> Iterator[tuple[str, FlagReport]]:
+    """The flags that come for the first time, by their delivery's id."""
+    for delivery in deliveries:
+        if delivery.attempts > 1:
+            continue
+        with suppress(DecodeError):
+            report = decode_report(delivery.payload)
+            if isinstance(report, FlagReport):
+                yield delivery.id, report
+
+
+def _originals(report: FlagReport) -> Sequence[Original]:
+    """What the report names; a flag that names nothing names no message."""
+    return report.originals or (Original(_NO_MESSAGE),)

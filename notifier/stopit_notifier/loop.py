@@ -7,6 +7,9 @@ neither a flood of flags nor a slow MTA holds up the other for long.
 A fault ends a stage, not the turn. It is counted and logged, and after it the loop first asks whether the stores that
 a report needs are there, before it claims another one: a claim that comes to nothing costs the report one of its
 deliveries, and a database that is away for an hour must not fill the dead letters.
+
+Reports are claimed in lots. One that comes a second time was in hand when a notifier died, and perhaps is what it
+died of: so each lot has at most one such report, and it is taken last, lest it use up the deliveries of others.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from stopit_notifier.watching import Watching
 
 __all__ = ["Loop", "Stage"]
 
+_LOT = 64
 _SHARE = 8
 _LONGEST_WAIT = 1.0
 _SHORTEST_WAIT = 0.05
@@ -130,7 +134,9 @@ class Loop:
         if self._in_doubt:
             self._ledger_answers()
             self._in_doubt = False
-        for delivery in self._queue.claim(self._consumer, _SHARE, self._lease(), self._wait):
+        deliveries = self._queue.claim(self._consumer, _LOT, self._lease(), self._wait, again=1)
+        left = self._intake.handle_together(deliveries)
+        for delivery in sorted(left, key=lambda each: each.attempts):
             with self._faults(Stage.INTAKE):
                 self._intake.handle(delivery)
             if self._in_doubt or not self._go_on():

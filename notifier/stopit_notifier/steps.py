@@ -16,7 +16,8 @@ __all__ = ["Probe", "Step", "no_probe"]
 class Step(StrEnum):
     """A point between two effects.
 
-    Intake passes REPORT_CLAIMED to ACKNOWLEDGED, in this order, for a report; the outbox MESSAGE_CLAIMED to
+    Intake passes REPORT_CLAIMED to ACKNOWLEDGED, in this order, for a report; for flags that are decided together it
+    passes the first for each of them, and the others once. The outbox MESSAGE_CLAIMED to
     MARKED_SENT for a message, and on to WATCHED for a notice; SETTLING and SETTLED for a message that a crash
     left half-sent.
     """

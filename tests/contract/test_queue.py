@@ -98,6 +98,26 @@ def test_ack_is_by_id_not_by_order(queue: Queue) -> None:
     assert {d.id for d in queue.claim("one", 3, LEASE)} == {first.id, last.id}
 
 
+def test_of_what_comes_again_no_more_than_asked_for(queue: Queue) -> None:
+    for name in "abcd":
+        queue.put(name, name.encode())
+    assert len(queue.claim("one", 3, LEASE)) == 3
+    time.sleep(LEASE * 1.5)
+    assert [(d.payload, d.attempts) for d in queue.claim("two", 9, LEASE, again=1)] == [(b"a", 2), (b"d", 1)]
+    assert [(d.payload, d.attempts) for d in queue.claim("two", 9, LEASE, again=1)] == [(b"b", 2)]
+    assert [(d.payload, d.attempts) for d in queue.claim("two", 9, LEASE)] == [(b"c", 2)]
+
+
+def test_several_are_acknowledged_at_once(queue: Queue) -> None:
+    for name in "abcd":
+        queue.put(name, name.encode())
+    first, _, third = queue.claim("one", 3, LEASE)
+    queue.ack_all([first.id, "nonsense", third.id, first.id])
+    queue.ack_all([])
+    time.sleep(LEASE * 1.5)
+    assert [d.payload for d in queue.claim("one", 9, LEASE)] == [b"b", b"d"]
+
+
 @pytest.mark.parametrize("unknown", ["", "nonsense", "999999", "1-1", "99999999999999-0", "²", "9" * 40])
 def test_an_unknown_id_is_nothing(queue: Queue, unknown: str) -> None:
     queue.put("a", b"a")

@@ -16,6 +16,7 @@ The lease is judged by the one who claims: all consumers name the same length.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -68,14 +69,20 @@ class Queue(Protocol):
     def put(self, report_id: str, payload: bytes) -> None:
         """Take a report (`wire.encode_report`). It is durable when this returns."""
 
-    def claim(self, consumer: str, limit: int, lease: float, wait: float = 0.0) -> list[Delivery]:
+    def claim(
+        self, consumer: str, limit: int, lease: float, wait: float = 0.0, again: int | None = None
+    ) -> list[Delivery]:
         """Up to `limit` reports for this consumer, those whose lease passed first. Waits up to `wait` seconds.
 
+        With `again`, at most so many of those whose lease passed; the others stay for a later claim.
         A report on its delivery after `max_attempts` goes to the dead letters instead of coming out again.
         """
 
     def ack(self, delivery_id: str) -> None:
         """The report is done and leaves the queue. Again, or of an unknown id, is nothing."""
+
+    def ack_all(self, delivery_ids: Sequence[str]) -> None:
+        """`ack` for each of these, in one go."""
 
     def bury(self, delivery_id: str, error: str) -> None:
         """Set the report aside as a dead letter, with why."""

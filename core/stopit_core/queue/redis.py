@@ -12,7 +12,7 @@ done; a retry of it is harmless, because the case record takes each report once.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -69,12 +69,15 @@ class RedisQueue:
         with transient(self._client):
             self._client.xadd(_STREAM, {"id": report_id, "report": payload, "at": repr(self._clock())})
 
-    def claim(self, consumer: str, limit: int, lease: float, wait: float = 0.0) -> list[Delivery]:
+    def claim(
+        self, consumer: str, limit: int, lease: float, wait: float = 0.0, again: int | None = None
+    ) -> list[Delivery]:
         """See `Queue.claim`. While it waits, leases that pass meanwhile are looked for every `BLOCK` seconds."""
         deadline = time.monotonic() + wait
+        most = limit if again is None else min(again, limit)
         with transient(self._reader):
             while True:
-                deliveries = self._with_group(partial(self._claim_passed, consumer, limit, lease))
+                deliveries = self._with_group(partial(self._claim_passed, consumer, most, lease))
                 block = 0.0 if deliveries else max(0.0, min(BLOCK, deadline - time.monotonic()))
                 room = limit - len(deliveries)
                 if room > 0:
@@ -84,10 +87,15 @@ class RedisQueue:
 
     def ack(self, delivery_id: str) -> None:
         """See `Queue.ack`."""
-        if not _is_id(delivery_id):
+        self.ack_all([delivery_id])
+
+    def ack_all(self, delivery_ids: Sequence[str]) -> None:
+        """See `Queue.ack_all`."""
+        ids = list(filter(_is_id, delivery_ids))
+        if not ids:
             return
         with transient(self._client), self._client.pipeline(transaction=True) as commands:
-            _leave(commands, delivery_id)
+            _leave(commands, *ids)
             _run(commands)
 
     def bury(self, delivery_id: str, error: str) -> None:
@@ -214,9 +222,9 @@ class RedisQueue:
                 raise
 
 
-def _leave(commands: Any, entry_id: str) -> None:
-    commands.xack(_STREAM, _GROUP, entry_id)
-    commands.xdel(_STREAM, entry_id)
+def _leave(commands: Any, *entry_ids: str) -> None:
+    commands.xack(_STREAM, _GROUP, *entry_ids)
+    commands.xdel(_STREAM, *entry_ids)
 
 
 def _run(commands: Any, missing_group: Any = None) -> list[Any]:

@@ -11,7 +11,7 @@ lies further ahead than a lease was made before the clock was set back, and coun
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stopit_core.queue import DeadLetter, Delivery, Depths, exhausted
@@ -61,11 +61,13 @@ class SqliteQueue:
                 (report_id, payload, self._clock()),
             )
 
-    def claim(self, consumer: str, limit: int, lease: float, wait: float = 0.0) -> list[Delivery]:
+    def claim(
+        self, consumer: str, limit: int, lease: float, wait: float = 0.0, again: int | None = None
+    ) -> list[Delivery]:
         """See `Queue.claim`."""
         deadline = time.monotonic() + wait
         while True:
-            deliveries = self._claim_now(consumer, limit, lease)
+            deliveries = self._claim_now(consumer, limit, lease, limit if again is None else min(again, limit))
             remaining = deadline - time.monotonic()
             if deliveries or remaining <= 0:
                 return deliveries
@@ -73,8 +75,14 @@ class SqliteQueue:
 
     def ack(self, delivery_id: str) -> None:
         """See `Queue.ack`."""
+        self.ack_all([delivery_id])
+
+    def ack_all(self, delivery_ids: Sequence[str]) -> None:
+        """See `Queue.ack_all`."""
         with self._file.write() as db:
-            db.execute("DELETE FROM report WHERE seq = ? AND buried_at IS NULL", (_seq(delivery_id),))
+            db.executemany(
+                "DELETE FROM report WHERE seq = ? AND buried_at IS NULL", [(_seq(each),) for each in delivery_ids]
+            )
 
     def bury(self, delivery_id: str, error: str) -> None:
         """See `Queue.bury`."""
@@ -138,14 +146,14 @@ class SqliteQueue:
         """See `Queue.close`."""
         self._file.close()
 
-    def _claim_now(self, consumer: str, limit: int, lease: float) -> list[Delivery]:
+    def _claim_now(self, consumer: str, limit: int, lease: float, again: int) -> list[Delivery]:
         when = {"now": self._clock(), "lease": lease}
         with self._file.read() as db:
             if not db.execute(_ANYTHING, when).fetchone()[0]:
                 return []
         with self._file.write() as db:
             db.execute(_EXHAUST, {**when, "error": exhausted(self._max_attempts), "most": self._max_attempts})
-            rows = db.execute(_TAKE_PASSED, {**when, "limit": limit}).fetchall()
+            rows = db.execute(_TAKE_PASSED, {**when, "limit": again}).fetchall()
             rows += db.execute(_TAKE_FRESH, {"limit": limit - len(rows)}).fetchall()
             db.executemany(
                 "UPDATE report SET claimed_at = ?, claimed_by = ?, attempts = attempts + 1 WHERE seq = ?",

@@ -84,6 +84,9 @@ class Acks:
     def ack(self, delivery_id: str) -> None:
         self.acked.append(delivery_id)
 
+    def ack_all(self, delivery_ids: Sequence[str]) -> None:
+        self.acked += delivery_ids
+
     def bury(self, delivery_id: str, error: str) -> None:
         self.buried.append(delivery_id)
 
@@ -310,6 +313,78 @@ def test_observed_reports_send_nothing(site: Site) -> None:
     assert {message.state for message in site.messages()} == {MessageState.OBSERVED}
     site.flag(WALT, original)
     assert [each.state for each in site.messages(MessageKind.NOTICE)] == [MessageState.OBSERVED, MessageState.PENDING]
+
+
+# -- several at once
+
+
+def together(site: Site, *reports: Report, attempts: int = 1) -> list[str]:
+    """The ids of what is left."""
+    lot = [Delivery(report.id, encode_report(report), attempts, NOW) for report in reports]
+    return [delivery.id for delivery in site.intake.handle_together(lot)]
+
+
+def flag_by(reporter: str, original: Original, name: str = "") -> FlagReport:
+    return FlagReport(
+        name or reporter, NOW, "Q1", Channel.REPLY, Command.FLAG, reporter, Assurance.AUTHENTICATED, (original,)
+    )
+
+
+def test_flags_that_are_decided_together_see_each_other(site: Site) -> None:
+    original = site.ledger.add("one@x", "mallory", VERA, WALT, EVE)
+    contact = ContactReport("c1", NOW, "QC", Digest(b"p" * 8))
+    again = flag_by(VERA, original)
+
+    left = together(site, flag_by(VERA, original), contact, flag_by(WALT, original), again, flag_by(EVE, original))
+
+    assert left == ["c1"]
+    assert len(site.messages(MessageKind.NOTICE)) == 1
+    assert [site.abouts(each) for each in (VERA, WALT, EVE)] == [
+        ["notice-due"], ["notice-pending"], ["notice-pending"],
+    ]  # fmt: skip
+    assert site.queue.acked == [VERA, WALT, EVE]
+    with site.store.reading() as reading:
+        (case,) = reading.list_cases(None, 9)
+        assert reading.broken_at(case) is None
+        (notice,) = (each for each in reading.messages(case) if each.kind == MessageKind.NOTICE)
+        assert [row.notice_id for row in reading.reports(case)] == [notice.id] * 3
+
+
+def test_caps_hold_within_a_lot(site: Site) -> None:
+    originals = [site.ledger.add(f"{number}@x", "mallory", VERA, WALT) for number in range(5)]
+
+    together(site, *(flag_by(VERA, each, f"f{number}") for number, each in enumerate(originals)))
+
+    assert site.abouts(VERA) == ["notice-due", "notice-pending", "notice-pending", "reporter-cap"]
+
+
+def test_lot_in_which_one_fails_leaves_nothing_and_each_is_taken_by_itself(site: Site) -> None:
+    good, bad = (flag_by(each, site.ledger.add(f"{each}@x", "mallory", VERA, WALT)) for each in (VERA, WALT))
+    site.ledger.known[bad.originals[0].message] = [None]  # type: ignore[list-item]
+
+    assert together(site, good, bad) == [VERA, WALT]
+    assert (site.messages(), site.queue.acked) == ([], [])
+
+    site.take(good)
+    assert (len(site.messages(MessageKind.NOTICE)), site.queue.acked) == (1, [VERA])
+
+
+def test_lot_that_was_dealt_with_before_leads_to_nothing_more(site: Site) -> None:
+    original = site.ledger.add("one@x", "mallory", VERA, WALT)
+    lot = [flag_by(VERA, original), flag_by(WALT, original)]
+    together(site, *lot)
+    before = len(site.messages())
+
+    assert together(site, *lot) == []
+
+    assert len(site.messages()) == before
+    assert site.queue.acked == [VERA, WALT] * 2
+
+
+def test_flags_that_come_again_are_not_decided_together(site: Site) -> None:
+    original = site.ledger.add("one@x", "mallory", VERA, WALT)
+
+    assert together(site, flag_by(VERA, original), flag_by(WALT, original), attempts=2) == [VERA, WALT]
 
 
 # -- answers

@@ -35,11 +35,14 @@ class Parts:
         if what in self.broken:
             raise self.broken[what]
 
-    def claim(self, consumer: str, limit: int, lease: float, wait: float) -> list[Delivery]:
+    def claim(self, consumer: str, limit: int, lease: float, wait: float, again: int) -> list[Delivery]:
         self.waits.append(wait)
         self.did("claim")
         out, self.reports = self.reports[:limit], self.reports[limit:]
         return out
+
+    def handle_together(self, deliveries: list[Delivery]) -> list[Delivery]:
+        return deliveries
 
     def handle(self, delivery: Delivery) -> None:
         self.did(f"report {delivery.id}")
@@ -147,13 +150,21 @@ def test_bug_in_one_stage_stops_no_other_and_tells_no_address() -> None:
 
 
 def test_reports_and_messages_share_the_time() -> None:
-    running = Running(reports=deliveries(*map(str, range(20))), due=20)
+    running = Running(reports=deliveries(*map(str, range(100))), due=20)
 
     done = running.turn()
 
-    assert (done.count("send"), sum(each.startswith("report") for each in done)) == (8, 8)
+    assert (done.count("send"), sum(each.startswith("report") for each in done)) == (8, 64)
     assert running.turn().count("send") == 8
     assert running.parts.waits == [0.0, 0.0]
+
+
+def test_report_that_comes_again_is_taken_last() -> None:
+    running = Running(reports=[Delivery("old", b"", 2, NOW), *deliveries("1", "2")])
+
+    done = running.turn()
+
+    assert [each for each in done if each.startswith("report")] == ["report 1", "report 2", "report old"]
 
 
 def test_it_waits_for_reports_until_the_next_message_is_due() -> None:
