@@ -4,12 +4,18 @@ Anybody can write such a header. Only authserv-ids that the site trusts are beli
 header: it was added last, by our own server, and one below it may have come in with the message. authres parses,
 wrapped: it raises on what Office 365 writes and on a closing semicolon, and recurses on nested comments. So it is
 given one result at a time, 4 kB a header at most, and a result that it cannot read is a result that is not there.
+
+authres takes a third of a millisecond for one result, and mail from outside bears three or more. So a result in the
+plain form that OpenDKIM, OpenDMARC and rspamd write (no quotes, no nested comments) is taken apart by one regular
+expression, with the same outcome; the tests compare the two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from authres import AuthenticationResultsHeader
 
@@ -24,6 +30,15 @@ _CHARACTERS = 4096
 _RESULTS = 30
 _NESTED = 5
 _NOTHING = Verdict()
+
+_DOMAIN_PROPERTIES = MappingProxyType({"dkim": ("d", "i"), "spf": ("mailfrom", "helo"), "dmarc": ("from",)})
+_PLAIN = re.compile(
+    r"([A-Za-z0-9]+)=([A-Za-z]+)"  # method and result
+    r"((?:[ ]+(?:\([A-Za-z0-9 ;:,=._+/-]*\)"  # a comment, or
+    r"|[A-Za-z]+\.[A-Za-z]+=[A-Za-z0-9._+/=-]*@?[A-Za-z0-9._+/=-]+))*)"  # a property: type.name=value
+)
+_COMMENT = re.compile(r"\([^)]*\)")
+_PROPERTY = re.compile(r"\.([A-Za-z]+)=(\S+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +109,24 @@ def _authserv_id(text: str) -> str:
 
 def _passed(text: str) -> Iterator[_Result]:
     for resinfo in list(_resinfos(text))[:_RESULTS]:
-        try:
-            results = AuthenticationResultsHeader.parse_value(f"own; {resinfo}").results
-        except Exception:  # noqa: BLE001, S112  see the module's docstring
-            continue
-        for result in results:
-            if str(getattr(result, "result", "")).casefold() == "pass":
-                yield _Result(str(result.method).casefold(), _domain(str(result.method).casefold(), result))
+        if (plain := _PLAIN.fullmatch(resinfo)) is None:
+            yield from _passed_by_authres(resinfo)
+        elif plain[2].lower() == "pass":
+            properties = {name.lower(): value for name, value in _PROPERTY.findall(_COMMENT.sub("", plain[3]))}
+            yield _Result(plain[1].lower(), _domain(plain[1].lower(), properties))
+
+
+def _passed_by_authres(resinfo: str) -> Iterator[_Result]:
+    try:
+        results = AuthenticationResultsHeader.parse_value(f"own; {resinfo}").results
+    except Exception:  # noqa: BLE001  see the module's docstring
+        return
+    for result in results:
+        if str(getattr(result, "result", "")).casefold() == "pass":
+            found = getattr(result, "properties", None) or ()
+            properties = {str(each.name).casefold(): str(each.value or "") for each in found}
+            method = str(result.method).casefold()
+            yield _Result(method, _domain(method, properties))
 
 
 def _resinfos(text: str) -> Iterator[str]:
@@ -125,11 +151,9 @@ def _resinfos(text: str) -> Iterator[str]:
         yield text[begin:].strip()
 
 
-def _domain(method: str, result: object) -> str:
+def _domain(method: str, properties: Mapping[str, str]) -> str:
     """The domain of a result: header.d of DKIM (else of header.i), smtp.mailfrom of SPF, header.from of DMARC."""
-    names = {"dkim": ("d", "i"), "spf": ("mailfrom", "helo"), "dmarc": ("from",)}.get(method, ())
-    properties = {str(p.name).casefold(): str(p.value or "") for p in getattr(result, "properties", None) or ()}
-    for name in names:
+    for name in _DOMAIN_PROPERTIES.get(method, ()):
         if value := properties.get(name, ""):
             return value.rpartition("@")[2].strip("<> ").rstrip(".").casefold()
     return ""

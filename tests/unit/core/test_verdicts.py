@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stopit_core.mail import Headers
 from stopit_core.model import Assurance, Verdict
-from stopit_core.verdicts import grade, read_verdict
+from stopit_core.verdicts import _passed, _passed_by_authres, grade, read_verdict
 
 OWN = ("mx.example.edu", "Mail.Example.edu")
 
@@ -108,3 +108,20 @@ def test_grades(found: Verdict, header_from: str, assurance: Assurance) -> None:
 def test_hostile_values_never_raise(value: str) -> None:
     verdict(f"mx.example.edu; {value}")
     verdict(value)
+
+
+WORDS = st.sampled_from([
+    "(p=none dis=none)", "(2048-bit key; unprotected)", "()", "header.d=x.org", "header.i=@x.org", "header.b=Ab/c+1=",
+    "header.from=x.org", "smtp.mailfrom=a=b@x.org", "smtp.mailfrom=X.Org", "smtp.helo=1.2", "policy.d=-x..org",
+    "HEADER.D=_x.y", "header.s=k", "header.i=a@b@c", "header.d=", "header.d", "body.x=/",
+])  # fmt: skip
+
+
+@given(
+    method=st.sampled_from(["dkim", "DKIM", "spf", "dmarc", "arc", "iprev", "x", "dkim/1"]),
+    result=st.sampled_from(["pass", "PASS", "fail", "none", "passx", ""]),
+    words=st.lists(WORDS, max_size=5),
+)
+def test_the_plain_form_is_read_as_authres_reads_it(method: str, result: str, words: list[str]) -> None:
+    resinfo = "  ".join([f"{method}={result}", *words])
+    assert list(_passed(f"own; {resinfo}")) == list(_passed_by_authres(resinfo))
