@@ -1,7 +1,9 @@
 """./run bench: measure, print one table, and keep the results.
 
-Without `--only` the results go to bench/results (quick.json after `--quick`, else results.json with the chart). With
-`--only` nothing is kept unless `--output FILE` says where; there, the new parts take the place of the old ones.
+Without `--only` the results go to bench/results: quick.json after `--quick`, else results.json, and from that the
+chart and the tables of docs/performance.md are made. With `--only` nothing is kept unless `--output FILE` says where;
+there, the new parts take the place of the old ones. Exit code: 1 when a part could not be measured, or when `--check`
+found a ratio that got worse. A missed target is no failure.
 """
 
 from __future__ import annotations
@@ -13,53 +15,75 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 import click
 
+from stopit_bench import keeping
 from stopit_bench.bench import Bench, PartPlan
 from stopit_bench.effort import Effort, Sizes, sizes_of
 from stopit_bench.machine import this_machine
 from stopit_bench.plan import chosen, plans
-from stopit_bench.record import Part, Results, from_json, merged, to_json
+from stopit_bench.record import Part, Results
+from stopit_bench.regression import changes
 from stopit_bench.table import text
 from stopit_bench.tools import Tools
+from stopit_lab.waiting import TooLate
 
 __all__ = ["main"]
 
-_RESULTS = Path(__file__).parents[1] / "results"
+
+@dataclass(frozen=True)
+class _Order:
+    """What is to be measured, and where it goes."""
+
+    effort: Effort
+    plans: tuple[PartPlan, ...]
+    sizes: Sizes
+    output: Path | None
 
 
 @click.command(name="./run bench")
-@click.option("--quick", "effort", flag_value=Effort.QUICK, help="The main rows, in less than a minute.")
-@click.option("--full", "effort", flag_value=Effort.FULL, help="Everything, also what takes hours.")
+@click.option("--quick", "effort", flag_value=Effort.QUICK, type=Effort, help="The main rows, in under a minute.")
+@click.option("--full", "effort", flag_value=Effort.FULL, type=Effort, help="Everything, also what takes hours.")
 @click.option("--only", multiple=True, metavar="NAME", help="This part alone; may be given several times.")
 @click.option("--rounds", type=click.IntRange(min=1), help="So many rounds in place of the effort's own.")
-@click.option("--output", type=click.Path(path_type=Path), help="Keep the results in this file.")
-@click.option("--list", "listing", is_flag=True, help="Name the parts, and measure nothing.")
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Keep the results in this file.")
+@click.option(
+    "--check", type=click.Path(path_type=Path, exists=True), metavar="FILE",
+    help="Measure, and compare the ratios with those in this file.",
+)  # fmt: skip
+@click.option("--tolerance", type=float, default=0.1, show_default=True, help="How much worse --check lets one be.")
+@click.option("--document", is_flag=True, help="Measure nothing; make chart and docs/performance.md of the results.")
+@click.option("--list", "listing", is_flag=True, help="Measure nothing; name the parts.")
 def _command(
-    effort: Effort | None, only: tuple[str, ...], rounds: int | None, output: Path | None, listing: bool
-) -> None:
+    effort: Effort | None, only: tuple[str, ...], rounds: int | None, output: Path | None, check: Path | None,
+    tolerance: float, document: bool, listing: bool,
+) -> None:  # fmt: skip
     """Measure Stopit against a C filter that does nothing, side by side; print ratios and targets."""
     if listing:
         for plan in plans():
             click.echo(f"{plan.name:12} {plan.title}")
         return
+    try:
+        if document:
+            _document()
+            return
+        known = keeping.read(check) if check else None
+        order = _ordered(effort or Effort.NORMAL, only, rounds, output)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
     if os.geteuid() != 0:
         raise click.ClickException("servers are started, and only root may do that: call ./run bench")
-    effort = effort or Effort.NORMAL
-    try:
-        todo = chosen(only, quick=effort is Effort.QUICK)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--only") from error
     signal.signal(signal.SIGTERM, _leave)
-    results = _measured(todo, effort, sizes_of(effort, rounds))
+    results = _measured(order)
     click.echo(text(results), nl=False)
-    if output is None and not only:
-        output = _RESULTS / ("quick.json" if effort is Effort.QUICK else "results.json")
-    if output is not None:
-        _keep(results, output)
+    worse = _compared(known, results, tolerance) if known else False
+    sys.exit(1 if worse or len(results.parts) < len(order.plans) else 0)
 
 
 def main() -> None:
@@ -67,24 +91,32 @@ def main() -> None:
     _command.main(prog_name="./run bench")
 
 
-def _measured(todo: tuple[PartPlan, ...], effort: Effort, sizes: Sizes) -> Results:
-    # Postfix's own users must be able to pass.
-    directory = Path(tempfile.mkdtemp(prefix="stopit-bench-"))
-    directory.chmod(0o755)
-    os.environ["TMPDIR"] = str(directory)  # what daemons leave that are killed goes with it
-    try:
-        bench = Bench(effort, sizes, Tools.build(directory), directory, _say)
-        return Results(this_machine(), tuple(_part(plan, bench) for plan in todo))
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+def _ordered(effort: Effort, only: tuple[str, ...], rounds: int | None, output: Path | None) -> _Order:
+    if output is None and not only:
+        output = keeping.default_output(effort)
+    return _Order(effort, chosen(only, quick=effort is Effort.QUICK), sizes_of(effort, rounds), output)
 
 
-def _say(what: str) -> None:
-    click.echo(f"    {what}", err=True)
+def _measured(order: _Order) -> Results:
+    """Measure part after part; each is kept as soon as it is there. One that fails is told, and left out."""
+    machine = this_machine()
+    parts: list[Part] = []
+    with _directory() as directory:
+        bench = Bench(order.effort, order.sizes, Tools.build(directory), directory, _say)
+        for plan in order.plans:
+            click.echo(f"==> {plan.name}: {plan.title}", err=True)
+            try:
+                part = _part(plan, bench)
+                if order.output is not None:
+                    keeping.keep(Results(machine, (part,)), order.output)
+            except (RuntimeError, TooLate, OSError, ValueError) as error:
+                click.echo(f"run bench: {plan.name} failed: {error}", err=True)
+                continue
+            parts.append(part)
+    return Results(machine, tuple(parts))
 
 
 def _part(plan: PartPlan, bench: Bench) -> Part:
-    click.echo(f"==> {plan.name}: {plan.title}", err=True)
     found = plan.measure(bench)
     words = ["./run", "bench", *({Effort.QUICK: ["--quick"], Effort.FULL: ["--full"]}.get(bench.effort, []))]
     return Part(
@@ -100,20 +132,42 @@ def _part(plan: PartPlan, bench: Bench) -> Part:
     )
 
 
-def _keep(results: Results, output: Path) -> None:
-    """Write the results; parts that the file has and these have not are kept."""
-    if output.exists():
-        results = merged(from_json(output.read_bytes()), results)
-    output.parent.mkdir(exist_ok=True)
-    output.write_bytes(to_json(results))
-    _to_owner_of_tree(output.parent, output)
+def _compared(known: Results, results: Results, tolerance: float) -> bool:
+    """Print how each ratio changed; whether one got worse by more than is tolerated."""
+    found = changes(known, results)
+    if not found:
+        click.echo("\nNothing to compare: the file has none of these figures.")
+        return True
+    click.echo("\nAgainst the kept results (share by which it got worse; below 0 is better):")
+    for each in found:
+        mark = "WORSE" if each.beyond(tolerance) else ""
+        click.echo(f"  {each.figure}: {each.old:.3g} -> {each.new:.3g}  {each.worse_by:+.1%}  {mark}".rstrip())
+    return any(each.beyond(tolerance) for each in found)
 
 
-def _to_owner_of_tree(*paths: Path) -> None:
-    """Nothing that root writes may stay root's in the tree of the person who called by sudo."""
-    owner = _RESULTS.parent.stat()
-    for path in paths:
-        os.chown(path, owner.st_uid, owner.st_gid)
+def _document() -> None:
+    try:
+        written = keeping.document()
+    except ModuleNotFoundError as error:
+        raise click.ClickException(f"{error}; ./run bench --document installs what is missing") from error
+    for path in written:
+        click.echo(f"written: {path}")
+
+
+@contextmanager
+def _directory() -> Iterator[Path]:
+    """A directory for everything that is started; it is removed with what killed daemons left in it."""
+    directory = Path(tempfile.mkdtemp(prefix="stopit-bench-"))
+    directory.chmod(0o755)  # Postfix's own users must be able to pass
+    os.environ["TMPDIR"] = str(directory)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _say(what: str) -> None:
+    click.echo(f"    {what}", err=True)
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:

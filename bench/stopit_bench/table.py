@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from stopit_bench.machine import Machine
-from stopit_bench.record import Figure, Part, Results, Series, Unit
+from stopit_bench.record import Curve, Figure, Part, Results, Series, Unit
 
 __all__ = ["machine_lines", "markdown_part", "number", "text"]
 
@@ -18,19 +18,17 @@ def text(results: Results) -> str:
     lines = machine_lines(results.machine)
     for part in results.parts:
         lines += ["", f"{part.title}  ({part.command})"]
-        lines += _aligned(_FIGURES, [_figure_row(each) for each in part.figures])
-        if part.series:
-            lines += ["", *_aligned(_SERIES, [_series_row(each) for each in part.series])]
+        for head, rows in _tables(part):
+            lines += ["", *_aligned(head, rows)]
         lines += [f"  {note}" for note in part.notes]
     return "\n".join(lines) + "\n"
 
 
 def markdown_part(part: Part) -> str:
     """One part as Markdown tables."""
-    lines = [f"`{part.command}`, {part.effort}, {part.made}:", ""]
-    lines += _piped(_FIGURES, [_figure_row(each) for each in part.figures])
-    if part.series:
-        lines += ["", *_piped(_SERIES, [_series_row(each) for each in part.series])]
+    lines = [f"`{part.command}`, {part.made}:"]
+    for head, rows in _tables(part):
+        lines += ["", *_piped(head, rows)]
     for note in part.notes:
         lines += ["", note]
     return "\n".join(lines)
@@ -51,6 +49,22 @@ def number(value: float, unit: Unit) -> str:
         return f"{value:.2f}"
     digits = 0 if abs(value) >= 100 or value == int(value) else 1 if abs(value) >= 10 else 2
     return f"{value:,.{digits}f}{'' if unit in (Unit.COUNT,) else ' ' + unit.value}"
+
+
+def _tables(part: Part) -> Iterator[tuple[Sequence[str], list[Sequence[str]]]]:
+    """The tables of a part that have rows: figures, series, then one for each curve."""
+    if part.figures:
+        yield _FIGURES, [_figure_row(each) for each in part.figures]
+    if part.series:
+        yield _SERIES, [_series_row(each) for each in part.series]
+    for curve in part.curves:
+        yield (f"{curve.title} ({curve.x}), {curve.y}", *(line.name for line in curve.lines)), _curve_rows(curve)
+
+
+def _curve_rows(curve: Curve) -> list[Sequence[str]]:
+    lines = [dict(line.points) for line in curve.lines]
+    xs = sorted({x for points in lines for x in points})
+    return [(f"{x:,g}", *(f"{points[x]:,.0f}" if x in points else "" for points in lines)) for x in xs]
 
 
 def _figure_row(figure: Figure) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted((*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
 SNIPPETS = sorted((ROOT / "config").glob("*/*.snippet")) + sorted((ROOT / "config").glob("*/*.mc"))
 UNITS = sorted((ROOT / "systemd").glob("*.service"))
-PACKAGES = {"stopit_core", "stopit_milter", "stopit_notifier", "stopit_ctl", "stopit_lab"}
+PACKAGES = {"stopit_core", "stopit_milter", "stopit_notifier", "stopit_ctl", "stopit_lab", "stopit_bench"}
 FILES = {"py", "service", "db"}
 POSTFIX = {"stopit_from_outside", "stopit_from_members"}
 

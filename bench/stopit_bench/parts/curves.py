@@ -40,7 +40,7 @@ def _by_body(bench: Bench, sides: Mapping[str, Side]) -> Curve:
     bench.say("by size of the body")
 
     def rate(side: Side, body: int) -> float:
-        messages = min(bench.sizes.protocol, max(200, _LARGEST_SUM // body))
+        messages = min(bench.sizes.large, max(200, _LARGEST_SUM // body))
         return side.run(messages, body=body).load.per_second
 
     return Curve("Size of the body", "kB", _RATE, _lines(bench, sides, _BODIES, rate, scale=1 / 1000))
@@ -50,7 +50,7 @@ def _by_connections(bench: Bench, sides: Mapping[str, Side]) -> Curve:
     bench.say("by connections")
 
     def rate(side: Side, connections: int) -> float:
-        return side.run(bench.sizes.protocol, connections=connections).load.per_second
+        return side.run(bench.sizes.large, connections=connections).load.per_second
 
     return Curve("Connections of the MTA", "connections", _RATE, _lines(bench, sides, _CONNECTIONS, rate))
 
@@ -94,7 +94,7 @@ def _medians(bench: Bench, sides: Mapping[str, Side]) -> dict[str, float]:
 
 
 def _once(side: Side, bench: Bench) -> Callable[[], float]:
-    return lambda: side.run(bench.sizes.protocol).load.per_second
+    return lambda: side.run(bench.sizes.large).load.per_second
 
 
 def _lines(
