@@ -17,6 +17,7 @@ log_path = {log}
 protocols =
 ssl = no
 auth_mechanisms = plain login
+auth_failure_delay = 0
 disable_plaintext_auth = no
 passdb {{
   driver = passwd-file
