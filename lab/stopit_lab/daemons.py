@@ -69,7 +69,8 @@ class Daemon:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                env={**os.environ, "NOTIFY_SOCKET": str(self._notify)},
+                # What a killed process leaves among the temporary files goes with the site.
+                env={**os.environ, "NOTIFY_SOCKET": str(self._notify), "TMPDIR": str(self.log.parent)},
             )  # fmt: skip
 
     def wait_until_ready(self, timeout: float = PATIENCE) -> None:
