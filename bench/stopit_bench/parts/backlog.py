@@ -28,6 +28,8 @@ __all__ = ["measure_backlog"]
 _DOOR = "door"
 _FEW = 1000
 _PATIENCE = 600.0
+_BETWEEN_SCRAPES = 0.2
+"""Seconds; a scrape costs the notifier something, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,4 +101,5 @@ class _Turns:
         return _Turn(decided / seconds, resident)
 
     def _decided(self) -> float:
+        time.sleep(_BETWEEN_SCRAPES)
         return self._site.notifier_metrics().total("stopit_decisions_total")

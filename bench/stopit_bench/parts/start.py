@@ -25,7 +25,7 @@ def measure_start(bench: Bench) -> Found:
                 sides[f"{daemon.name} on {stores.value}"] = _Start(daemon)
         for start in sides.values():  # makes the stores' tables, and the files that are read from the disk
             start()
-        found = interleave(sides, max(bench.sizes.rounds, 5))
+        found = interleave(sides, bench.sizes.rounds)
     series = [Series(name, Unit.SECONDS, seconds) for name, seconds in found.items()]
     return Found(tuple(figure(f"{each.name}, start to ready", each, at_most(1.0)) for each in series), tuple(series))
 
