@@ -4,17 +4,19 @@ A program makes one `MilterMetrics` or `NotifierMetrics` in a registry of its ow
 import. Labelled series start at zero: a rate over a series that was never there is no alarm.
 
 The milter runs in worker processes that share files (`in_worker`, prometheus_client's multiprocess mode). Each
-worker slot has a fixed name for its files, so that a worker that is started again goes on counting in them and
-none pile up.
+worker slot has two names for its files, of which a worker takes the first that no living one has: so a worker that
+is started again goes on counting in the same files, one that relieves another has its own, and none pile up.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 from bisect import bisect_left
 from collections import Counter as Tallied
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from itertools import count
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server, values
@@ -152,12 +154,23 @@ class MilterMetrics(_Shared):
             "stopit_spool_depth", "Reports in the spool, waiting for the queue to come back.",
             registry=registry, multiprocess_mode="max",
         )  # fmt: skip
+        self.connections = Gauge(
+            "stopit_milter_connections",
+            "Connections that the milter holds: pymilter's contexts made, less those let go of.",
+            registry=registry, multiprocess_mode="sum",
+        )  # fmt: skip
         _at_zero(self.messages, MessageResult)
         _at_zero(self.faults, Stage)
         _at_zero(self.traces, TraceResult)
         for channel in Channel:
             for result in FlagResult:
                 self.flags.labels(channel.value, result.value)
+
+    def leave(self) -> None:
+        """This worker ends for good, its files stay: what it told of the moment is no more."""
+        self.spool_depth.set(0)
+        self.connections.set(0)
+        self.reload_successful.set(1)
 
 
 class NotifierMetrics(_Shared):
@@ -226,9 +239,11 @@ class NotifierMetrics(_Shared):
 
 
 def in_worker(directory: Path, slot: int) -> None:
-    """Make this process count in the files of worker `slot`. Call before any metric is made."""
+    """Make this process count in files of worker `slot` that are its own. Call before any metric is made."""
+    names = (f"worker{slot}-{turn}" for turn in count())
+    name = next(name for name in names if _is_ours(directory / f"{name}.lock"))
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
-    values.ValueClass = values.MultiProcessValue(lambda: f"worker{slot}")  # type: ignore[no-untyped-call]
+    values.ValueClass = values.MultiProcessValue(lambda: name)  # type: ignore[no-untyped-call]
 
 
 def gathered(directory: Path) -> CollectorRegistry:
@@ -242,6 +257,17 @@ def serve(address: str, registry: CollectorRegistry) -> None:
     """Answer Prometheus at "host:port", from a thread of its own. Raises OSError when the port is taken."""
     host, _, port = address.rpartition(":")
     start_http_server(int(port), addr=host.strip("[]"), registry=registry)
+
+
+def _is_ours(lock: Path) -> bool:
+    """Take a lock that is held until this process ends, however it does; False when another one has it."""
+    descriptor = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return False
+    return True
 
 
 def _at_zero(counter: Counter, results: type[StrEnum]) -> None:

@@ -22,7 +22,7 @@ T = TypeVar("T")
 _PATIENCE = 1.0
 
 _NEEDS_RESTART = {
-    "milter": ("socket", "workers", "metrics"),
+    "milter": ("socket", "workers", "recycle_after", "metrics"),
     "queue": ("url", "spool_dir", "max_attempts"),
     "ledger": ("url", "retention"),
     "cases": ("url",),

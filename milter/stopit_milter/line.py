@@ -28,13 +28,15 @@ class Order(Enum):
 
     RELOAD = b"r"
     RELOAD_REFUSED = b"x"
+    RETIRE = b"q"
 
 
 class Word(Enum):
-    """What a child says. READY also when an order was carried out."""
+    """What a child says. READY also when an order was carried out; DUE when another should take its place."""
 
     READY = b"R"
     ALIVE = b"."
+    DUE = b"d"
 
 
 class ChildLine:

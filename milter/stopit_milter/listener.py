@@ -8,6 +8,8 @@ thread and no connection there; then it forks; each worker registers and serves.
 from __future__ import annotations
 
 import os
+import socket
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -33,6 +35,7 @@ class Listener:
 
     def __init__(self, spec: str) -> None:
         self._spec = spec
+        self._descriptor: int | None = None
         self._path = Path(spec.removeprefix("unix:")) if spec.startswith("unix:") else None
 
     def open(self) -> None:
@@ -44,6 +47,7 @@ class Listener:
             )
             raise ListenerError(f"milter.socket = {self._spec}: directory {self._path.parent} {known}; {advice}")
         os.umask(_UMASK)
+        before = _listening()
         try:
             Milter.setconn(self._libmilter_spec())
             Milter.register(_NAME)
@@ -51,6 +55,9 @@ class Listener:
         except Milter.error as error:
             advice = "is another process there? The system log has libmilter's reason"
             raise ListenerError(f"milter.socket = {self._spec}: cannot be opened ({error}); {advice}") from error
+        (self._descriptor,) = _listening() - before
+        # Of all the workers that a connection wakes one gets it: the others must not wait for the next.
+        os.set_blocking(self._descriptor, False)
 
     def serve(self, make: Callable[[], Session]) -> None:
         """Serve connections, a session of its own for each, until SIGTERM. Returns within 5 seconds of that."""
@@ -68,6 +75,26 @@ class Listener:
         Milter.register(_NAME, negotiate=negotiate)
         Milter.main()
 
+    def close_ears(self) -> None:
+        """Take no more connections in this process, and go on serving those that there are.
+
+        libmilter can only stop altogether, and breaks off what is under way. So its socket is put away under it: in
+        its place stands one that nobody can connect to, because its name is gone. The MTA's is open in the others.
+        """
+        if self._descriptor is None:
+            return
+        with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX) as deaf:
+            deaf.bind(f"{directory}/deaf")
+            deaf.listen()
+            deaf.setblocking(False)
+            os.dup2(deaf.fileno(), self._descriptor, inheritable=False)
+
+    @property
+    def connections(self) -> int:
+        """How many connections pymilter holds in this process: contexts made, less contexts let go of."""
+        made, freed, *_ = Milter.getdiag()
+        return int(made - freed)
+
     @property
     def intact(self) -> bool:
         """Whether the MTA can still find the socket."""
@@ -82,6 +109,18 @@ class Listener:
     def _libmilter_spec(self) -> str:
         port, _, host = self._spec.removeprefix("inet:").rpartition("@")
         return f"inet6:{port}@{host.strip('[]')}" if self._path is None and ":" in host else self._spec
+
+
+def _listening() -> set[int]:
+    """The descriptors of this process that connections are accepted on."""
+    found = set()
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  numbers, not paths
+        with suppress(OSError):
+            end = socket.socket(fileno=os.dup(int(name)))
+            with end:
+                if end.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                    found.add(int(name))
+    return found
 
 
 def _set_callbacks() -> None:

@@ -3,6 +3,9 @@
 It has no thread and opens no store, so that it may fork at any time (forking after threads exist hangs). A child that
 ends, or whose beats stop, is started again; one that ends at once, after growing pauses. Before everything was
 ready for the first time, a child that ends is a failed start: whoever starts the service should see it.
+
+A child may ask to be relieved. Then another is started in its role; once that one is ready, the first is told to
+retire, and ends when it has done its work. Until it has, the role's next child is not relieved.
 """
 
 from __future__ import annotations
@@ -54,6 +57,15 @@ class _Child:
         self.ready = False
         self.started = self.heard = self.due = 0.0
         self.pause = 0.0
+        self.relieved: ParentLine | None = None
+        """The line to the process that had the role before, and has yet to end."""
+        self.relieved_heard = 0.0
+        self.retiring = False
+
+    @property
+    def lines(self) -> tuple[ParentLine, ...]:
+        """The lines to all processes of this role."""
+        return tuple(line for line in (self.line, self.relieved) if line)
 
 
 class Supervisor:
@@ -94,7 +106,7 @@ class Supervisor:
                 if key.fileobj is self._signals:
                     self._take_signals()
                 else:
-                    self._hear(key.data)
+                    self._hear(*key.data)
             self._reap()
             self._tend()
         return self._stop(self._ending)
@@ -116,31 +128,47 @@ class Supervisor:
                     self._reload_all()
 
     def _start(self, child: _Child) -> None:
-        others = [other.line for other in self._children if other.line]
+        others = [line for other in self._children for line in other.lines]
         child.line = fork(child.role.run, others)
         child.started = child.heard = time.monotonic()
         child.ready = False
-        self._selector.register(child.line.end, selectors.EVENT_READ, child)
+        self._selector.register(child.line.end, selectors.EVENT_READ, (child, child.line))
 
-    def _hear(self, child: _Child) -> None:
-        words = child.line.heard() if child.line else []
-        if words:  # else the line is broken: the child is ending, and `_reap` will find it
-            child.heard = time.monotonic()
-            child.ready = child.ready or Word.READY in words
+    def _hear(self, child: _Child, line: ParentLine) -> None:
+        words = line.heard()
+        if not words:  # the line is broken: the child is ending, and `_reap` will find it
+            return
+        if line is child.relieved:
+            child.relieved_heard = time.monotonic()
+            return
+        child.heard = time.monotonic()
+        if Word.READY in words and not child.ready:
+            child.ready = True
+            if child.relieved and not child.retiring:
+                child.relieved.order(Order.RETIRE)
+                child.retiring = True
+        if Word.DUE in words and self._was_ready and child.ready and not child.relieved:
+            self._log.info("will be relieved", child=child.role.name, pid=line.pid)
+            child.relieved, child.relieved_heard, child.retiring = line, child.heard, False
+            self._start(child)
 
     def _reap(self) -> None:
         """Take note of every child that ended."""
         for child in self._children:
-            if child.line is None:
-                continue
-            pid, status = os.waitpid(child.line.pid, os.WNOHANG)
-            if not pid:
-                continue
-            self._selector.unregister(child.line.end)
-            child.line.close()
-            child.line = None
-            if self._ending is None:
-                self._ended(child, pid, os.waitstatus_to_exitcode(status))
+            for line in child.lines:
+                pid, status = os.waitpid(line.pid, os.WNOHANG)
+                if not pid:
+                    continue
+                self._selector.unregister(line.end)
+                line.close()
+                code = os.waitstatus_to_exitcode(status)
+                if line is child.relieved:
+                    child.relieved = None
+                    self._log.info("retired", child=child.role.name, pid=pid, code=code)
+                    continue
+                child.line = None
+                if self._ending is None:
+                    self._ended(child, pid, code)
 
     def _ended(self, child: _Child, pid: int, code: int) -> None:
         """Nobody asked this child to end."""
@@ -168,6 +196,10 @@ class Supervisor:
                 self._log.error("hangs, and will be killed", child=child.role.name, pid=child.line.pid)
                 os.kill(child.line.pid, signal.SIGKILL)
                 child.heard = now
+            if child.relieved and now - child.relieved_heard > self._limits.silence:
+                self._log.error("hangs, and will be killed", child=child.role.name, pid=child.relieved.pid)
+                os.kill(child.relieved.pid, signal.SIGKILL)
+                child.relieved_heard = now
         if self._ending is not None:
             return
         if self._settling and all(child.ready for child in self._children):
@@ -186,15 +218,15 @@ class Supervisor:
         self._settling = True
         for child in self._children:
             child.ready = False
-            if child.line:
-                child.line.order(Order.RELOAD if held else Order.RELOAD_REFUSED)
+            for line in child.lines:
+                line.order(Order.RELOAD if held else Order.RELOAD_REFUSED)
 
     def _stop(self, code: int) -> int:
         self._notify.stopping()
         self._log.info("stopping")
         self._signal_all(signal.SIGTERM)
         deadline = time.monotonic() + self._limits.stop
-        while any(child.line for child in self._children):
+        while any(child.lines for child in self._children):
             if time.monotonic() >= deadline:
                 self._signal_all(signal.SIGKILL)
             time.sleep(0.05)
@@ -203,5 +235,5 @@ class Supervisor:
 
     def _signal_all(self, number: signal.Signals) -> None:
         for child in self._children:
-            if child.line:
-                os.kill(child.line.pid, number)
+            for line in child.lines:
+                os.kill(line.pid, number)

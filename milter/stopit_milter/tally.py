@@ -20,6 +20,8 @@ class Tally:
     def __init__(self, metrics: MilterMetrics) -> None:
         self._metrics = metrics
         self._ended: deque[tuple[MessageResult, float]] = deque()
+        self.total = 0
+        """How many messages ended, up to the last `fold`."""
 
     def ended(self, result: MessageResult, seconds: float) -> None:
         """The handling of a message ended. Takes no lock and writes nothing."""
@@ -29,6 +31,7 @@ class Tally:
         """Tell the metrics of all that ended up to now."""
         # One by one from the left, because others append meanwhile.
         ended = [self._ended.popleft() for _ in range(len(self._ended))]
+        self.total += len(ended)
         for result, number in Counter(result for result, _ in ended).items():
             self._metrics.messages.labels(result.value).inc(number)
         self._metrics.duration.observe_all([seconds for _, seconds in ended])

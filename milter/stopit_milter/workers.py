@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +35,8 @@ from stopit_milter.tally import Tally
 __all__ = ["contact_teller", "run_metrics", "run_worker"]
 
 _STOP_SECONDS = 3.0
+_LOOK_SECONDS = 0.5
+_QUIET_LOOKS = 3
 
 
 def run_worker(
@@ -56,10 +59,31 @@ def run_worker(
         trace_counter(metrics),
     )
     tally = Tally(metrics)
+    limit = settings.milter.recycle_after
+
+    def take_stock() -> None:
+        tally.fold()
+        metrics.connections.set(listener.connections)
+        if limit and tally.total >= limit:
+            line.say(Word.DUE)
+
     drainer = Recurring("spool-drainer", SpoolDrainer(spool, queue, metrics, log).drain_once)
-    counting = Recurring("tally", tally.fold)
+    counting = Recurring("tally", take_stock)
+
+    def end() -> None:
+        drainer.stop(_STOP_SECONDS)
+        traces.stop(_STOP_SECONDS)
+        counting.stop(_STOP_SECONDS)
+        tally.fold()
+        metrics.leave()
+        queue.close()
+        ledger.close()
 
     def obey(order: Order) -> None:
+        if order is Order.RETIRE:
+            listener.close_ears()
+            _in_background("retirement", lambda: _end_after_the_last(listener, end))
+            return
         held = order is Order.RELOAD and configuration.reload(log)
         if held:
             live.swap(configuration.engine)
@@ -77,12 +101,7 @@ def run_worker(
     _in_background("line", lambda: _until_parent_ends(line, obey, traces))
     line.say(Word.READY)
     listener.serve(lambda: Session(context))
-    drainer.stop(_STOP_SECONDS)
-    traces.stop(_STOP_SECONDS)
-    counting.stop(_STOP_SECONDS)
-    tally.fold()
-    queue.close()
-    ledger.close()
+    end()
     return 0
 
 
@@ -120,6 +139,16 @@ def _until_parent_ends(line: ChildLine, obey: Callable[[Order], None], traces: T
     finally:
         traces.stop(_STOP_SECONDS)
         os._exit(1)
+
+
+def _end_after_the_last(listener: Listener, end: Callable[[], None]) -> None:
+    """End this process with its last connection. Not by way of libmilter, for the same reason as above."""
+    quiet = 0
+    while quiet < _QUIET_LOOKS:  # a connection that was just accepted does not show at once
+        time.sleep(_LOOK_SECONDS)
+        quiet = 0 if listener.connections else quiet + 1
+    end()
+    os._exit(0)
 
 
 def _warn_of_durability(configuration: Configuration, log: Log) -> None:

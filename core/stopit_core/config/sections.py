@@ -118,6 +118,9 @@ class MilterService(Section):
     /var/spool/postfix and calls the same socket unix:stopit/milter.sock. A change needs a restart."""
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     """Processes that share the socket; one for each core that mail may take. A change needs a restart."""
+    recycle_after: Annotated[int, Field(ge=0)] = 200_000
+    """A worker that has handled so many messages is relieved by a new one, and ends with its last connection: what
+    leaks slowly never adds up. 0 keeps workers for ever. A change needs a restart."""
     metrics: HostPort = "127.0.0.1:9464"
     """Where Prometheus reads the milter's metrics. A change needs a restart."""
     reply: Literal["withhold", "deliver"] = "withhold"

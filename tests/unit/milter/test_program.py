@@ -218,6 +218,41 @@ def test_a_worker_that_is_killed_comes_back_and_goes_on_counting(milter: Running
     assert milter.value("stopit_flags_total", channel="reply", result="queued") == 2
 
 
+def test_a_worker_is_relieved_and_ends_with_its_last_connection(milter: Running) -> None:
+    milter.start({"milter": {"recycle_after": 20}})
+    old, metrics = milter.children()
+    wire = milter.wire()
+    for number in range(25):
+        assert wire.send(number, b"") == (b"a", [])
+    until(lambda: len(milter.children()) == 3, "another worker")
+    (new,) = set(milter.children()) - {old, metrics}
+    until(lambda: _refuses_connections(old), "the first to take no more")
+    for number in range(100, 105):  # to whomever the kernel wakes, and none is refused
+        again = milter.wire()
+        assert again.flag(number) == WITHHELD
+        again.close()
+    assert wire.flag(25) == WITHHELD
+    assert old in milter.children()
+    wire.close()
+    until(lambda: old not in milter.children(), "the end of the first")
+    assert set(milter.children()) == {metrics, new}
+    until(lambda: milter.value("stopit_milter_messages_total", result="flagged") == 6, "the counts of both")
+    assert milter.value("stopit_milter_messages_total", result="accepted") == 25
+    until(lambda: milter.value("stopit_milter_connections") == 0, "no connection")
+    assert milter.socket.exists()
+    assert "started again" not in milter.daemon.log_text()
+    assert "Traceback" not in milter.daemon.log_text()
+
+
+def _refuses_connections(pid: int) -> bool:
+    """Whether a worker does not listen on the milter's socket, by what the kernel knows of what it holds."""
+    held = {str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()}
+    listed = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
+    listening = "00010000"  # __SO_ACCEPTCON
+    sockets = {f"socket:[{line[6]}]" for line in listed if line[-1].endswith("/milter.sock") and line[3] == listening}
+    return not sockets & held
+
+
 def test_workers_do_not_outlive_their_parent(milter: Running) -> None:
     milter.start()
     children = milter.children()

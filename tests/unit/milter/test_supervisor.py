@@ -14,7 +14,7 @@ import pytest
 from stopit_core.logs import open_log
 from stopit_core.service import Notify
 from stopit_lab.waiting import until
-from stopit_milter.line import ChildLine, ParentLine, Word, fork
+from stopit_milter.line import ChildLine, Order, ParentLine, Word, fork
 from stopit_milter.supervisor import Limits, Role, Supervisor
 
 QUICK = Limits(silence=0.5, settled=0.1, pause=0.05, longest_pause=0.2, stop=2.0, tick=0.02)
@@ -201,6 +201,36 @@ def test_a_reload_is_done_when_all_have_carried_it_out(tmp_path: Path) -> None:
     until(lambda: watched.heard("READY=1"), "READY again")
     assert "RELOADING=1" in watched.told
     assert done.read_text() == "RELOAD"
+    watched.signal(signal.SIGTERM)
+    assert watched.code() == 0
+    watched.close()
+
+
+def test_one_that_is_due_is_relieved_first_and_then_told_to_retire(tmp_path: Path) -> None:
+    marks, retired = tmp_path / "marks", tmp_path / "retired"
+
+    def due(line: ChildLine) -> int:
+        line.say(Word.READY)
+        if starts(marks) > 1:
+            line.listen(lambda _order: None)
+            return 0
+        time.sleep(0.2)  # so that everything was ready once
+        line.say(Word.DUE)
+        line.say(Word.DUE)
+
+        def obey(order: Order) -> None:
+            retired.write_text(f"{order.name} {starts(marks)}")
+            os._exit(0)
+
+        line.listen(obey)
+        return 1
+
+    watched = Watched(Role("a", good), Role("b", counting(marks, due)), directory=tmp_path)
+    until(retired.exists, "the first to retire")
+    until(lambda: "retired" in watched.log.read_text(), "its end")
+    assert retired.read_text() == "RETIRE 2"
+    assert starts(marks) == 2
+    assert "started again" not in watched.log.read_text()
     watched.signal(signal.SIGTERM)
     assert watched.code() == 0
     watched.close()
