@@ -24,7 +24,7 @@ from pathlib import Path
 
 from stopit_core.errors import Transient
 
-__all__ = ["SqliteFile", "Synchronous"]
+__all__ = ["SqliteFile", "Synchronous", "enter_wal"]
 
 _MODE = 0o660
 _PAUSE = 0.01
@@ -121,7 +121,7 @@ class SqliteFile:
         return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        self._enter_wal(connection)
+        enter_wal(connection, self._busy_timeout)
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         if self._found_version(connection) == self._version:
             return
@@ -134,18 +134,6 @@ class SqliteFile:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {self._version}")
         connection.execute("COMMIT")
-
-    def _enter_wal(self, connection: sqlite3.Connection) -> None:
-        """Switch to WAL. Of two that do so on a new file at once, one is refused in spite of the busy time-out."""
-        deadline = time.monotonic() + self._busy_timeout
-        while True:
-            try:
-                connection.execute("PRAGMA journal_mode = WAL")
-                return
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                    raise
-            time.sleep(_PAUSE)
 
     @staticmethod
     def _found_version(connection: sqlite3.Connection) -> int:
@@ -163,3 +151,17 @@ class SqliteFile:
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
+
+
+def enter_wal(connection: sqlite3.Connection, busy_timeout: float) -> None:
+    """Switch to WAL. Of two that do so on a new file at once, one is refused in spite of SQLite's busy time-out, so
+    it is tried again here for `busy_timeout` seconds. Raises sqlite3.OperationalError when that was not enough."""
+    deadline = time.monotonic() + busy_timeout
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").close()
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(_PAUSE)

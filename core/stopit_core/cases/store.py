@@ -20,6 +20,7 @@ from stopit_core.cases.reading import Reading
 from stopit_core.cases.sending import Sending
 from stopit_core.cases.work import Work
 from stopit_core.errors import Transient
+from stopit_core.sqlite_file import enter_wal
 
 __all__ = ["CaseStore"]
 
@@ -104,7 +105,8 @@ def _engine(url: str) -> Engine:
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        enter_wal(connection, _BUSY_SECONDS)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}").close()
 
     @event.listens_for(engine, "begin")
