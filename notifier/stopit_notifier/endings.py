@@ -6,7 +6,7 @@ The record first, in one transaction with all that belongs to it; the rest after
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from stopit_core.cases import CaseStore, Message, Party, Sending
 from stopit_core.errors import Transient
@@ -59,12 +59,21 @@ class Endings:
             sending.watch(pairs, message.case_id, at, until)
             self._probe(Step.BEFORE_MARK)
         self._probe(Step.MARKED_SENT)
-        self._count(message, SendResult.SENT)
-        self._log.info("sent", recipient=judging.people.keyring.log(message.recipient), **_names(message))
+        self._note_sent(message)
         try:
             self._watching.watch(pairs, until)
         except Transient as error:  # the next sync tells the ledger
             self._log.warning("ledger doesn't watch the pairs yet", error=str(error), **_names(message))
+        self._probe(Step.WATCHED)
+
+    def all_sent(self, taken: Sequence[tuple[Message, float]]) -> None:
+        """The MTA took each of these at its time; none is a notice."""
+        with self._store.sending() as sending:
+            marked = sending.all_sent(taken)
+            self._probe(Step.BEFORE_MARK)
+        self._probe(Step.MARKED_SENT)
+        for message in marked:
+            self._note_sent(message)
         self._probe(Step.WATCHED)
 
     def put_off(self, message: Message, error: str, again_at: float) -> None:
@@ -110,6 +119,11 @@ class Endings:
         )  # fmt: skip
         judging = self._live.current
         alert(sending.work, judging.renderer, judging.staff_address, case, facts, self._clock(), observed=False)
+
+    def _note_sent(self, message: Message) -> None:
+        self._count(message, SendResult.SENT)
+        recipient = self._live.current.people.keyring.log(message.recipient)
+        self._log.info("sent", recipient=recipient, **_names(message))
 
     def _count(self, message: Message, result: SendResult) -> None:
         self._metrics.sent.labels(message.kind, result.value).inc()

@@ -23,6 +23,7 @@ from stopit_core.queue import Queue
 from stopit_core.service import Notify
 from stopit_core.stores import open_ledger, open_queue, queue_durability_faults
 from stopit_notifier.configuration import Configuration
+from stopit_notifier.couriers import Couriers
 from stopit_notifier.endings import Endings, without_addresses
 from stopit_notifier.gauges import Gauges
 from stopit_notifier.intake import Intake
@@ -36,6 +37,9 @@ from stopit_notifier.steps import Probe, no_probe
 from stopit_notifier.watching import Watching
 
 __all__ = ["Notifier", "build"]
+
+_CONNECTIONS = 4
+"""Connections to the MTA under a flood: more gain nothing, because the MTA is busy then."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,16 @@ def build(
     endings = Endings(store, watching, judging, metrics, log, clock=clock, probe=probe)
     settling = Settling(store, ledger, owner, monotonic=monotonic, probe=probe)
     outbox = Outbox(
-        store, settling, endings, judging, _terms(settings, probe), owner, clock=clock, draw=draw, probe=probe
+        store,
+        settling,
+        endings,
+        judging,
+        _terms(settings, probe),
+        owner,
+        clock=clock,
+        monotonic=monotonic,
+        draw=draw,
+        probe=probe,
     )
     intake = Intake(
         store, queue, ledger, judging, metrics, log, clock=clock, draw=draw, sleep=time.sleep, probe=probe
@@ -142,9 +155,8 @@ def _prepare(store: CaseStore, settings: Settings, log: Log) -> None:
 
 def _terms(settings: Settings, probe: Probe) -> Terms:
     notifier = settings.notifier
-    return Terms(
-        Mailer(settings.smtp, socket.gethostname(), notifier.settle, probe), notifier.settle, notifier.give_up
-    )
+    mailers = [Mailer(settings.smtp, socket.gethostname(), notifier.settle, probe) for _ in range(_CONNECTIONS)]
+    return Terms(Couriers(mailers), notifier.settle, notifier.give_up)
 
 
 def _metrics() -> NotifierMetrics:

@@ -1,4 +1,4 @@
-"""The outbox: sends what is due, one message at a time, and never a notice twice for one decision.
+"""The outbox: sends what is due, and never a notice twice for one decision.
 
 A notice is one row, written by the commit that holds the decision, with its Message-ID; what is to be shown is that
 the MTA takes a row at most once. Killed (-9) or stopped at any point:
@@ -17,6 +17,12 @@ the MTA takes a row at most once. Killed (-9) or stopped at any point:
 
 An MTA's 250 is a fact: it is written whoever has the claim by then, and kept in mind until the record takes it.
 
+All this is for messages that go out by themselves: notices always, and whatever is due alone. Acknowledgements and
+alerts, of which a second one does no harm, also go out in lots, by several connections side by side. A lot is
+claimed in one transaction that is its claim and its `begin` in one, and marked in another. Nobody is asked between
+RCPT and DATA; instead a lot is given `settle` seconds, and what has not come to its DATA by then is put back. Killed
+in between, each of a lot is found as in 5, and is sent again unless the ledger knows it.
+
 What is left: a process that is stopped for longer than `settle` between its look at the clock and the system call
 that sends the dot, a few microseconds; and a crash while the milter hangs or dies, of which nothing tells until the
 next message of ours has no trace.
@@ -24,32 +30,34 @@ next message of ours has no trace.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from stopit_core.cases import CaseStore, Message
+from stopit_core.cases import CaseStore, Message, Party
 from stopit_core.errors import Permanent, Transient
 from stopit_core.guard import Unsafe
 from stopit_core.service import Live
+from stopit_notifier.couriers import Couriers, End, attempt
 from stopit_notifier.endings import Endings
 from stopit_notifier.judging import Judging
 from stopit_notifier.mailer import Mailer, Unanswered
 from stopit_notifier.owner import Owner
 from stopit_notifier.settling import Finding, Settling
 from stopit_notifier.steps import Probe, Step
-from stopit_notifier.vetting import vet
+from stopit_notifier.vetting import check, vet
 
 __all__ = ["Outbox", "Terms", "pause"]
 
+_LOT = 64
 _FIRST_PAUSE = 30.0
 _LONGEST_PAUSE = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How messages are sent, and how long they are tried (seconds). The mailer's `data_within` must be `settle`."""
+    """How messages are sent, and how long they are tried (seconds). The mailers' `data_within` must be `settle`."""
 
-    mailer: Mailer
+    couriers: Couriers
     settle: float
     give_up: float
 
@@ -67,6 +75,7 @@ class Outbox:
         owner: Owner,
         *,
         clock: Callable[[], float],
+        monotonic: Callable[[], float],
         draw: Callable[[], float],
         probe: Probe,
     ) -> None:
@@ -77,27 +86,32 @@ class Outbox:
         self._terms = terms
         self._owner = owner
         self._clock = clock
+        self._monotonic = monotonic
         self._draw = draw
         self._probe = probe
         self._taken: dict[int, tuple[Message, float]] = {}
 
     def renew(self, terms: Terms) -> None:
         """Go on under other terms."""
-        self._terms.mailer.close()
+        self._terms.couriers.close()
         self._terms = terms
 
     def run_once(self) -> bool:
-        """Deal with the next message that is due; False when none is. Raises Transient when the record is away."""
+        """Deal with the next message that is due, or with the next lot; False when none is.
+
+        Raises Transient when the record is away.
+        """
         self._mark_taken()
         with self._store.sending() as sending:
-            message = sending.claim(self._owner.name, self._clock())
-        if message is None:
-            # An open connection keeps what held when it began: one that met a milter that was away is answered 451
-            # for as long as it lasts, also when the milter is back.
-            self._terms.mailer.close()
+            lot = sending.claim_lot(self._owner.name, self._clock(), _LOT)
+        if not lot:
             return False
-        self._probe(Step.MESSAGE_CLAIMED)
-        self._deal_with(message)
+        for _ in lot:
+            self._probe(Step.MESSAGE_CLAIMED)
+        if len(lot) == 1:
+            self._deal_with(lot[0])
+        else:
+            self._deal_with_all(lot)
         return True
 
     def settle(self) -> None:
@@ -120,7 +134,7 @@ class Outbox:
 
     def close(self) -> None:
         """Close the connection to the MTA."""
-        self._terms.mailer.close()
+        self._terms.couriers.close()
 
     def _deal_with(self, message: Message) -> None:
         try:
@@ -129,29 +143,62 @@ class Outbox:
         except Unsafe as error:
             self._endings.failed(message, str(error))
             return
-        try:
-            taken = self._terms.mailer.send(message, lambda: self._begin(message))
-        except Unanswered as error:
-            if error.hung:
-                self._endings.unanswered(message, str(error))
-            return  # a broken connection leaves what a crash leaves, and is settled like it
-        except Permanent as error:
-            self._endings.failed(message, str(error))
-            return
-        except Transient as error:
-            self._put_off(message, str(error))
-            return
-        if taken:
-            self._taken[message.id] = (message, self._clock())
-            self._mark_taken()
+        self._end(message, attempt(self._terms.couriers.first, message, lambda: self._begin(message)))
+        self._mark_taken()
+
+    def _deal_with_all(self, lot: Sequence[Message]) -> None:
+        until = self._monotonic() + self._terms.settle
+
+        def in_time() -> bool:
+            return self._monotonic() < until
+
+        def send(mailer: Mailer, message: Message) -> End:
+            check(message)
+            return in_time() and attempt(mailer, message, in_time)
+
+        ended = self._terms.couriers.carry(lot, send)
+        self._taken |= {message.id: (message, self._clock()) for message, end in ended if end is True}
+        self._mark_taken()
+        for message, end in ended:
+            if end is False:
+                self._endings.put_off(message, "the ones before it took too long", self._clock())
+            elif end is not True:
+                self._end(message, end)
+
+    def _end(self, message: Message, end: End) -> None:
+        """Write down what became of a message; what the MTA took is only noted, for `_mark_taken`."""
+        match end:
+            case True:
+                self._taken[message.id] = (message, self._clock())
+            case False:
+                pass  # the claim is another's now
+            case Unanswered():  # a broken connection leaves what a crash leaves, and is settled like it
+                if end.hung:
+                    self._endings.unanswered(message, str(end))
+            case Permanent() | Unsafe():
+                self._endings.failed(message, str(end))
+            case Transient():
+                self._put_off(message, str(end))
+            case _:
+                raise end
 
     def _begin(self, message: Message) -> bool:
         with self._store.sending() as sending:
             return sending.begin(message, self._clock())
 
     def _mark_taken(self) -> None:
-        for message, at in list(self._taken.values()):
-            self._endings.sent(message, at)
+        taken = list(self._taken.values())
+        together = [(message, at) for message, at in taken if message.party is not Party.SENDER]
+        if together:
+            self._endings.all_sent(together)
+            self._forget(together)
+        for message, at in taken:
+            if message.party is Party.SENDER:
+                self._endings.sent(message, at)
+                self._forget([(message, at)])
+
+    def _forget(self, marked: Sequence[tuple[Message, float]]) -> None:
+        for message, _ in marked:
             del self._taken[message.id]
 
     def _put_off(self, message: Message, error: str) -> None:

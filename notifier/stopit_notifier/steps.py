@@ -16,10 +16,10 @@ __all__ = ["Probe", "Step", "no_probe"]
 class Step(StrEnum):
     """A point between two effects.
 
-    Intake passes REPORT_CLAIMED to ACKNOWLEDGED, in this order, for a report; for flags that are decided together it
-    passes the first for each of them, and the others once. The outbox MESSAGE_CLAIMED to
-    MARKED_SENT for a message, and on to WATCHED for a notice; SETTLING and SETTLED for a message that a crash
-    left half-sent.
+    Intake passes REPORT_CLAIMED to ACKNOWLEDGED, in this order, for a report; for flags that are decided together
+    the first for each of them, and the others once. The outbox passes MESSAGE_CLAIMED to WATCHED for a message; for a
+    lot those up to ACCEPTED for each message, side by side, and the others once for all that the MTA took. SETTLING
+    and SETTLED are for a message that a crash left half-sent.
     """
 
     REPORT_CLAIMED = "report-claimed"
@@ -52,7 +52,7 @@ class Step(StrEnum):
     MARKED_SENT = "marked-sent"
     """The record says `sent`; the ledger doesn't watch the pairs yet."""
     WATCHED = "watched"
-    """The ledger watches the pairs of the notice."""
+    """The ledger watches the pairs of the notice, if it is one."""
     SETTLING = "settling"
     """An interrupted message was looked for in the ledger; the record still says `sending`."""
     SETTLED = "settled"

@@ -15,7 +15,12 @@ from stopit_core.guard import Malformed, check_message, check_nothing_of
 from stopit_core.messages import MessageKind, NoticeFacts, Outgoing
 from stopit_core.render import Renderer
 
-__all__ = ["vet"]
+__all__ = ["check", "vet"]
+
+
+def check(message: Message) -> None:
+    """Raise `guard.Unsafe` when the message is not the letter to one recipient that it should be."""
+    check_message(_outgoing(message))
 
 
 def vet(message: Message, sending: Sending, renderer: Renderer) -> None:

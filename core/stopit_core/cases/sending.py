@@ -117,21 +117,20 @@ class Sending:
     def claim_lot(self, owner: str, now: float, most: int) -> list[Message]:
         """The next message that is due, if that is a notice; else up to `most` that are due before the next notice.
 
-        They are `sending` and this owner's. What is no notice has begun with that (`data_at`): see `outbox`.
+        They are `sending` and this owner's. Several have begun with that (`data_at`): see `outbox`.
         """
         due = list(map(message_of, self.connection.execute(_DUE, {"now": now, "most": most})))
-        if due and due[0].party is Party.SENDER:
-            return [self._claimed(due[0], owner, now)]
         lot = list(takewhile(lambda message: message.party is not Party.SENDER, due))
-        if lot:
-            self.connection.execute(
-                update(messages)
-                .where(messages.c.id.in_([message.id for message in lot]))
-                .values(
-                    state=MessageState.SENDING.value, claimed_by=owner, claimed_at=now, data_at=now, error="",
-                    attempts=messages.c.attempts + 1,
-                )
-            )  # fmt: skip
+        if len(lot) < 2:
+            return [self._claimed(message, owner, now) for message in due[:1]]
+        self.connection.execute(
+            update(messages)
+            .where(messages.c.id.in_([message.id for message in lot]))
+            .values(
+                state=MessageState.SENDING.value, claimed_by=owner, claimed_at=now, data_at=now, error="",
+                attempts=messages.c.attempts + 1,
+            )
+        )  # fmt: skip
         return [_as_claimed(message, owner, now, data_at=now) for message in lot]
 
     def begin(self, message: Message, now: float) -> bool:

@@ -21,6 +21,7 @@ from stopit_core.people import Person
 from stopit_core.policy import Reason, pairs
 from stopit_core.service import Live
 from stopit_lab.sink import Sink, Taken
+from stopit_notifier.couriers import Couriers
 from stopit_notifier.endings import Endings
 from stopit_notifier.judging import Judging
 from stopit_notifier.mailer import Mailer
@@ -85,11 +86,12 @@ class Rig:
         owner = Owner("host", self.boot, new_ref()[:8])
         settling = Settling(self.store, self.ledger, owner, monotonic=self.monotonic, probe=probe)
         smtp = Smtp.model_validate({"host": "localhost", "port": self.sink.port, "timeout": "30s"})
-        terms = Terms(Mailer(smtp, "notifier", self.data_within, probe), SETTLE, GIVE_UP)
+        mailers = [Mailer(smtp, "notifier", self.data_within, probe) for _ in range(3)]
+        terms = Terms(Couriers(mailers), SETTLE, GIVE_UP)
         self._made.append(
             Outbox(
                 self.store, settling, endings, self.judging, terms, owner,
-                clock=self.clock, draw=lambda: 0.0, probe=probe,
+                clock=self.clock, monotonic=self.monotonic, draw=lambda: 0.0, probe=probe,
             )
         )  # fmt: skip
         return self._made[-1]

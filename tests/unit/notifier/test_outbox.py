@@ -24,6 +24,7 @@ SENDING_STEPS = [
     Step.ACCEPTED, Step.BEFORE_MARK, Step.MARKED_SENT, Step.WATCHED,
 ]  # fmt: skip
 DAY = 86400.0
+SLOW = 0.2
 
 
 class Killed(BaseException):
@@ -84,6 +85,66 @@ def test_acknowledgement_is_not_watched(rig: Rig) -> None:
     rig.outbox().run_once()
 
     assert rig.ledger.watched(rig.now) == set()
+
+
+# -- in lots
+
+
+def acknowledgements(rig: Rig, number: int = 10) -> list[Any]:
+    return [rig.queue(MessageKind.ACKNOWLEDGEMENT) for _ in range(number)]
+
+
+def test_acknowledgements_go_out_in_lots_and_notices_by_themselves(rig: Rig) -> None:
+    first, notice, second = acknowledgements(rig), rig.queue(), acknowledgements(rig)
+    outbox = rig.outbox()
+
+    assert [outbox.run_once() for _ in range(4)] == [True, True, True, False]
+
+    for message in (*first, notice, *second):
+        assert (rig.message(message).state, rig.copies(message)) == (MessageState.SENT, 1)
+        assert [event.kind for event in rig.case(message)[1]].count(EventKind.MESSAGE_SENT) == 1
+    at = [each.data.find(notice.message_id.encode()) >= 0 for each in rig.sink.taken].index(True)
+    assert at == len(first)
+
+
+@pytest.mark.parametrize("step", SENDING_STEPS, ids=lambda step: step.value)
+def test_lot_that_is_killed_at_any_step_is_finished(quick_rig: Rig, step: Step) -> None:
+    rig = quick_rig
+    sent_something(rig)
+    lot = acknowledgements(rig)
+    with pytest.raises(Killed):
+        rig.outbox(killer(step)).run_once()
+
+    rig.settled()
+
+    assert [rig.message(each).state for each in lot] == [MessageState.SENT] * len(lot)
+    assert [rig.copies(each) for each in lot] == [1] * len(lot)
+
+
+def test_message_of_a_lot_that_is_refused_holds_up_no_other(rig: Rig) -> None:
+    lot = acknowledgements(rig)
+    _spoil(rig, lot[0], b"Subject:", b"Bcc: eve@campus.example\r\nSubject:")
+    rig.sink.faults[At.RCPT].extend(["550 5.1.1 no such user", "451 4.3.0 come again"])
+    rig.sink.faults[At.DOT].append(Act.DROP)
+
+    rig.outbox().run_once()
+
+    states = [rig.message(each).state for each in lot]
+    assert states[0] is MessageState.FAILED
+    assert sorted(states[1:]) == ["failed", "pending", "sending", *["sent"] * 6]
+
+
+def test_what_a_lot_has_no_time_for_is_put_back(rig: Rig) -> None:
+    lot = acknowledgements(rig)
+    outbox = rig.outbox(lambda step: rig.pass_time(SLOW) if step is Step.CONNECTED else None)
+
+    outbox.run_once()
+
+    states = [rig.message(each).state for each in lot]
+    assert MessageState.PENDING in states
+    assert sum(rig.copies(each) for each in lot) == states.count(MessageState.SENT)
+    rig.settled(outbox)
+    assert [rig.copies(each) for each in lot] == [1] * len(lot)
 
 
 # -- killed

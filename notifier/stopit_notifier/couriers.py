@@ -1,0 +1,68 @@
+"""Several connections to the MTA, on which messages go out side by side.
+
+An MTA that has the whole of a message writes it to its disk, and asks our milter, before it answers. One connection
+waits for that. With a few of them the MTA has the next messages meanwhile, and the milter writes their traces in one
+go.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from stopit_core.cases import Message
+from stopit_core.errors import Permanent, Transient
+from stopit_notifier.mailer import Mailer, Unanswered
+
+__all__ = ["Couriers", "End", "attempt"]
+
+End = bool | Exception
+"""What became of an attempt: True, the MTA took it; False, it was called off; else why not (`Mailer.send`)."""
+
+
+def attempt(mailer: Mailer, message: Message, before_data: Callable[[], bool]) -> End:
+    """`Mailer.send`, with what the MTA says of the message as a value."""
+    try:
+        return mailer.send(message, before_data)
+    except (Transient, Permanent, Unanswered) as error:
+        return error
+
+
+class Couriers:
+    """Some mailers, one thread each. `first` is for what is sent by itself; not while the others are at work."""
+
+    def __init__(self, mailers: Sequence[Mailer]) -> None:
+        self.first = mailers[0]
+        self._mailers = tuple(mailers)
+        self._threads = ThreadPoolExecutor(len(self._mailers), "courier")  # they start when they are needed
+
+    def carry(self, lot: Sequence[Message], send: Callable[[Mailer, Message], End]) -> list[tuple[Message, End]]:
+        """Have `send` called with each message of the lot, in any order; returns when all have ended, and how.
+
+        `send` may be called by several threads. What it raises counts as how that message ended.
+        """
+        waiting = deque(lot)
+        ended: list[tuple[Message, End]] = []
+
+        def work(mailer: Mailer) -> None:
+            while waiting:
+                try:
+                    message = waiting.popleft()
+                except IndexError:  # another was quicker
+                    return
+                try:
+                    end = send(mailer, message)
+                except Exception as error:  # noqa: BLE001  the others have still to be written down
+                    end = error
+                ended.append((message, end))
+
+        for _ in self._threads.map(work, self._mailers):
+            pass
+        return ended
+
+    def close(self) -> None:
+        """End the threads, and close every connection."""
+        self._threads.shutdown()
+        for mailer in self._mailers:
+            mailer.close()
