@@ -97,5 +97,5 @@ def identify(original: Original, traces: Sequence[Trace], reporter: str, people:
 
 
 def _recipients(traces: Sequence[Trace]) -> int:
-    distinct = {digest for trace in traces for digest in trace.recipient_digests()}
+    distinct = set().union(*(trace.recipient_digests() for trace in traces))
     return max(len(distinct), *(trace.recipient_count for trace in traces), 0)

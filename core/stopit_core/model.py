@@ -7,6 +7,7 @@ otherwise. Digests are keyed (see `keys`), so nobody without the key can try out
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
+from struct import iter_unpack
 from typing import NewType
 
 import msgspec
@@ -29,6 +30,7 @@ Digest = NewType("Digest", bytes)
 """A keyed digest: 16 bytes of a Message-ID, 8 of an address, 8 of a (sender, reporter) pair."""
 
 ADDRESS_DIGEST_BYTES = 8
+_ONE_DIGEST = f"{ADDRESS_DIGEST_BYTES}s"
 
 
 class Assurance(IntEnum):
@@ -96,8 +98,8 @@ class Trace(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
 
     def recipient_digests(self) -> tuple[Digest, ...]:
         """The recipients' digests, one by one."""
-        size = ADDRESS_DIGEST_BYTES
-        return tuple(Digest(self.recipients[at : at + size]) for at in range(0, len(self.recipients), size))
+        whole = len(self.recipients) // ADDRESS_DIGEST_BYTES * ADDRESS_DIGEST_BYTES
+        return tuple([Digest(each) for (each,) in iter_unpack(_ONE_DIGEST, self.recipients[:whole])])
 
 
 class Original(msgspec.Struct, frozen=True, array_like=True):

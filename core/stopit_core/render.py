@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 from email.header import Header
 from email.utils import format_datetime
+from functools import lru_cache
 from pathlib import Path
 
 from jinja2 import TemplateError
@@ -44,6 +45,7 @@ __all__ = ["Renderer"]
 _SOON = 600.0  # a notice that leaves within so many seconds leaves "within a few minutes"
 _ROUND = 300  # the time of a notice is told in steps of five minutes, and never later than it is
 _DETAIL_LINES = 200
+_SAME_WORDS = 32
 _PHRASE = re.compile(r"[A-Za-z0-9 ]{1,64}")  # before an address, where punctuation has a meaning
 _UNSTRUCTURED = re.compile(r"(?!.*=\?)[ -~]{1,66}")
 
@@ -75,6 +77,8 @@ class Renderer:
         self._env = env
         self._keyring = keyring
         self._zone = zone
+        # Acknowledgements name nobody, so one text serves all whose reports are decided together in the same way.
+        self._to_reporters = lru_cache(_SAME_WORDS)(lambda facts, at: self._parts(facts, "", at))
         self._report_address = campus.report_address
         self._campus_name = clean(campus.name)
         self._common: dict[str, object] = {
@@ -124,8 +128,10 @@ class Renderer:
         """
         if not (recipient.isascii() and is_address(recipient)):
             raise Permanent("the recipient's address cannot stand in the headers of an ASCII message")
-        subject, text = self._text(facts, recipient, at)
-        encoding, body = _encoded(text)
+        if isinstance(facts, AcknowledgementFacts):
+            subject, date, encoding, body = self._to_reporters(facts, at)
+        else:
+            subject, date, encoding, body = self._parts(facts, recipient, at)
         local, _, domain = self._report_address.rpartition("@")
         envelope_from = f"{local}+{self._keyring.token(ref)}@{domain}"
         message_id = f"stopit.{ref}@{domain_of(self._report_address)}"
@@ -134,8 +140,8 @@ class Renderer:
             f"{_header_words(self._campus_name + ' Stopit', _PHRASE)} <{self._report_address}>",
             f"<{recipient}>",
             f"<{envelope_from}>",
-            _header_words(subject, _UNSTRUCTURED),
-            format_datetime(self._local(at)),
+            subject,
+            date,
             f"<{message_id}>",
             "auto-replied" if answered else "auto-generated",
             "All",
@@ -166,6 +172,12 @@ class Renderer:
 
     def _local(self, at: float) -> datetime:
         return datetime.fromtimestamp(int(at), self._zone).astimezone(self._zone)
+
+    def _parts(self, facts: Facts, recipient: str, at: float) -> tuple[str, str, str, bytes]:
+        """Subject and date as they stand in the head, the body's encoding, and the body."""
+        subject, text = self._text(facts, recipient, at)
+        encoding, body = _encoded(text)
+        return _header_words(subject, _UNSTRUCTURED), format_datetime(self._local(at)), encoding, body
 
     def _text(self, facts: Facts, recipient: str, at: float) -> tuple[str, str]:
         """Subject and flowed body."""

@@ -92,10 +92,7 @@ class Mailer:
         Permanent (each with the MTA's code and words) or Unanswered; what `before_data` raises comes through.
         """
         try:
-            dialog = self._ready()
-            self._probe(Step.CONNECTED)
-            self._said(dialog.mail(letter.envelope_from), "MAIL", 250)
-            self._said(dialog.rcpt(letter.recipient), "RCPT", 250, 251)
+            dialog = self._addressed(letter)
             self._probe(Step.RECIPIENT_ACCEPTED)
             until = self._monotonic() + self._data_within  # what follows is late, also when the asking was slow
             if not before_data():
@@ -120,16 +117,24 @@ class Mailer:
         if dialog is not None:
             dialog.close()
 
-    def _ready(self) -> _Dialog:
-        """An open dialog in which no message is begun."""
+    def _addressed(self, letter: Letter) -> _Dialog:
+        """An open dialog in which MAIL and RCPT of this letter were accepted, and no message before it is begun."""
         until = self._monotonic() + self._settings.timeout
+        commands = (f"MAIL FROM:<{letter.envelope_from}>", f"RCPT TO:<{letter.recipient}>")
+        replies: list[tuple[int, bytes]] = []
         if self._open is not None:
             self._open.until = until
             with suppress(smtplib.SMTPException, OSError):
-                if self._open.rset()[0] == 250:
-                    return self._open
+                rset, *replies = self._open.ask("RSET", *commands)
+                if rset[0] != 250:
+                    replies = []
+        if self._open is None or not replies:
             self.close()
-        self._open = self._connect(until)
+            self._open = self._connect(until)
+            replies = self._open.ask(*commands)
+        self._probe(Step.CONNECTED)
+        for what, reply, wanted in zip(("MAIL", "RCPT"), replies, ((250,), (250, 251)), strict=False):
+            self._said(reply, what, *wanted)
         return self._open
 
     def _connect(self, until: float) -> _Dialog:
@@ -227,6 +232,23 @@ class _Dialog(smtplib.SMTP):
     def greet(self) -> None:
         """EHLO, else HELO."""
         self.ehlo_or_helo_if_needed()
+
+    def ask(self, *commands: str) -> list[tuple[int, bytes]]:
+        """Say these commands, and what the server says to each.
+
+        In one go where it takes that (PIPELINING, RFC 2920); else one after the other, up to the first refusal.
+        """
+        if any("\r" in command or "\n" in command for command in commands):
+            raise ValueError("a line end in an SMTP command")
+        if self.has_extn("pipelining"):
+            self.send("".join(f"{command}\r\n" for command in commands))
+            return [self.getreply() for _ in commands]
+        replies: list[tuple[int, bytes]] = []
+        for command in commands:
+            replies.append(self.docmd(command))
+            if replies[-1][0] >= 300:
+                break
+        return replies
 
     def remaining(self) -> float:
         """Seconds left. Raises TimeoutError when there are none."""

@@ -218,7 +218,8 @@ class Work:
                 "report_key": report_key,
             },
         ).scalar_one()  # fmt: skip
-        self._living.clear()
+        if party is Party.SENDER:
+            self._living.clear()
         self._journal.append(
             case_id, now, Actor.SYSTEM, EventKind.MESSAGE_QUEUED, ref=message.ref, message=message.kind.value,
             about=about, due_at=due_at, state=state.value,
