@@ -6,6 +6,7 @@ when it starts: mail comes first, reports wait in the spool, and what cannot be 
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -99,6 +100,7 @@ def run_worker(
     if slot == 0:
         _in_background("durability", lambda: _warn_of_durability(configuration, log))
     _in_background("line", lambda: _until_parent_ends(line, obey, traces))
+    _settle_down()
     line.say(Word.READY)
     listener.serve(lambda: Session(context))
     end()
@@ -115,6 +117,13 @@ def run_metrics(line: ChildLine, address: str, metrics_dir: Path, log: Log) -> i
     line.say(Word.READY)
     line.listen(lambda _order: None)
     return 0
+
+
+def _settle_down() -> None:
+    """All that was made until now stays: the collector of cycles need not look at it again and again, with every
+    message waiting."""
+    gc.collect()
+    gc.freeze()
 
 
 def contact_teller(reports: DurableReports, live: Live[Engine]) -> Callable[[Trace, Digest], None]:
