@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from stopit_core.cases import Message
 from stopit_core.errors import Permanent, Transient
 from stopit_notifier.mailer import Mailer, Unanswered
 
-__all__ = ["Couriers", "End", "attempt"]
+__all__ = ["Couriers", "End", "Flight", "attempt"]
 
 End = bool | Exception
 """What became of an attempt: True, the MTA took it; False, it was called off; else why not (`Mailer.send`)."""
@@ -29,6 +29,25 @@ def attempt(mailer: Mailer, message: Message, before_data: Callable[[], bool]) -
         return error
 
 
+class Flight:
+    """A lot that is under way."""
+
+    def __init__(self, work: Sequence[Future[None]], ended: list[tuple[Message, End]]) -> None:
+        self._work = work
+        self._ended = ended
+
+    @property
+    def over(self) -> bool:
+        """Whether each message has ended."""
+        return all(work.done() for work in self._work)
+
+    def ends(self) -> list[tuple[Message, End]]:
+        """How each message ended, when all have."""
+        for work in self._work:
+            work.result()
+        return self._ended
+
+
 class Couriers:
     """Some mailers, one thread each. `first` is for what is sent by itself; not while the others are at work."""
 
@@ -37,8 +56,8 @@ class Couriers:
         self._mailers = tuple(mailers)
         self._threads = ThreadPoolExecutor(len(self._mailers), "courier")  # they start when they are needed
 
-    def carry(self, lot: Sequence[Message], send: Callable[[Mailer, Message], End]) -> list[tuple[Message, End]]:
-        """Have `send` called with each message of the lot, in any order; returns when all have ended, and how.
+    def carry(self, lot: Sequence[Message], send: Callable[[Mailer, Message], End]) -> Flight:
+        """Have `send` called with each message of the lot, in any order. Returns at once.
 
         `send` may be called by several threads. What it raises counts as how that message ended.
         """
@@ -57,9 +76,7 @@ class Couriers:
                     end = error
                 ended.append((message, end))
 
-        for _ in self._threads.map(work, self._mailers):
-            pass
-        return ended
+        return Flight([self._threads.submit(work, mailer) for mailer in self._mailers], ended)
 
     def close(self) -> None:
         """End the threads, and close every connection."""

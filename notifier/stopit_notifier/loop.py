@@ -1,6 +1,7 @@
 """The notifier's one loop: take reports, send messages, keep the gauges, and outlive every store that is away.
 
-One thread does everything, so nothing here needs a lock, and a turn of the loop that ends is a daemon that is not
+One thread does everything but talk to the MTA about a lot of acknowledgements (`couriers`), which goes on while the
+next reports are decided. So nothing here needs a lock, and a turn of the loop that ends is a daemon that is not
 stuck. In each turn a few reports and a few messages get their share, so that
 neither a flood of flags nor a slow MTA holds up the other for long.
 
@@ -91,6 +92,7 @@ class Loop:
         self._trouble: dict[Stage, str] = {}
         self._before: dict[Stage, str] = {}
         self._in_doubt = True
+        self._more_reports = False
         self._wait = 0.0
 
     @property
@@ -135,6 +137,7 @@ class Loop:
             self._ledger_answers()
             self._in_doubt = False
         deliveries = self._queue.claim(self._consumer, _LOT, self._lease(), self._wait, again=1)
+        self._more_reports = len(deliveries) == _LOT
         left = self._intake.handle_together(deliveries)
         for delivery in sorted(left, key=lambda each: each.attempts):
             with self._faults(Stage.INTAKE):
@@ -145,10 +148,10 @@ class Loop:
     def _send_messages(self) -> None:
         more = True
         for _ in range(_SHARE):
-            more = self._outbox.run_once()
+            more = self._outbox.run_once(patient=not self._more_reports)
             if not (self._go_on() and more):
                 break
-        self._wait = 0.0 if more else self._until_next_due()
+        self._wait = 0.0 if more or self._more_reports else self._until_next_due()
 
     def _until_next_due(self) -> float:
         due_at = self._outbox.next_due()

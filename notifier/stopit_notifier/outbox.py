@@ -21,7 +21,8 @@ All this is for messages that go out by themselves: notices always, and whatever
 alerts, of which a second one does no harm, also go out in lots, by several connections side by side. A lot is
 claimed in one transaction that is its claim and its `begin` in one, and marked in another. Nobody is asked between
 RCPT and DATA; instead a lot is given `settle` seconds, and what has not come to its DATA by then is put back. Killed
-in between, each of a lot is found as in 5, and is sent again unless the ledger knows it.
+in between, each of a lot is found as in 5, and is sent again unless the ledger knows it. While one lot is under way
+the next reports are decided; no notice and no other lot goes out meanwhile.
 
 What is left: a process that is stopped for longer than `settle` between its look at the clock and the system call
 that sends the dot, a few microseconds; and a crash while the milter hangs or dies, of which nothing tells until the
@@ -31,13 +32,14 @@ next message of ours has no trace.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from stopit_core.cases import CaseStore, Message, Party
 from stopit_core.errors import Permanent, Transient
 from stopit_core.guard import Unsafe
 from stopit_core.service import Live
-from stopit_notifier.couriers import Couriers, End, attempt
+from stopit_notifier.couriers import Couriers, End, Flight, attempt
 from stopit_notifier.endings import Endings
 from stopit_notifier.judging import Judging
 from stopit_notifier.mailer import Mailer, Unanswered
@@ -89,19 +91,23 @@ class Outbox:
         self._monotonic = monotonic
         self._draw = draw
         self._probe = probe
+        self._flight: Flight | None = None
         self._taken: dict[int, tuple[Message, float]] = {}
 
     def renew(self, terms: Terms) -> None:
         """Go on under other terms."""
-        self._terms.couriers.close()
+        self.close()
         self._terms = terms
 
-    def run_once(self) -> bool:
-        """Deal with the next message that is due, or with the next lot; False when none is.
+    def run_once(self, patient: bool = True) -> bool:
+        """Deal with the next message that is due, or set out with the next lot; False when none is due.
 
-        Raises Transient when the record is away.
+        First what became of the lot before is written down; that is waited for, unless not `patient`: then it is
+        False. Raises Transient when the record is away.
         """
-        self._mark_taken()
+        if self._flight and not (patient or self._flight.over):
+            return False
+        self._land()
         with self._store.sending() as sending:
             lot = sending.claim_lot(self._owner.name, self._clock(), _LOT)
         if not lot:
@@ -111,7 +117,7 @@ class Outbox:
         if len(lot) == 1:
             self._deal_with(lot[0])
         else:
-            self._deal_with_all(lot)
+            self._flight = self._set_out(lot)
         return True
 
     def settle(self) -> None:
@@ -133,8 +139,12 @@ class Outbox:
             return sending.next_due()
 
     def close(self) -> None:
-        """Close the connection to the MTA."""
-        self._terms.couriers.close()
+        """Finish the lot that is under way, and close the connections to the MTA."""
+        try:
+            with suppress(Transient):  # what could not be written down is settled later
+                self._land()
+        finally:
+            self._terms.couriers.close()
 
     def _deal_with(self, message: Message) -> None:
         try:
@@ -146,7 +156,7 @@ class Outbox:
         self._end(message, attempt(self._terms.couriers.first, message, lambda: self._begin(message)))
         self._mark_taken()
 
-    def _deal_with_all(self, lot: Sequence[Message]) -> None:
+    def _set_out(self, lot: Sequence[Message]) -> Flight:
         until = self._monotonic() + self._terms.settle
 
         def in_time() -> bool:
@@ -156,7 +166,12 @@ class Outbox:
             check(message)
             return in_time() and attempt(mailer, message, in_time)
 
-        ended = self._terms.couriers.carry(lot, send)
+        return self._terms.couriers.carry(lot, send)
+
+    def _land(self) -> None:
+        """Wait for the lot that is under way, and write down what became of it."""
+        flight, self._flight = self._flight, None
+        ended = flight.ends() if flight else []
         self._taken |= {message.id: (message, self._clock()) for message, end in ended if end is True}
         self._mark_taken()
         for message, end in ended:

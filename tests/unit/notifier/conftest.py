@@ -64,7 +64,7 @@ class Rig:
         self.sink = Sink(on_taken=self._passes_the_milter)
         self.boot = "boot-1"
         self.data_within = 30.0  # real seconds, unlike `SETTLE`; less only where the MTA is to hang
-        self._made: list[Outbox] = []
+        self._couriers: list[Couriers] = []
 
     def clock(self) -> float:
         return self.now
@@ -87,14 +87,12 @@ class Rig:
         settling = Settling(self.store, self.ledger, owner, monotonic=self.monotonic, probe=probe)
         smtp = Smtp.model_validate({"host": "localhost", "port": self.sink.port, "timeout": "30s"})
         mailers = [Mailer(smtp, "notifier", self.data_within, probe) for _ in range(3)]
-        terms = Terms(Couriers(mailers), SETTLE, GIVE_UP)
-        self._made.append(
-            Outbox(
-                self.store, settling, endings, self.judging, terms, owner,
-                clock=self.clock, monotonic=self.monotonic, draw=lambda: 0.0, probe=probe,
-            )
+        self._couriers.append(Couriers(mailers))
+        terms = Terms(self._couriers[-1], SETTLE, GIVE_UP)
+        return Outbox(
+            self.store, settling, endings, self.judging, terms, owner,
+            clock=self.clock, monotonic=self.monotonic, draw=lambda: 0.0, probe=probe,
         )  # fmt: skip
-        return self._made[-1]
 
     def settled(self, outbox: Outbox | None = None) -> Outbox:
         """The outbox of a notifier that was started and has had time to settle and send everything."""
@@ -161,8 +159,8 @@ class Rig:
         self.ledger.write([Trace(KEYRING.message(message.message_id), seen, own=own)])
 
     def close(self) -> None:
-        for outbox in self._made:
-            outbox.close()
+        for couriers in self._couriers:
+            couriers.close()
         self.sink.stop()
         self.ledger.close()
         self.store.close()

@@ -28,6 +28,7 @@ class Parts:
     go: bool = True
     done: list[str] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
+    patience: list[bool] = field(default_factory=list)
     slept: float = 0.0
 
     def did(self, what: str) -> None:
@@ -47,7 +48,8 @@ class Parts:
     def handle(self, delivery: Delivery) -> None:
         self.did(f"report {delivery.id}")
 
-    def run_once(self) -> bool:
+    def run_once(self, patient: bool) -> bool:
+        self.patience.append(patient)
         self.did("send")
         self.due -= self.due > 0
         return self.due > 0
@@ -155,6 +157,7 @@ def test_reports_and_messages_share_the_time() -> None:
     done = running.turn()
 
     assert (done.count("send"), sum(each.startswith("report") for each in done)) == (8, 64)
+    assert running.parts.patience == [False] * 8  # more reports wait: they are decided while a lot is under way
     assert running.turn().count("send") == 8
     assert running.parts.waits == [0.0, 0.0]
 

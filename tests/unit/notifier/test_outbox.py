@@ -90,6 +90,11 @@ def test_acknowledgement_is_not_watched(rig: Rig) -> None:
 # -- in lots
 
 
+def everything(outbox: Any) -> None:
+    while outbox.run_once():
+        pass
+
+
 def acknowledgements(rig: Rig, number: int = 10) -> list[Any]:
     return [rig.queue(MessageKind.ACKNOWLEDGEMENT) for _ in range(number)]
 
@@ -113,7 +118,7 @@ def test_lot_that_is_killed_at_any_step_is_finished(quick_rig: Rig, step: Step) 
     sent_something(rig)
     lot = acknowledgements(rig)
     with pytest.raises(Killed):
-        rig.outbox(killer(step)).run_once()
+        everything(rig.outbox(killer(step)))
 
     rig.settled()
 
@@ -127,7 +132,7 @@ def test_message_of_a_lot_that_is_refused_holds_up_no_other(rig: Rig) -> None:
     rig.sink.faults[At.RCPT].extend(["550 5.1.1 no such user", "451 4.3.0 come again"])
     rig.sink.faults[At.DOT].append(Act.DROP)
 
-    rig.outbox().run_once()
+    everything(rig.outbox())
 
     states = [rig.message(each).state for each in lot]
     assert states[0] is MessageState.FAILED
@@ -139,12 +144,27 @@ def test_what_a_lot_has_no_time_for_is_put_back(rig: Rig) -> None:
     outbox = rig.outbox(lambda step: rig.pass_time(SLOW) if step is Step.CONNECTED else None)
 
     outbox.run_once()
+    outbox.close()
 
     states = [rig.message(each).state for each in lot]
     assert MessageState.PENDING in states
     assert sum(rig.copies(each) for each in lot) == states.count(MessageState.SENT)
-    rig.settled(outbox)
+    rig.settled()
     assert [rig.copies(each) for each in lot] == [1] * len(lot)
+
+
+def test_lot_that_is_under_way_is_waited_for_by_who_has_nothing_else_to_do(rig: Rig) -> None:
+    lot, notice = acknowledgements(rig), rig.queue()
+    go_on = threading.Event()
+    outbox = rig.outbox(lambda step: go_on.wait(10) and None if step is Step.CONNECTED else None)
+
+    assert outbox.run_once(patient=False)
+    assert not outbox.run_once(patient=False)
+    assert {rig.message(each).state for each in lot} == {MessageState.SENDING}
+    go_on.set()
+    assert outbox.run_once()
+
+    assert {rig.message(each).state for each in (*lot, notice)} == {MessageState.SENT}
 
 
 # -- killed
