@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -60,16 +61,9 @@ def run_worker(
         trace_counter(metrics),
     )
     tally = Tally(metrics)
-    limit = settings.milter.recycle_after
-
-    def take_stock() -> None:
-        tally.fold()
-        metrics.connections.set(listener.connections)
-        if limit and tally.total >= limit:
-            line.say(Word.DUE)
-
     drainer = Recurring("spool-drainer", SpoolDrainer(spool, queue, metrics, log).drain_once)
-    counting = Recurring("tally", take_stock)
+    stock = partial(_take_stock, tally, metrics, listener, line, settings.milter.recycle_after)
+    counting = Recurring("tally", stock)
 
     def end() -> None:
         drainer.stop(_STOP_SECONDS)
@@ -117,6 +111,14 @@ def run_metrics(line: ChildLine, address: str, metrics_dir: Path, log: Log) -> i
     line.say(Word.READY)
     line.listen(lambda _order: None)
     return 0
+
+
+def _take_stock(tally: Tally, metrics: MilterMetrics, listener: Listener, line: ChildLine, limit: int) -> None:
+    """Tell the metrics what was counted, and the parent when this worker has done its share (`limit`; 0: never)."""
+    tally.fold()
+    metrics.connections.set(listener.connections)
+    if limit and tally.total >= limit:
+        line.say(Word.DUE)
 
 
 def _settle_down() -> None:
