@@ -31,12 +31,13 @@ everything = pytest.mark.parametrize(
 
 
 def series() -> dict[str, dict[str, set[str]]]:
-    """Every series that the daemons have: its labels, and their values."""
+    """Every series that the daemons have, and each family's own name: its labels, and their values."""
     milter = MilterMetrics(CollectorRegistry())
     notifier = NotifierMetrics(CollectorRegistry(), policy.pairs(), ["notice"], ["staff"])
     found: dict[str, dict[str, set[str]]] = {}
     for registry in (milter.registry, notifier.registry):
         for family in registry.collect():
+            found.setdefault(family.name, {})
             for sample in family.samples:
                 labels = found.setdefault(sample.name, {})
                 for name, value in sample.labels.items():
