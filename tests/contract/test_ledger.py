@@ -23,6 +23,7 @@ from stopit_core.stores import open_ledger
 from stopit_lab.redis import Redis
 
 DAY = 86400.0
+HOUR = 3600.0
 RETENTION_DAYS = 3
 NOW = time.time()
 
@@ -131,7 +132,7 @@ def test_of_a_flood_under_one_message_id_only_so_many_are_kept(ledger: Ledger, s
 
 
 def test_nothing_is_found_after_the_retention(ledger: Ledger) -> None:
-    kept, gone = NOW - RETENTION_DAYS * DAY + 60, NOW - RETENTION_DAYS * DAY - 60
+    kept, gone = NOW - RETENTION_DAYS * DAY + HOUR, NOW - RETENTION_DAYS * DAY - HOUR
     ledger.write([trace(1, kept), trace(1, gone), trace(2, gone)])
     assert ledger.find(digest(1)) == [trace(1, kept)]
     assert ledger.find(digest(2)) == []
