@@ -99,7 +99,7 @@ class Trace(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     def recipient_digests(self) -> tuple[Digest, ...]:
         """The recipients' digests, one by one."""
         whole = len(self.recipients) // ADDRESS_DIGEST_BYTES * ADDRESS_DIGEST_BYTES
-        return tuple([Digest(each) for (each,) in iter_unpack(_ONE_DIGEST, self.recipients[:whole])])
+        return tuple([each for (each,) in iter_unpack(_ONE_DIGEST, self.recipients[:whole])])
 
 
 class Original(msgspec.Struct, frozen=True, array_like=True):
