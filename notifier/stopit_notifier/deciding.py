@@ -47,9 +47,7 @@ class Deciding:
             self._follow(case, row, decision, known)
             if (case.id, decision.reason) not in told:
                 told.add((case.id, decision.reason))
-                self._acknowledge(
-                    case, row, decision, known, withheld=report.withheld > 0, truncated=report.truncated
-                )
+                self._acknowledge(case, row, decision, known, withheld=_kept_back(report), truncated=report.truncated)
                 if report.truncated:
                     self._alert(case, row, known, AlertKind.TRUNCATED, None)
         return made

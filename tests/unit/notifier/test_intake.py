@@ -119,11 +119,12 @@ class Site:
 
     def flag(
         self, reporter: str, *originals: Original, command: Command = Command.FLAG,
-        assurance: Assurance = Assurance.AUTHENTICATED, at: float | None = None, **values: object,
+        assurance: Assurance = Assurance.AUTHENTICATED, at: float | None = None,
+        channel: Channel = Channel.REPLY, **values: object,
     ) -> FlagReport:  # fmt: skip
         self._count += 1
         report = FlagReport(
-            f"f{self._count}", self.now if at is None else at, f"Q{self._count}", Channel.REPLY, command, reporter,
+            f"f{self._count}", self.now if at is None else at, f"Q{self._count}", channel, command, reporter,
             assurance, originals, **values,  # type: ignore[arg-type]
         )  # fmt: skip
         self.take(report)
@@ -495,3 +496,9 @@ def test_a_notice_that_would_tell_of_the_reporter_is_not_sent(tmp_path: Path) ->
     assert site.messages(MessageKind.NOTICE) == []
     assert [alert.about for alert in site.messages(MessageKind.STAFF_ALERT)] == ["not-sent"]
     assert site.states() == [CaseState.STAFF]
+
+
+@pytest.mark.parametrize(("channel", "said"), [(Channel.REPLY, True), (Channel.REPORT_ADDRESS, False)])
+def test_only_a_reply_to_somebody_else_was_kept_back(site: Site, channel: Channel, said: bool) -> None:
+    site.flag(VERA, site.ledger.add("one@x", "mallory", VERA, WALT), channel=channel, withheld=1)
+    assert (b"was kept back" in site.messages(to=VERA)[0].data) is said
