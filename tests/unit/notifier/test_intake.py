@@ -130,10 +130,12 @@ class Site:
         self.take(report)
         return report
 
-    def answer(self, message: Message, text: str, author: str = "", null_sender: bool = False) -> None:
+    def answer(self, message: Message, text: str, author: str = "", null_sender: bool = False) -> AnswerReport:
         self._count += 1
         raw = f"From: <{message.recipient}>\r\nSubject: Re\r\nContent-Type: text/plain\r\n\r\n{text}\r\n".encode()
-        self.take(AnswerReport(f"a{self._count}", self.now, "QA", message.ref, author, null_sender, raw))
+        report = AnswerReport(f"a{self._count}", self.now, "QA", message.ref, author, null_sender, raw)
+        self.take(report)
+        return report
 
     def messages(self, kind: MessageKind | None = None, to: str = "") -> list[Message]:
         with self.store.reading() as reading:
@@ -398,6 +400,15 @@ def test_cancel_in_time(site: Site) -> None:
     assert site.abouts(VERA) == ["notice-due", AnswerEffect.CANCELLED.value]
     site.answer(site.messages(to=VERA)[0], "cancel")
     assert site.abouts(VERA)[-1] == AnswerEffect.NOTHING_TO_CANCEL.value
+
+
+def test_a_redelivered_answer_changes_nothing(site: Site) -> None:
+    site.flag(VERA, site.ledger.add("one@x", "mallory", VERA, WALT))
+    report = site.answer(site.messages(to=VERA)[0], "cancel")
+    before = site.messages(), site.events()
+    site.take(report)
+    assert (site.messages(), site.events()) == before
+    assert site.queue.acked.count(report.id) == 2
 
 
 def test_cancel_too_late(site: Site) -> None:
