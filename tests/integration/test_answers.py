@@ -49,7 +49,8 @@ def test_nobody_else_can_cancel(slow_site: Site, cast: Cast) -> None:
 
     _answer(story, story.acknowledgement(), cast.walt, "cancel")
 
-    story.notice()
+    assert story.notice()
+    assert len(story.notices()) == 1
 
 
 def test_cancel_after_the_notice_is_told_so(story: Story, nothing_more_is_sent: Settled) -> None:

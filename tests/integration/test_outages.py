@@ -147,8 +147,8 @@ def test_reports_wait_for_the_notifier(site: Site, story: Story) -> None:
     finally:
         site.notifier.start()
 
-    story.notice()
-    story.acknowledgement()
+    assert story.notice()
+    assert story.acknowledgement()
 
 
 class _locked:
