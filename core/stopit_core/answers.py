@@ -12,8 +12,6 @@ from email import message_from_bytes
 from email.message import Message
 from enum import StrEnum
 
-from flufl.bounce import all_failures
-
 from stopit_core.config import FlagWords
 from stopit_core.mail import Mail, first_typed_line, is_automatic, is_list, read_message, typed_text, words_of
 
@@ -94,6 +92,8 @@ def _is_delivery_report(mail: Mail) -> bool:
 
 def _bounce(raw: bytes) -> BounceFacts | None:
     """The failure that a bounce tells of; None for delays, and for what is no bounce."""
+    from flufl.bounce import all_failures  # its detectors compile hundreds of patterns, and bounces are few
+
     try:
         message = message_from_bytes(raw)
         if not message["From"]:

@@ -93,7 +93,7 @@ def _template_faults(
         source, filename, _ = env.loader.get_source(env, name)  # type: ignore[union-attr]
         file = filename or name
         tree = env.parse(source, name, filename)
-        env.compile(source, name, filename)
+        env.get_template(name)  # compiled once, and kept for those who render it
     except TemplateSyntaxError as error:
         yield Fault(f"{file}:{error.lineno}", "", "", f"cannot be parsed: {error.message}")
         return

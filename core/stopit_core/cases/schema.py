@@ -19,9 +19,19 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    column,
+    table,
 )
 
-__all__ = ["cases", "events", "messages", "metadata", "parties", "reports", "taken", "watches"]
+__all__ = [
+    "REVISION", "cases", "events", "messages", "metadata", "parties", "reports", "revisions", "taken", "watches",
+]  # fmt: skip
+
+REVISION = "0001"
+"""The newest migration. Whether it is there can be seen without alembic, which takes long to load."""
+
+revisions = table("alembic_version", column("version_num"))
+"""Where alembic keeps which migration was the last."""
 
 metadata = MetaData(
     naming_convention={

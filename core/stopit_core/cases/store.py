@@ -7,16 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from stopit_core.cases.journal import Journal
 from stopit_core.cases.reading import Reading
+from stopit_core.cases.schema import REVISION, revisions
 from stopit_core.cases.sending import Sending
 from stopit_core.cases.work import Work
 from stopit_core.errors import Transient
@@ -40,15 +37,13 @@ class CaseStore:
         with self._transaction() as connection:
             if connection.dialect.name == "postgresql":
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(727569748)")
-            config = _alembic()
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            if not _is_current(connection):
+                _upgrade(connection)
 
     def is_current(self) -> bool:
         """Whether the tables are those that this version writes."""
-        head = ScriptDirectory.from_config(_alembic()).get_current_head()
         with self._transaction() as connection:
-            return MigrationContext.configure(connection).get_current_revision() == head
+            return _is_current(connection)
 
     @contextmanager
     def work(self) -> Iterator[Work]:
@@ -116,8 +111,17 @@ def _engine(url: str) -> Engine:
     return engine
 
 
-def _alembic() -> Config:
+def _is_current(connection: Connection) -> bool:
+    there = connection.dialect.has_table(connection, revisions.name)
+    return there and connection.execute(select(revisions.c.version_num)).scalar() == REVISION
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command  # takes a while, and is needed once for each version of Stopit
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.set_main_option("path_separator", "os")
-    return config
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -10,10 +10,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Table, bindparam, insert, select, update
 from sqlalchemy import case as sql_case
-from sqlalchemy.dialects import postgresql, sqlite
 
 from stopit_core.cases.journal import Journal
 from stopit_core.cases.past import count_reports
@@ -36,6 +36,9 @@ from stopit_core.messages import MessageKind, Outgoing
 from stopit_core.model import Digest
 from stopit_core.people import Person
 from stopit_core.policy import Decision, History, PriorNotice
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
 
 __all__ = ["NOTICE_KINDS", "Work"]
 
@@ -321,7 +324,11 @@ class Work:
     def _insert_once(self, table: Table) -> postgresql.Insert | sqlite.Insert:
         """An INSERT that can say ON CONFLICT, which both dialects spell in the same way."""
         if self.connection.dialect.name == "postgresql":
+            from sqlalchemy.dialects import postgresql
+
             return postgresql.Insert(table)
+        from sqlalchemy.dialects import sqlite
+
         return sqlite.Insert(table)
 
 

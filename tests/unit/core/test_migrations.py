@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.util import CommandError
 from sqlalchemy import Engine, create_engine, text
 
 from stopit_core.cases import CaseStore
-from stopit_core.cases.schema import metadata
+from stopit_core.cases.schema import REVISION, metadata
 from stopit_core.errors import Transient
 
 
@@ -49,6 +50,23 @@ def test_store_knows_whether_its_tables_are_current(store: CaseStore) -> None:
     store.migrate()
 
     assert store.is_current()
+
+
+def test_newest_migration_is_the_one_that_the_schema_names(store: CaseStore, engine: Engine) -> None:
+    store.migrate()
+
+    with engine.connect() as connection:
+        assert MigrationContext.configure(connection).get_current_revision() == REVISION
+
+
+def test_tables_of_another_version_are_not_current(store: CaseStore, engine: Engine) -> None:
+    store.migrate()
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'other'"))
+
+    assert not store.is_current()
+    with pytest.raises(CommandError, match="other"):
+        store.migrate()
 
 
 def test_several_notifiers_may_migrate_at_once(cases_url: str, engine: Engine) -> None:
