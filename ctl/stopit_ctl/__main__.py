@@ -16,6 +16,7 @@ from stopit_ctl.init import init
 from stopit_ctl.preview import preview_group
 from stopit_ctl.program import stopitctl
 from stopit_ctl.queue import queue_group
+from stopit_ctl.setup.command import setup_group
 from stopit_ctl.simulate import simulate
 
 __all__ = ["command_line", "main"]
@@ -25,7 +26,9 @@ def command_line() -> click.Group:
     """The whole command line, in the order in which help shows it."""
     for command in (notice, note, close):
         cases_group.add_command(command)
-    for command in (init, check, doctor, simulate, queue_group, cases_group, preview_group, config_group):
+    for command in (
+        init, check, setup_group, doctor, simulate, queue_group, cases_group, preview_group, config_group,
+    ):  # fmt: skip
         stopitctl.add_command(command)
     return stopitctl
 
