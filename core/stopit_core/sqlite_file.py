@@ -81,9 +81,10 @@ class SqliteFile:
                 raise
 
     def ping(self) -> None:
-        """Return when the file can be read and its write lock had."""
+        """Return when the file can be read and written: a full disk shows only when something is written."""
         with self.write() as connection:
             connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            connection.execute(f"PRAGMA user_version = {self._version}")  # what it is already
 
     def close(self) -> None:
         """Close the connection, once no other thread uses it."""

@@ -12,6 +12,7 @@ from stopit_ctl.casework import close, note, notice
 from stopit_ctl.check import check
 from stopit_ctl.config import config_group
 from stopit_ctl.doctor import doctor
+from stopit_ctl.health import health
 from stopit_ctl.init import init
 from stopit_ctl.preview import preview_group
 from stopit_ctl.program import stopitctl
@@ -27,7 +28,7 @@ def command_line() -> click.Group:
     for command in (notice, note, close):
         cases_group.add_command(command)
     for command in (
-        init, check, setup_group, doctor, simulate, queue_group, cases_group, preview_group, config_group,
+        init, check, setup_group, doctor, health, simulate, queue_group, cases_group, preview_group, config_group,
     ):  # fmt: skip
         stopitctl.add_command(command)
     return stopitctl

@@ -3,33 +3,24 @@
 The everyday complaint of every milter is a socket that is there, and that Postfix cannot reach: its smtpd runs as
 user postfix, below /var/spool/postfix. So the attempt is made in a child process that becomes just that.
 
-The protocol's first step is enough to know who answers: SMFIC_OPTNEG ("O", then version, actions and protocol as
-32-bit words, all behind a 32-bit length), answered in kind (sendmail's libmilter, include/libmilter/mfdef.h).
+The protocol's first step (`milter_greeting`) is enough to know who answers.
 """
 
 from __future__ import annotations
 
 import os
 import pwd
-import socket
-import struct
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from stopit_core.milter_greeting import connect, connect_unix, greet
 from stopit_ctl.findings import Finding
 
-__all__ = ["Chroot", "greet", "look_at_milter", "said_by_child"]
+__all__ = ["Chroot", "look_at_milter", "said_by_child"]
 
 _POSTFIX = "postfix"
 _TIMEOUT = 5.0
-_OPTNEG = b"O"
-_VERSION = 6
-_ACTIONS = 0x1FF
-_STEPS = 0x1FFFFF
-_QUIT = struct.pack(">Ic", 1, b"Q")
-_LONGEST = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +45,7 @@ def look_at_milter(url: str, queue_directory: Path | None) -> Iterator[Finding]:
     Postfix is on this host."""
     kind, _, place = url.partition(":")
     if kind == "inet":
-        port, _, host = place.partition("@")
-        yield _finding(url, greet(lambda: socket.create_connection((host, int(port)), _TIMEOUT)), "")
+        yield _finding(url, greet(lambda: connect(url, _TIMEOUT)), "")
         return
     path = Path(place)
     try:
@@ -64,39 +54,19 @@ def look_at_milter(url: str, queue_directory: Path | None) -> Iterator[Finding]:
         user = None
     if user is None or queue_directory is None or os.geteuid() != 0:
         why = "run doctor as root" if os.geteuid() != 0 else "there is no Postfix on this host"
-        yield _finding(url, greet(lambda: _unix(path)), "")
+        yield _finding(url, greet(lambda: connect_unix(path, _TIMEOUT)), "")
         yield Finding.untried(f"milter: whether user {_POSTFIX} can connect to {url}", why)
         return
     inside = path.is_relative_to(queue_directory)
     chroot = Chroot(queue_directory if inside else Path("/"), user)
     seen = Path("/") / path.relative_to(queue_directory) if inside else path
 
-    def connect() -> str:
+    def enter_and_greet() -> str:
         chroot.enter()
-        return greet(lambda: _unix(seen))
+        return greet(lambda: connect_unix(seen, _TIMEOUT))
 
     who = f" as user {_POSTFIX}" + (f" from inside {queue_directory}" if inside else "")
-    yield _finding(url, said_by_child(connect), who)
-
-
-def greet(connect: Callable[[], socket.socket]) -> str:
-    """Speak the first step of the milter protocol. "" when a milter answers, else what is wrong."""
-    try:
-        with closing(connect()) as door:
-            door.sendall(struct.pack(">IcIII", 13, _OPTNEG, _VERSION, _ACTIONS, _STEPS))
-            length = struct.unpack(">I", _exactly(door, 4))[0]
-            if not 13 <= length <= _LONGEST:
-                return "something answers, but not as a milter"
-            answer = _exactly(door, length)
-            with suppress(OSError):  # it may have gone; what it said is what counts
-                door.sendall(_QUIT)
-    except EOFError:
-        return "something took the connection and closed it again without an answer"
-    except OSError as error:
-        return error.strerror or str(error)
-    if answer[:1] != _OPTNEG or not 2 <= struct.unpack(">I", answer[1:5])[0] <= _VERSION:
-        return "something answers, but not as a milter"
-    return ""
+    yield _finding(url, said_by_child(enter_and_greet), who)
 
 
 def said_by_child(work: Callable[[], str]) -> str:
@@ -133,24 +103,3 @@ def _finding(url: str, wrong: str, who: str) -> Finding:
     else:
         advice = "see with `systemctl status stopit-milter` whether it runs, and milter.socket for the path"
     return Finding.fault(f"milter: {url} cannot be used{who}: {wrong}", advice)
-
-
-def _unix(path: Path) -> socket.socket:
-    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        door.settimeout(_TIMEOUT)
-        door.connect(str(path))
-    except BaseException:
-        door.close()
-        raise
-    return door
-
-
-def _exactly(door: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        part = door.recv(size - len(data))
-        if not part:
-            raise EOFError
-        data += part
-    return data

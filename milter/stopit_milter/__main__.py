@@ -2,7 +2,7 @@
 
     parent -- opens the socket, forks, watches, reloads
       |-- worker 0 .. N-1   sessions -> decide -> reports (queue, spool), traces (ledger)
-      `-- metrics           what the workers count, for Prometheus
+      `-- metrics           what the workers count, for Prometheus; and whether mail would be handled
 
 Ends with 0 after SIGTERM, 1 when it could not start, 78 (EX_CONFIG) when the configuration is faulty. SIGHUP reads
 the configuration again.
@@ -84,7 +84,8 @@ def serve(configuration: Configuration, log: Log, environ: Mapping[str, str]) ->
     try:
         with _metrics_directory(environ) as directory:
             roles = [worker(slot, directory) for slot in range(settings.workers)]
-            roles.append(Role("metrics", lambda line: run_metrics(line, settings.metrics, directory, log)))
+            started = configuration.settings
+            roles.append(Role("metrics", lambda line: run_metrics(line, started, directory, log), counts=True))
             return Supervisor(roles, reload, lambda: listener.intact, Notify(environ), log).run()
     finally:
         listener.remove()

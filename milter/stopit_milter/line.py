@@ -24,11 +24,12 @@ _SOFTWARE_FAULT = 70  # EX_SOFTWARE of sysexits.h
 
 
 class Order(Enum):
-    """What the parent says."""
+    """What the parent says. WORKER_ENDED is no more than news, for the one that counts."""
 
     RELOAD = b"r"
     RELOAD_REFUSED = b"x"
     RETIRE = b"q"
+    WORKER_ENDED = b"e"
 
 
 class Word(Enum):

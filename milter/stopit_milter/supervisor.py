@@ -29,10 +29,11 @@ _FAILED = 1
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What a child does, under the name that it has in the log."""
+    """What a child does, under the name that it has in the log. `counts`: it is told of each other one's end."""
 
     name: str
     run: Callable[[ChildLine], int]
+    counts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +178,9 @@ class Supervisor:
             self._ending = _FAILED
             return
         self._log.error("ended, and will be started again", child=child.role.name, pid=pid, code=code)
+        for other in self._children:
+            if other.line and other.role.counts:
+                other.line.order(Order.WORKER_ENDED)
         limits = self._limits
         now = time.monotonic()
         settled = now - child.started >= limits.settled

@@ -1,4 +1,4 @@
-"""What the children of stopit-milter do: a worker handles mail, one more child answers Prometheus.
+"""What the children of stopit-milter do: a worker handles mail, one more child answers who asks how they do.
 
 Everything that has threads, connections or files is made here, after the fork. A worker needs no store to be there
 when it starts: mail comes first, reports wait in the spool, and what cannot be written is counted.
@@ -15,12 +15,15 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, disable_created_metrics
 
+from stopit_core.config import Settings
+from stopit_core.counting import gathered, in_worker
+from stopit_core.door import Readiness, serve
 from stopit_core.errors import Transient
 from stopit_core.ledger.writer import TraceWriter
 from stopit_core.logs import Log
-from stopit_core.metrics import MilterMetrics, gathered, in_worker, serve
+from stopit_core.metrics import MilterDoorMetrics, MilterMetrics
 from stopit_core.model import ContactReport, Digest, Trace
 from stopit_core.queue.spool import DurableReports, Spool
 from stopit_core.service import Live
@@ -31,6 +34,7 @@ from stopit_milter.housekeeping import Recurring, SpoolDrainer, trace_counter
 from stopit_milter.line import ChildLine, Order, Word
 from stopit_milter.listener import Listener
 from stopit_milter.outlets import Outlets
+from stopit_milter.readiness import look
 from stopit_milter.session import Context, Session
 from stopit_milter.tally import Tally
 
@@ -101,15 +105,27 @@ def run_worker(
     return 0
 
 
-def run_metrics(line: ChildLine, address: str, metrics_dir: Path, log: Log) -> int:
-    """Answer Prometheus until the parent is gone. The exit code: 1 when the address cannot be had."""
+def run_metrics(line: ChildLine, settings: Settings, metrics_dir: Path, log: Log) -> int:
+    """Answer Prometheus, and whoever asks for the milter's health, until the parent is gone.
+
+    The exit code: 1 when the address cannot be had. None of these settings changes without a restart.
+    """
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    address = settings.milter.metrics
+    metrics = MilterDoorMetrics(gathered(metrics_dir))
+    queue = open_queue(settings.queue)
     try:
-        serve(address, gathered(metrics_dir))
+        serve(address, metrics, Readiness(partial(look, settings.milter.socket, queue, settings.queue.spool_dir)))
     except OSError as error:
         log.error("milter.metrics cannot be served; is another process there?", address=address, why=error)
         return 1
+
+    def obey(order: Order) -> None:
+        if order is Order.WORKER_ENDED:
+            metrics.workers_ended.inc()
+
     line.say(Word.READY)
-    line.listen(lambda _order: None)
+    line.listen(obey)
     return 0
 
 

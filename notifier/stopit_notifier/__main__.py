@@ -19,9 +19,9 @@ from prometheus_client import disable_created_metrics
 
 from stopit_core import __version__
 from stopit_core.config import config_path
+from stopit_core.door import serve
 from stopit_core.errors import ConfigError
 from stopit_core.logs import open_log
-from stopit_core.metrics import serve
 from stopit_core.service import Notify
 from stopit_notifier.configuration import Configuration
 from stopit_notifier.notifier import build
@@ -62,7 +62,7 @@ def run(config: Path, probe: Probe = no_probe) -> int:
     notifier = build(configuration, log, Notify(), probe=probe)
     address = configuration.settings.notifier.metrics
     try:
-        serve(address, notifier.metrics.registry)
+        serve(address, notifier.door, notifier.readiness)
     except OSError as error:
         log.error("cannot serve metrics", address=address, why=str(error))
         return _FAILED

@@ -32,6 +32,8 @@ class Answering:
         self._work = work
         self._deciding = deciding
         self._now = now
+        self.bounced = ""
+        """The kind of the message that came back, where the answer taken was a bounce."""
 
     @staticmethod
     def originals_in_doubt(judging: Judging, work: Work, report: AnswerReport) -> list[Digest]:
@@ -115,6 +117,7 @@ class Answering:
             case.id, self._now, Actor.MAIL, EventKind.BOUNCED, ref=message.ref, message=message.kind, status=status
         )
         self._work.mark_bounced(message.id, f"bounced {status}".strip())
+        self.bounced = message.kind
         if message.party is Party.SENDER:
             self._tell_staff(case, message, AlertKind.BOUNCED, answer, f"status {status}" if status else "")
 

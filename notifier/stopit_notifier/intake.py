@@ -13,6 +13,7 @@ dealt with holds up no other.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
@@ -60,6 +61,7 @@ class Intake:
         draw: Callable[[], float],
         sleep: Callable[[float], object],
         probe: Probe,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._queue = queue
@@ -71,6 +73,7 @@ class Intake:
         self._draw = draw
         self._sleep = sleep
         self._probe = probe
+        self._monotonic = monotonic
 
     def handle_together(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Deal with the new flags among these at once, and acknowledge them; what is left is for `handle`.
@@ -81,6 +84,7 @@ class Intake:
         flags = dict(_flags_among(deliveries))
         if len(flags) < 2:
             return list(deliveries)
+        began = self._monotonic()
         for _ in flags:
             self._probe(Step.REPORT_CLAIMED)
         try:
@@ -90,6 +94,7 @@ class Intake:
         self._probe(Step.AFTER_COMMIT)
         self._queue.ack_all(list(flags))
         self._probe(Step.ACKNOWLEDGED)
+        self._took(began, len(flags))
         return [delivery for delivery in deliveries if delivery.id not in flags]
 
     def handle(self, delivery: Delivery) -> None:
@@ -98,6 +103,7 @@ class Intake:
         Raises Transient when a store is away: the report is left, and comes again when its lease has passed.
         """
         self._probe(Step.REPORT_CLAIMED)
+        began = self._monotonic()
         try:
             report = decode_report(delivery.payload)
         except DecodeError as error:
@@ -114,6 +120,11 @@ class Intake:
         self._probe(Step.AFTER_COMMIT)
         self._queue.ack(delivery.id)
         self._probe(Step.ACKNOWLEDGED)
+        self._took(began, 1)
+
+    def _took(self, began: float, reports: int) -> None:
+        """So many reports were dealt with together since then."""
+        self._metrics.decision_duration.observe_all([(self._monotonic() - began) / reports] * reports)
 
     def _flags(self, reports: Sequence[FlagReport]) -> None:
         judging = self._live.current
@@ -133,6 +144,9 @@ class Intake:
                 if report.id in fresh and report.id not in made:
                     made[report.id] = deciding.flag(report, [passes[each] for each in _originals(report)])
             self._probe(Step.BEFORE_COMMIT)
+        self._metrics.report_age.observe_all([
+            max(0.0, now - report.at) for report in reports if report.id in made
+        ])  # fmt: skip
         for report in reports:
             self._say(report, made.pop(report.id, []), judging)
 
@@ -162,6 +176,8 @@ class Intake:
             self._probe(Step.BEFORE_COMMIT)
         for each in made:
             self._metrics.decisions.labels(each.outcome.value, each.reason.value).inc()
+        if answering.bounced:
+            self._metrics.bounced.labels(answering.bounced).inc()
         self._log.info("answer taken", queue_id=report.queue_id, report=report.id, answer=kind)
 
     def _contact(self, report: ContactReport) -> None:

@@ -98,8 +98,11 @@ class Loop:
     @property
     def status(self) -> str:
         """What the loop does, or waits for, in a few words for the service manager."""
-        if not self._trouble:
-            return "takes reports and sends messages"
+        return self.trouble or "takes reports and sends messages"
+
+    @property
+    def trouble(self) -> str:
+        """What the last turn failed at; "" when at nothing."""
         return "; ".join(f"{stage} waits: {why}" for stage, why in self._trouble.items())[:500]
 
     def turn(self) -> None:

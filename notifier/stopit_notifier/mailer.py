@@ -67,7 +67,8 @@ class Mailer:
     """Sends through the MTA of the settings. For one thread.
 
     `hostname` is said in EHLO. `data_within`: seconds from asking `before_data` to the answer to the final dot. All
-    before that (connecting, login, MAIL, RCPT) has `settings.timeout` seconds.
+    before that (connecting, login, MAIL, RCPT) has `settings.timeout` seconds. `took` is told how many seconds each
+    attempt took, however it ended.
     """
 
     def __init__(
@@ -77,12 +78,14 @@ class Mailer:
         data_within: float,
         probe: Probe = no_probe,
         monotonic: Callable[[], float] = time.monotonic,
+        took: Callable[[float], object] = lambda _seconds: None,
     ) -> None:
         self._settings = settings
         self._hostname = hostname
         self._data_within = data_within
         self._probe = probe
         self._monotonic = monotonic
+        self._took = took
         self._open: _Dialog | None = None
 
     def send(self, letter: Letter, before_data: Callable[[], bool]) -> bool:
@@ -91,6 +94,7 @@ class Mailer:
         `before_data` is asked once, when MAIL and RCPT were accepted and DATA comes next. Raises Transient,
         Permanent (each with the MTA's code and words) or Unanswered; what `before_data` raises comes through.
         """
+        began = self._monotonic()
         try:
             dialog = self._addressed(letter)
             self._probe(Step.RECIPIENT_ACCEPTED)
@@ -109,6 +113,8 @@ class Mailer:
         except BaseException:
             self.close()
             raise
+        finally:
+            self._took(self._monotonic() - began)
         return True
 
     def close(self) -> None:

@@ -13,11 +13,12 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from stopit_core.cases import CaseState, CaseStore
 from stopit_core.config import Settings
+from stopit_core.door import Readiness
 from stopit_core.errors import Transient
 from stopit_core.ledger import Ledger
 from stopit_core.logs import Log
 from stopit_core.messages import MessageKind
-from stopit_core.metrics import NotifierMetrics
+from stopit_core.metrics import DoorMetrics, NotifierMetrics
 from stopit_core.policy import pairs
 from stopit_core.queue import Queue
 from stopit_core.service import Notify
@@ -31,6 +32,7 @@ from stopit_notifier.loop import Loop
 from stopit_notifier.mailer import Mailer
 from stopit_notifier.outbox import Outbox, Terms
 from stopit_notifier.owner import Owner
+from stopit_notifier.readiness import LoopPulse, look
 from stopit_notifier.settling import Settling
 from stopit_notifier.signals import Signals
 from stopit_notifier.steps import Probe, no_probe
@@ -53,6 +55,9 @@ class Notifier:
     outbox: Outbox
     loop: Loop
     metrics: NotifierMetrics
+    door: DoorMetrics
+    pulse: LoopPulse
+    readiness: Readiness
     signals: Signals
     notify: Notify
     log: Log
@@ -68,6 +73,8 @@ class Notifier:
                 if self.signals.reload_asked():
                     self._reload()
                 self.loop.turn()
+                self.pulse.turned(self.loop.trouble)
+                self.metrics.last_turn.set(time.time())
                 if self.loop.status != said:
                     said = self.loop.status
                     self.notify.status(said)
@@ -81,7 +88,7 @@ class Notifier:
         self.notify.reloading()
         done = self.configuration.reload(self.log)
         if done:
-            self.outbox.renew(_terms(self.configuration.settings, self.probe))
+            self.outbox.renew(_terms(self.configuration.settings, self.metrics, self.probe))
             self.log.info("configuration read again")
         self.metrics.reload_successful.set(1 if done else 0)
         self.notify.ready(self.loop.status)
@@ -113,7 +120,7 @@ def build(
         settling,
         endings,
         judging,
-        _terms(settings, probe),
+        _terms(settings, metrics, probe),
         owner,
         clock=clock,
         monotonic=monotonic,
@@ -123,11 +130,17 @@ def build(
     intake = Intake(
         store, queue, ledger, judging, metrics, log, clock=clock, draw=draw, sleep=time.sleep, probe=probe
     )
-    gauges = Gauges(store, queue, metrics, clock=clock, monotonic=monotonic)
+    durability = partial(queue_durability_faults, settings.queue)
+    gauges = Gauges(store, queue, metrics, durability, clock=clock, monotonic=monotonic)
+    pulse = LoopPulse(lambda: _longest_work(configuration.settings), monotonic)
 
     def go_on() -> bool:
         notify.alive()
+        pulse.beat()
         return not signals.ending
+
+    def private(text: str) -> str:
+        return without_addresses(text, judging.current.people.keyring)
 
     loop = Loop(
         queue, intake, outbox, watching, gauges, metrics, log,
@@ -135,12 +148,17 @@ def build(
         lease=lambda: configuration.settings.queue.lease,
         prepare=partial(_prepare, store, settings, log),
         ledger_answers=ledger.ping,
-        private=lambda text: without_addresses(text, judging.current.people.keyring),
+        private=private,
         go_on=go_on,
         clock=clock,
         sleep=time.sleep,
     )  # fmt: skip
-    return Notifier(configuration, store, queue, ledger, outbox, loop, metrics, signals, notify, log, probe)
+    pings = (("case record", store.ping), ("queue", queue.ping), ("ledger", ledger.ping))
+    readiness = Readiness(partial(look, pulse, pings, private), monotonic)
+    return Notifier(
+        configuration, store, queue, ledger, outbox, loop, metrics, DoorMetrics(metrics.registry), pulse, readiness,
+        signals, notify, log, probe,
+    )  # fmt: skip
 
 
 def _prepare(store: CaseStore, settings: Settings, log: Log) -> None:
@@ -153,9 +171,17 @@ def _prepare(store: CaseStore, settings: Settings, log: Log) -> None:
         return  # the loop will find that it is away
 
 
-def _terms(settings: Settings, probe: Probe) -> Terms:
+def _longest_work(settings: Settings) -> float:
+    """Seconds: a send to an MTA that answers nothing."""
+    return settings.smtp.timeout + settings.notifier.settle
+
+
+def _terms(settings: Settings, metrics: NotifierMetrics, probe: Probe) -> Terms:
     notifier = settings.notifier
-    mailers = [Mailer(settings.smtp, socket.gethostname(), notifier.settle, probe) for _ in range(_CONNECTIONS)]
+    mailers = [
+        Mailer(settings.smtp, socket.gethostname(), notifier.settle, probe, took=metrics.send_duration.observe)
+        for _ in range(_CONNECTIONS)
+    ]
     return Terms(Couriers(mailers), notifier.settle, notifier.give_up)
 
 

@@ -8,12 +8,10 @@ from pathlib import Path
 
 import click
 import pytest
-from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 
-from stopit_core import policy
+from stopit_core.catalogue import every_metric
 from stopit_core.config import Settings
-from stopit_core.metrics import MilterMetrics, NotifierMetrics
 from stopit_ctl.__main__ import command_line
 
 ROOT = Path(__file__).parents[2]
@@ -32,10 +30,9 @@ everything = pytest.mark.parametrize(
 
 def series() -> dict[str, dict[str, set[str]]]:
     """Every series that the daemons have, and each family's own name: its labels, and their values."""
-    milter = MilterMetrics(CollectorRegistry())
-    notifier = NotifierMetrics(CollectorRegistry(), policy.pairs(), ["notice"], ["staff"])
+    made = [metrics.registry for program in every_metric().values() for metrics in program]
     found: dict[str, dict[str, set[str]]] = {}
-    for registry in (milter.registry, notifier.registry):
+    for registry in made:
         for family in registry.collect():
             found.setdefault(family.name, {})
             for sample in family.samples:

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, or_, select
 
 from stopit_core.cases.chain import broken_at
-from stopit_core.cases.records import Case, CaseState, Event, Message, MessageState, ReportRow, Totals, WatchRow
+from stopit_core.cases.records import (
+    Actor,
+    Case,
+    CaseState,
+    Event,
+    EventKind,
+    Message,
+    MessageState,
+    ReportRow,
+    Totals,
+    WatchRow,
+)
 from stopit_core.cases.rows import case_of, event_of, message_of, report_of
 from stopit_core.cases.schema import cases, events, messages, reports, watches
 from stopit_core.cases.work import NOTICE_KINDS
@@ -68,7 +79,7 @@ class Reading:
         by_state = dict.fromkeys(CaseState, 0)
         for state, count in self.connection.execute(select(cases.c.state, func.count()).group_by(cases.c.state)):
             by_state[CaseState(state)] = count
-        due = select(func.count()).select_from(messages)
+        count = select(func.count()).select_from(messages)
         notified = select(func.count(func.distinct(messages.c.recipient))).where(
             messages.c.kind.in_(NOTICE_KINDS), messages.c.state == MessageState.SENT.value
         )
@@ -77,9 +88,36 @@ class Reading:
         )
         return Totals(
             cases=by_state,
+            staff_waits=self._staff_waits(now),
             outbox_due=self.connection.execute(
-                due.where(messages.c.state.in_(_NOT_SENT_YET), messages.c.due_at <= now)
+                count.where(messages.c.state.in_(_NOT_SENT_YET), messages.c.due_at <= now)
+            ).scalar_one(),
+            outbox_put_off=self.connection.execute(
+                count.where(
+                    messages.c.state == MessageState.PENDING.value, messages.c.due_at > now, messages.c.attempts > 0
+                )
             ).scalar_one(),
             senders_notified=self.connection.execute(notified).scalar_one(),
             senders_recurred=self.connection.execute(recurred).scalar_one(),
         )
+
+    def _staff_waits(self, now: float) -> float:
+        """How long the case has waited that waits longest: since it came to staff, or they last did something on it.
+
+        Cases of the observe mode wait for nobody: staff were not told.
+        """
+        touched = (
+            select(func.max(events.c.at))
+            .where(
+                events.c.case_id == cases.c.id,
+                or_(events.c.kind == EventKind.STATE.value, events.c.actor == Actor.STAFF.value),
+            )
+            .scalar_subquery()
+        )
+        told = select(reports.c.key).where(reports.c.case_id == cases.c.id, ~reports.c.observed).exists()
+        since = self.connection.execute(
+            select(func.min(func.coalesce(touched, cases.c.opened_at))).where(
+                cases.c.state == CaseState.STAFF.value, told
+            )
+        ).scalar()
+        return 0.0 if since is None else max(0.0, now - since)

@@ -206,10 +206,12 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What the gauges show."""
+    """What the gauges show. `staff_waits`: seconds for which the case that waits longest for staff has waited."""
 
     cases: Mapping[CaseState, int]
+    staff_waits: float
     outbox_due: int
+    outbox_put_off: int
     senders_notified: int
     senders_recurred: int
 

@@ -17,9 +17,10 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from prometheus_client import CollectorRegistry, start_http_server
 
 from stopit_core.metrics import MilterMetrics, NotifierMetrics
+from stopit_core.milter_greeting import greet
 from stopit_ctl.findings import Finding, State
 from stopit_ctl.host import look_at_clock, look_at_disk, look_at_metrics
-from stopit_ctl.milter_door import greet, look_at_milter, said_by_child
+from stopit_ctl.milter_door import look_at_milter, said_by_child
 from stopit_ctl.smtp_door import look_at_smtp
 from stopit_lab.ports import spare_ports
 
