@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 from pydantic import BaseModel
 
 from stopit_core.catalogue import every_metric
@@ -106,3 +107,31 @@ def test_a_verb_of_the_readme_is_one_of_run() -> None:
     verbs = set(re.findall(r"^    ([a-z]+)\)$", (ROOT / "run").read_text(), re.M))
     for document in DOCUMENTS:
         assert set(re.findall(r"\./run ([a-z]+)", document.read_text())) <= verbs | {"help"}
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    """A folder in it stands for all its pages."""
+    named = set(_leaves(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]))
+    for document in (ROOT / "docs").rglob("*.md"):
+        page = document.relative_to(ROOT / "docs")
+        folders = {f"{folder}/" for folder in map(str, page.parents)}
+        assert str(page) in named or named & folders, f"{page}: put it into nav of mkdocs.yml, by reader"
+
+
+def _leaves(entry: object) -> Iterator[str]:
+    if isinstance(entry, str):
+        yield entry
+        return
+    for each in entry.values() if isinstance(entry, dict) else entry:
+        yield from _leaves(each)
+
+
+def test_staff_are_told_of_every_alert() -> None:
+    """By the subject that stands in their mailbox."""
+    page = (ROOT / "docs" / "staff.md").read_text()
+    templates = sorted((ROOT / "config" / "templates").glob("alert-*.j2"))
+    assert templates
+    for template in templates:
+        found = re.search(r"{% block subject %}(.*){% endblock %}", template.read_text())
+        assert found
+        assert f"| {found[1]} |" in page, template.name

@@ -40,8 +40,8 @@ _COLD = 200
 
 
 def measure_ledger(bench: Bench) -> Found:
-    """Bytes a message in Redis."""
-    figures = []
+    """Bytes a message in Redis, and on the disk in SQLite."""
+    figures = [_sqlite_bytes(bench, traces) for traces in bench.sizes.ledger if traces <= _FINDABLE]
     for traces in _ASKED[:1] if bench.effort is Effort.QUICK else _ASKED:
         whole = traces in bench.sizes.ledger
         how = "measured" if whole else "calculated from one day"
@@ -52,7 +52,7 @@ def measure_ledger(bench: Bench) -> Found:
             figures.append(once(name, Unit.BYTES, value, _BYTES if packed == _PACKED else None))
     payload = len(encode_trace(trace_of(Keyring(bytes(KEY_BYTES)), 123_456, time.time())))
     note = (
-        "Memory of the server (used_memory) above that of an empty one, for each trace. "
+        "Redis: memory of the server (used_memory) above that of an empty one, for each trace. SQLite: the file. "
         f"The encoded trace has {payload} bytes, its key 16."
     )
     return Found(tuple(figures), notes=(note,))
@@ -81,6 +81,20 @@ def _redis_bytes(bench: Bench, traces: int, days: int, packed: int) -> float:
         empty = _used(server)
         fill(ledger, Keyring(bytes(KEY_BYTES)), traces, time.time(), days=days, say=bench.say)
         return (_used(server) - empty) / traces
+
+
+def _sqlite_bytes(bench: Bench, traces: int) -> Figure:
+    bench.say(f"{traces:,} traces in SQLite")
+    place = bench.place("ledger-size")
+    place.mkdir()
+    path = place / "ledger.db"
+    ledger = SqliteLedger(path, _RETENTION)
+    fill(ledger, Keyring(bytes(KEY_BYTES)), traces, time.time(), say=bench.say)
+    ledger.close()
+    size = path.stat().st_size
+    for file in place.iterdir():
+        file.unlink()
+    return once(f"{traces:,} traces in SQLite", Unit.BYTES, size / traces)
 
 
 def _redis_finds(bench: Bench, traces: int) -> list[tuple[str, list[float]]]:
