@@ -12,14 +12,17 @@ from stopit_core import config
 from stopit_core.errors import ConfigError
 from stopit_core.keys import Keyring, read_key
 from stopit_ctl.check import look_at_files
+from stopit_ctl.entrance import Entrance, entrance_of
 from stopit_ctl.findings import Finding, State, report
 from stopit_ctl.host import look_at_clock, look_at_disk, look_at_metrics
 from stopit_ctl.milter_door import look_at_milter
 from stopit_ctl.postfix import Postfix
+from stopit_ctl.postfix_door import naming, spellings
 from stopit_ctl.program import EX_FOUND
 from stopit_ctl.site import Site, sqlite_file
 from stopit_ctl.smtp_door import look_at_smtp
 from stopit_ctl.storage import look_at_stores, seen_by
+from stopit_ctl.trial import run_trial
 
 __all__ = ["doctor"]
 
@@ -27,17 +30,37 @@ __all__ = ["doctor"]
 @click.command()
 @click.option("--postfix-config", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
               help="Configuration of the Postfix that asks the milter. [default: the system's]")  # fmt: skip
+@click.option("--send-test", is_flag=True, help="Send a message to nobody through all parts, and time each leg.")
+@click.option("--test-door", metavar="HOST:PORT", help="Where the test comes in. [default: the notifier's own door]")
+@click.option("--test-login", metavar="NAME", default="",
+              help="Log in there, with the password in $STOPIT_TEST_PASSWORD or asked for.")  # fmt: skip
+@click.option("--test-within", metavar="SECONDS", type=click.FloatRange(min=1), default=45.0, show_default=True,
+              help="How long each leg of the test may take.")  # fmt: skip
 @click.pass_obj
-def doctor(site: Site, postfix_config: Path | None) -> None:
+def doctor(
+    site: Site, postfix_config: Path | None, send_test: bool, test_door: str | None, test_login: str,
+    test_within: float,
+) -> None:  # fmt: skip
     """Try every part of a running site, each as it is used.
 
     The milter's socket is tried as user postfix, from inside Postfix's chroot
     where it lies there; the stores as the daemons' users; the MTA up to RCPT
     TO. Nothing is sent and nothing changed. What cannot be tried without root
     is named.
+
+    --send-test does send: one message that is marked as a test, from nobody
+    to nobody, by the MTA, the milter, the queue and the notifier, whose answer
+    passes the milter once more. No person gets anything, also in observe mode,
+    and no case is made. With --test-login it comes in as a member's mail does,
+    and shows whether the milter is told who logs in:
+
+    \b
+        stopitctl doctor --send-test --test-login test-account \\
+            --test-door mail.example.edu:587
     """
     settings = site.settings()
-    findings = _everything(site, settings, Postfix(postfix_config))
+    entrance = entrance_of(settings.smtp, test_door, test_login) if send_test else None
+    findings = _everything(site, settings, Postfix(postfix_config), entrance, test_within)
     found = report(site.screen, findings)
     count = sum(finding.state is State.FAULT for finding in found)
     if count:
@@ -46,19 +69,42 @@ def doctor(site: Site, postfix_config: Path | None) -> None:
     site.screen.line("No fault was found.")
 
 
-def _everything(site: Site, settings: config.Settings, postfix: Postfix) -> Iterator[Finding]:
+def _everything(
+    site: Site, settings: config.Settings, postfix: Postfix, entrance: Entrance | None, test_within: float
+) -> Iterator[Finding]:
     now = site.clock()
     yield from look_at_files(site, settings)
     yield from look_at_stores(site, settings, running=True)
-    yield from look_at_milter(settings.milter.socket, postfix.queue_directory())
+    milter = list(look_at_milter(settings.milter.socket, postfix.queue_directory()))
+    yield from milter
     yield from postfix.look(settings.milter.socket)
     yield from _smtp(site, settings)
     yield from look_at_metrics("stopit-milter", settings.milter.metrics, now)
     yield from look_at_metrics("stopit-notifier", settings.notifier.metrics, now)
     yield from look_at_disk(_directories(settings))
     yield from look_at_clock(now)
+    if entrance is not None:
+        if unseen := _unseen(settings, postfix, entrance, milter):
+            yield unseen
+        else:
+            yield from run_trial(site, settings, entrance, test_within)
     if os.geteuid() != 0:
         yield Finding.untried("what only the daemons' users and postfix may open", "run doctor as root")
+
+
+def _unseen(settings: config.Settings, postfix: Postfix, entrance: Entrance, milter: list[Finding]) -> Finding | None:
+    """Why the test is not sent: where no milter takes its recipient away, it would end in the staff mailbox."""
+    why = ""
+    if any(finding.state is State.FAULT for finding in milter):
+        why = "away"
+    queue = postfix.queue_directory()
+    doors = postfix.doors() if entrance.is_here and queue is not None else []
+    door = next((door for door in doors if door.port == entrance.port), None)
+    if queue and door and naming(door.milters, spellings(settings.milter.socket, queue)) is None:
+        why = f"not asked at {entrance.name}"
+    if not why:
+        return None
+    return Finding.fault(f"test: not sent, because the milter is {why}", "mend what is named above first")
 
 
 def _smtp(site: Site, settings: config.Settings) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -50,6 +51,17 @@ class Door:
         return Use.MEMBERS if self.takes_logins else Use.OTHER
 
     @property
+    def port(self) -> int | None:
+        """Its port number; None where it is a name that this host does not know."""
+        name = self.service.rpartition(":")[2]
+        if name.isdecimal():
+            return int(name)
+        try:
+            return socket.getservbyname(name, "tcp")
+        except OSError:
+            return None
+
+    @property
     def takes_logins(self) -> bool:
         """Whether a client can log in here."""
         return self.values.get("smtpd_sasl_auth_enable") == "yes"
@@ -90,17 +102,17 @@ def action_of(entry: str) -> str:
     return said[1] if said else ""
 
 
-def spellings(socket: str, queue: Path) -> list[str]:
+def spellings(url: str, queue: Path) -> list[str]:
     """How Postfix may name the milter's socket (milter.socket), the usual way first."""
-    kind, _, place = socket.partition(":")
+    kind, _, place = url.partition(":")
     if kind == "inet":
         port, _, host = place.partition("@")
         return [f"inet:{host}:{port}"]
     path = Path(place)
     if not path.is_relative_to(queue):
-        return [socket]
+        return [url]
     inside = path.relative_to(queue)
-    return [f"unix:{inside}", f"unix:/{inside}", socket]
+    return [f"unix:{inside}", f"unix:/{inside}", url]
 
 
 def _words(value: str) -> list[str]:

@@ -11,7 +11,7 @@ from stopit_core.config import Campus, Smtp, Tls
 from stopit_core.keys import Keyring, new_ref
 from stopit_ctl.findings import Finding
 
-__all__ = ["look_at_smtp"]
+__all__ = ["connected", "look_at_smtp", "said_by"]
 
 _TIMEOUT = 15.0
 
@@ -20,17 +20,18 @@ def look_at_smtp(smtp: Smtp, campus: Campus, keyring: Keyring) -> Iterator[Findi
     """Whether the MTA lets us in, and takes mail for the addresses that everything depends on."""
     where = f"{smtp.host}:{smtp.port}"
     try:
-        with _connected(smtp) as door:
+        with connected(smtp) as door:
             yield Finding.ok(f"smtp: {where} answers{_how(smtp)}")
             yield from _addresses(door, campus, keyring)
     except (OSError, smtplib.SMTPException, UnicodeDecodeError) as error:
         yield Finding.fault(
-            f"smtp: {where} cannot be used{_how(smtp)}: {_said(error)}",
+            f"smtp: {where} cannot be used{_how(smtp)}: {said_by(error)}",
             "see whether the MTA runs, and the keys of [smtp]: `stopitctl config describe smtp`",
         )
 
 
-def _connected(smtp: Smtp) -> smtplib.SMTP:
+def connected(smtp: Smtp) -> smtplib.SMTP:
+    """An open dialog by these settings, logged in where they say so. Raises OSError, SMTPException."""
     timeout = min(_TIMEOUT, smtp.timeout)
     context = ssl.create_default_context()
     door: smtplib.SMTP
@@ -81,7 +82,8 @@ def _how(smtp: Smtp) -> str:
     return f"{tls} as {smtp.login}" if smtp.login else tls
 
 
-def _said(error: BaseException) -> str:
+def said_by(error: BaseException) -> str:
+    """What went wrong, in the MTA's own words where it gave some."""
     if isinstance(error, smtplib.SMTPResponseException):
         return f"{error.smtp_code} {_line(error.smtp_error)}"
     return getattr(error, "strerror", None) or str(error)

@@ -164,6 +164,11 @@ class Postfix:
         """Make it read its configuration again."""
         self._command("reload")
 
+    def set(self, name: str, value: str) -> None:
+        """Set a parameter of main.cf, and have it read."""
+        subprocess.run(["postconf", "-c", str(self._config), "-e", f"{name}={value}"], check=True)
+        self.reload()
+
     def doors(self) -> tuple[int, ...]:
         """The ports it listens on."""
         return (self.submission, self.inbound, self.outgoing, *((self.sasl,) if self._sasl_socket else ()))

@@ -9,6 +9,8 @@ seen of it first. At end of message, `decide` gives the ruling, once:
     from outside, with header fields of ours         -> without these
     anything else                                    -> as it is
 
+What goes to a trial's address (`stopit_core.trial`) is Stopit's own to the last, and reaches nobody in any mode.
+
 A flag comes before an answer: whoever flags by "reply to all" a message that names a reply address of ours must not
 reach the others by that.
 """
@@ -89,7 +91,7 @@ def decide(transaction: Transaction, engine: Engine) -> Ruling:
     """At end of message: the ruling."""
     envelope = transaction.envelope
     if engine.is_own(envelope):
-        return Ruling(traces_of(transaction, engine, own=True), flush=True)
+        return Ruling(traces_of(transaction, engine, own=True), _to_nobody(envelope, engine), flush=True)
     tokens = _tokens(envelope, engine)
     if _is_candidate(transaction, tokens, engine):
         mail = read(transaction.headers, transaction.body)
@@ -165,7 +167,11 @@ def _answered(transaction: Transaction, tokens: dict[str, str], engine: Engine) 
     raw = transaction.start()
     answers = tuple(
         AnswerReport(
-            id=engine.keyring.report_id("answer", ref, envelope.login or author, *parts),
+            id=(
+                engine.keyring.trial_id(ref)
+                if engine.keyring.is_trial(ref)
+                else engine.keyring.report_id("answer", ref, envelope.login or author, *parts)
+            ),
             at=transaction.at,
             queue_id=envelope.queue_id,
             ref=ref,
@@ -177,7 +183,8 @@ def _answered(transaction: Transaction, tokens: dict[str, str], engine: Engine) 
         for ref in dict.fromkeys(tokens.values())
     )
     if engine.observe:
-        return Ruling(traces_of(transaction, engine), answers=answers)
+        edits = _to_nobody(envelope, engine)
+        return Ruling(traces_of(transaction, engine, _reached(envelope, edits)), edits, answers=answers)
     by_person = not is_automatic(headers, envelope.null_sender)
     edits = Edits(
         removed_recipients=tuple(tokens),
@@ -185,6 +192,12 @@ def _answered(transaction: Transaction, tokens: dict[str, str], engine: Engine) 
         added_recipients=_staff_unless_in(envelope.recipients, engine) if by_person else (),
     )
     return Ruling(traces_of(transaction, engine, _reached(envelope, edits)), edits, answers=answers)
+
+
+def _to_nobody(envelope: Envelope, engine: Engine) -> Edits:
+    """Without the recipients that are a trial's."""
+    tokens = _tokens(envelope, engine)
+    return Edits(removed_recipients=tuple(path for path, ref in tokens.items() if engine.keyring.is_trial(ref)))
 
 
 def _retry_parts(transaction: Transaction) -> tuple[str, ...]:

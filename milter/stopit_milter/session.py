@@ -174,7 +174,8 @@ class Session:
         try:
             context.outlets.keep(ruling, message.engine)
         except RefusedError:
-            return self._accept(MessageResult.ACCEPTED) if message.engine.observe else self._refuse(mta)
+            harmless = message.engine.observe and not ruling.edits.removed_recipients
+            return self._accept(MessageResult.ACCEPTED) if harmless else self._refuse(mta)
         self.stage = Stage.EDIT
         apply(ruling.edits, mta)
         self.stage = Stage.LEDGER

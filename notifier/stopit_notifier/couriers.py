@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from stopit_core.cases import Message
 from stopit_core.errors import Permanent, Transient
-from stopit_notifier.mailer import Mailer, Unanswered
+from stopit_notifier.mailer import Letter, Mailer, Unanswered
 
 __all__ = ["Couriers", "End", "Flight", "attempt"]
 
@@ -21,7 +21,7 @@ End = bool | Exception
 """What became of an attempt: True, the MTA took it; False, it was called off; else why not (`Mailer.send`)."""
 
 
-def attempt(mailer: Mailer, message: Message, before_data: Callable[[], bool]) -> End:
+def attempt(mailer: Mailer, message: Letter, before_data: Callable[[], bool]) -> End:
     """`Mailer.send`, with what the MTA says of the message as a value."""
     try:
         return mailer.send(message, before_data)

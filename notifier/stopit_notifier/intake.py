@@ -27,10 +27,14 @@ from stopit_core.model import AnswerReport, ContactReport, Digest, FlagReport, O
 from stopit_core.policy import Decision
 from stopit_core.queue import Delivery, Queue
 from stopit_core.service import Live
+from stopit_core.trial import Trial
 from stopit_core.wire import decode_report
 from stopit_notifier.answering import Answering
+from stopit_notifier.couriers import End
 from stopit_notifier.deciding import Deciding
+from stopit_notifier.endings import without_addresses
 from stopit_notifier.judging import Judging
+from stopit_notifier.mailer import Letter
 from stopit_notifier.steps import Probe, Step
 
 __all__ = ["Intake"]
@@ -46,6 +50,7 @@ class Intake:
     """Deals with reports.
 
     `draw` gives a number in [0, 1) that places a notice in its delay; `sleep` waits so many seconds.
+    `send_aside` sends what is on no record: the answer to a trial.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class Intake:
         draw: Callable[[], float],
         sleep: Callable[[float], object],
         probe: Probe,
+        send_aside: Callable[[Letter], End],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
@@ -73,6 +79,7 @@ class Intake:
         self._draw = draw
         self._sleep = sleep
         self._probe = probe
+        self._send_aside = send_aside
         self._monotonic = monotonic
 
     def handle_together(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
@@ -113,6 +120,8 @@ class Intake:
         match report:
             case FlagReport():
                 self._flags([report])
+            case AnswerReport() if self._live.current.people.keyring.is_trial(report.ref):
+                self._trial(report)
             case AnswerReport():
                 self._answer(report)
             case ContactReport():
@@ -179,6 +188,20 @@ class Intake:
         if answering.bounced:
             self._metrics.bounced.labels(answering.bounced).inc()
         self._log.info("answer taken", queue_id=report.queue_id, report=report.id, answer=kind)
+
+    def _trial(self, report: AnswerReport) -> None:
+        """Answer a trial, once: it is never tried again, and whoever waits for the answer sees that none comes."""
+        judging = self._live.current
+        now = self._clock()
+        self._probe(Step.ORIGINALS_FOUND)
+        with self._store.work() as work:
+            fresh = work.take(report.id, now)
+            self._probe(Step.BEFORE_COMMIT)
+        if fresh:
+            trial = Trial(judging.people.keyring, judging.report_address, report.ref)
+            end = self._send_aside(trial.answer(now))
+            why = "" if end is True else without_addresses(str(end), judging.people.keyring)
+            self._log.info("trial answered", queue_id=report.queue_id, report=report.id, sent=end is True, error=why)
 
     def _contact(self, report: ContactReport) -> None:
         self._probe(Step.ORIGINALS_FOUND)

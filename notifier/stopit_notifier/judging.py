@@ -20,6 +20,7 @@ class Judging:
     rules: PolicyRules
     words: FlagWords
     renderer: Renderer
+    report_address: str
     staff_address: str
     own_addresses: frozenset[str]
 
@@ -33,6 +34,7 @@ class Judging:
             rules=settings.policy,
             words=settings.flag,
             renderer=renderer,
+            report_address=campus.report_address,
             staff_address=campus.staff_address,
             own_addresses=frozenset({campus.report_address, campus.staff_address}),
         )

@@ -128,8 +128,9 @@ def build(
         probe=probe,
     )
     intake = Intake(
-        store, queue, ledger, judging, metrics, log, clock=clock, draw=draw, sleep=time.sleep, probe=probe
-    )
+        store, queue, ledger, judging, metrics, log, clock=clock, draw=draw, sleep=time.sleep, probe=probe,
+        send_aside=outbox.send_aside,
+    )  # fmt: skip
     durability = partial(queue_durability_faults, settings.queue)
     gauges = Gauges(store, queue, metrics, durability, clock=clock, monotonic=monotonic)
     pulse = LoopPulse(lambda: _longest_work(configuration.settings), monotonic)

@@ -42,7 +42,7 @@ from stopit_core.service import Live
 from stopit_notifier.couriers import Couriers, End, Flight, attempt
 from stopit_notifier.endings import Endings
 from stopit_notifier.judging import Judging
-from stopit_notifier.mailer import Mailer, Unanswered
+from stopit_notifier.mailer import Letter, Mailer, Unanswered
 from stopit_notifier.owner import Owner
 from stopit_notifier.settling import Finding, Settling
 from stopit_notifier.steps import Probe, Step
@@ -132,6 +132,12 @@ class Outbox:
                 case Finding.UNCLEAR:
                     self._endings.unclear(message, message.error or "interrupted while it was being sent")
             self._probe(Step.SETTLED)
+
+    def send_aside(self, letter: Letter) -> End:
+        """Send what is no row of the record, once, and say what became of it. After the lot that is under way."""
+        if self._flight:
+            self._flight.ends()
+        return attempt(self._terms.couriers.first, letter, lambda: True)
 
     def next_due(self) -> float | None:
         """When the next message is due (seconds since the epoch), None when none waits."""

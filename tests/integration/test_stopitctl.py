@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from email.message import EmailMessage
 
 import pytest
@@ -77,3 +78,56 @@ def simulated(site: Site, story: Story, original: EmailMessage) -> str:
 def until_flaggable(site: Site, story: Story, original: EmailMessage) -> None:
     """Return when the ledger has the message: traces are written behind, and nobody replies within a tenth."""
     until(lambda: "(notice-due)" in simulated(site, story, original), "the trace of the original")
+
+
+class TestSendTest:
+    """doctor --send-test: through everything, to nobody."""
+
+    def test_each_leg_is_told_and_nobody_gets_anything(self, site: Site) -> None:
+        site.postfix.wait_until_queue_is_empty()
+        staff, cases = len(site.staff.messages()), site.ctl("cases", "list")
+        said = sent_test(site)
+        legs = [line.removeprefix("ok      test: ") for line in said.splitlines() if "test: " in line]
+        assert [re.sub(r"\d+(\.\d+)? s", "N s", leg) for leg in legs] == [
+            f"127.0.0.1:{site.postfix.outgoing} took the message, milter and all, in N s",
+            "its trace was in the ledger after N s more",
+            "the notifier took its report after N s more",
+            "its answer passed the milter after N s more; N s in all",
+        ]
+        assert "No fault was found." in said
+        site.postfix.wait_until_queue_is_empty()
+        assert len(site.staff.messages()) == staff
+        assert site.ctl("cases", "list") == cases
+        assert "Reports set aside" not in site.ctl("queue", "list")
+
+    def test_in_observe_mode_too_nobody_gets_anything(self, make_site) -> None:
+        site = make_site(values={"milter": {"mode": "observe"}})
+        assert "s in all" in sent_test(site)
+        site.postfix.wait_until_queue_is_empty()
+        assert site.staff.messages() == []
+
+    def test_by_the_members_door_it_shows_that_the_milter_is_told_who_logs_in(self, make_site, monkeypatch) -> None:
+        site = make_site(passwords={"vera": "sesame"})
+        monkeypatch.setenv("STOPIT_TEST_PASSWORD", "sesame")
+        by_members = ("--test-door", f"127.0.0.1:{site.postfix.sasl}", "--test-login", "vera")
+        assert "the milter was told who logged in" in sent_test(site, *by_members)
+        site.postfix.set("milter_mail_macros", "i")
+        with pytest.raises(RuntimeError, match=r"vera logged in at 127.0.0.1:\d+, and the milter was not told"):
+            sent_test(site, *by_members)
+        assert site.staff.messages() == []
+
+    def test_a_part_that_is_down_is_named_and_no_mailbox_gets_the_test(self, make_site) -> None:
+        site = make_site()
+        site.notifier.terminate()
+        with pytest.raises(RuntimeError, match="the notifier did not take its report within 3 s"):
+            sent_test(site, "--test-within", "3")
+        site.milter.terminate()
+        with pytest.raises(RuntimeError, match="test: not sent, because the milter is away"):
+            sent_test(site)
+        site.postfix.wait_until_queue_is_empty()
+        assert site.staff.messages() == []
+
+
+def sent_test(site: Site, *options: str) -> str:
+    config = str(site.postfix.directory / "config")
+    return site.ctl("doctor", "--postfix-config", config, "--send-test", *options)

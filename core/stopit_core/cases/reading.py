@@ -20,7 +20,7 @@ from stopit_core.cases.records import (
     WatchRow,
 )
 from stopit_core.cases.rows import case_of, event_of, message_of, report_of
-from stopit_core.cases.schema import cases, events, messages, reports, watches
+from stopit_core.cases.schema import cases, events, messages, reports, taken, watches
 from stopit_core.cases.work import NOTICE_KINDS
 from stopit_core.model import Digest
 from stopit_core.policy import Reason
@@ -68,6 +68,10 @@ class Reading:
     def broken_at(self, case: Case) -> int | None:
         """The first line of a case's history that was tampered with, None when it holds."""
         return broken_at(case.number, self.events(case))
+
+    def taken_at(self, report_id: str) -> float | None:
+        """When the report of this id was dealt with; None when it was not."""
+        return self.connection.execute(select(taken.c.at).where(taken.c.report_id == report_id)).scalar()
 
     def watches(self, now: float) -> list[WatchRow]:
         """The pairs that are watched."""

@@ -120,3 +120,14 @@ def test_a_broken_key_file_says_what_to_do_and_never_shows_the_key(tmp_path: Pat
 def test_a_missing_key_file_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="`stopitctl init` makes one"):
         read_key(tmp_path / "site.key")
+
+
+def test_refs_of_trials_are_known_under_the_site_s_key_only() -> None:
+    ours, others = Keyring(bytes(32)), Keyring(bytes(31) + b"1")
+    ref = ours.new_trial_ref()
+    assert len(ref) == len(new_ref())
+    assert ours.is_trial(ref)
+    assert not others.is_trial(ref)
+    assert not ours.is_trial(new_ref())
+    assert not ours.is_trial("no base32!")
+    assert ours.open_token(ours.token(ref)) == ref

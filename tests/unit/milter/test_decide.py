@@ -21,6 +21,7 @@ TO_REPORT = (
     ("Message-ID", "<forward@campus.example>"),
     ("X-Forwarded-Message-Id", "<original@campus.example>"),
 )
+AUTOMATIC = (("Message-ID", "<trial@campus.example>"), ("Auto-Submitted", "auto-generated"))
 PASSED = ("Authentication-Results", "mx.campus.example; dmarc=pass header.from=campus.example")
 
 
@@ -341,3 +342,41 @@ def test_may_be_flag(
 ) -> None:
     envelope = transaction(recipients=recipients, login=login).envelope
     assert may_be_flag(envelope, frozenset(names), engine) is expected
+
+
+class TestTrial:
+    def trial(self, engine: Engine) -> tuple[str, str]:
+        ref = engine.keyring.new_trial_ref()
+        return ref, token_path(engine, ref)
+
+    @pytest.mark.parametrize("mode", ["enforce", "observe"])
+    def test_it_makes_a_report_and_reaches_nobody_in_any_mode(
+        self, engine_with: Callable[..., Engine], transaction: Make, mode: str
+    ) -> None:
+        engine = engine_with(mode=mode)
+        ref, path = self.trial(engine)
+        ruling = decide(transaction(AUTOMATIC, mail_from="", recipients=(path,), login=""), engine)
+        (answer,) = ruling.answers
+        assert (answer.id, answer.ref) == (engine.keyring.trial_id(ref), ref)
+        assert ruling.edits.removed_recipients == (path,)
+        assert ruling.edits.added_recipients == ()
+        assert [trace.recipient_count for trace in ruling.traces] == [0]
+
+    def test_the_notifier_s_answer_to_it_leaves_a_trace_and_reaches_nobody(
+        self, engine: Engine, transaction: Make
+    ) -> None:
+        _, path = self.trial(engine)
+        own = token_path(engine, new_ref())
+        ruling = decide(
+            transaction(AUTOMATIC, mail_from=own, recipients=(path,), login="", client="127.0.0.1"), engine
+        )
+        assert not ruling.answers
+        assert ruling.edits.removed_recipients == (path,)
+        assert [trace.own for trace in ruling.traces] == [True]
+
+    def test_own_mail_to_people_keeps_its_recipients(self, engine: Engine, transaction: Make) -> None:
+        own = token_path(engine, new_ref())
+        paths = ("<mallory@campus.example>", token_path(engine, new_ref()))
+        notice = transaction(AUTOMATIC, mail_from=own, recipients=paths, login="", client="127.0.0.1")
+        ruling = decide(notice, engine)
+        assert ruling.edits.removed_recipients == ()

@@ -33,8 +33,10 @@ from stopit_core.policy import pairs
 from stopit_core.queue import Delivery
 from stopit_core.service import Live
 from stopit_core.wire import encode_report
+from stopit_notifier.couriers import End
 from stopit_notifier.intake import Intake
 from stopit_notifier.judging import Judging
+from stopit_notifier.mailer import Letter
 from stopit_notifier.steps import no_probe
 
 KEYRING = Keyring(b"k" * 32)
@@ -104,10 +106,16 @@ class Site:
         self.intake = Intake(
             self.store, self.queue, self.ledger, Live(Judging.of_site(settings, KEYRING)), self.metrics,  # type: ignore[arg-type]
             open_log("test", io.StringIO()), clock=lambda: self.now, draw=lambda: 0.5, sleep=self.sleep,
-            probe=no_probe,
+            probe=no_probe, send_aside=self.send_aside,
         )  # fmt: skip
         self._count = 0
+        self.aside: list[Letter] = []
+        self.end: End = True
         self.while_waiting: list[Callable[[], object]] = []
+
+    def send_aside(self, letter: Letter) -> End:
+        self.aside.append(letter)
+        return self.end
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
@@ -513,3 +521,30 @@ def test_a_notice_that_would_tell_of_the_reporter_is_not_sent(tmp_path: Path) ->
 def test_only_a_reply_to_somebody_else_was_kept_back(site: Site, channel: Channel, said: bool) -> None:
     site.flag(VERA, site.ledger.add("one@x", "mallory", VERA, WALT), channel=channel, withheld=1)
     assert (b"was kept back" in site.messages(to=VERA)[0].data) is said
+
+
+class TestTrial:
+    def report(self, site: Site) -> AnswerReport:
+        ref = KEYRING.new_trial_ref()
+        return AnswerReport(KEYRING.trial_id(ref), site.now, "QT", ref, "", True, b"Subject: a test\r\n\r\n")
+
+    def test_it_is_answered_once_and_leaves_no_case(self, site: Site) -> None:
+        report = self.report(site)
+        site.take(report)
+        site.take(report)
+        (letter,) = site.aside
+        assert letter.recipient == f"stopit+{KEYRING.token(report.ref)}@campus.example"
+        assert KEYRING.open_token(letter.envelope_from.partition("+")[2].partition("@")[0])
+        assert f"Message-ID: <trial-answer.{report.ref}@campus.example>".encode() in letter.data
+        assert b"Auto-Submitted: auto-replied" in letter.data
+        assert site.queue.acked == [report.id, report.id]
+        with site.store.reading() as reading:
+            assert reading.taken_at(report.id) == site.now
+            assert reading.list_cases(None, 10) == []
+        assert site.messages() == []
+
+    def test_an_mta_that_refuses_the_answer_holds_nothing_up(self, site: Site) -> None:
+        site.end = Transient("451 not now")
+        report = self.report(site)
+        site.take(report)
+        assert site.queue.acked == [report.id]

@@ -1,0 +1,143 @@
+"""`doctor --send-test`: one message through all of the parts, and how long each leg of the way took.
+
+It goes to nobody (see `stopit_core.trial`). Its traces in the ledger, and its report among those that were taken,
+tell how far it came. Where a leg does not end in time the next ones are not waited for.
+"""
+
+from __future__ import annotations
+
+import smtplib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import TypeVar
+
+from stopit_core.config import Settings
+from stopit_core.errors import ConfigError, Transient
+from stopit_core.model import Trace
+from stopit_core.trial import Trial
+from stopit_ctl.entrance import Entrance
+from stopit_ctl.findings import Finding
+from stopit_ctl.site import Site, opened_ledger
+from stopit_ctl.smtp_door import said_by
+
+__all__ = ["run_trial"]
+
+_LOOK_AGAIN = 0.05
+
+T = TypeVar("T")
+
+
+def run_trial(site: Site, settings: Settings, entrance: Entrance, within: float) -> Iterator[Finding]:
+    """Send a test, and say of each leg of its way how it went; each may take `within` seconds."""
+    try:
+        keyring = site.keyring(settings)
+    except ConfigError:
+        return  # the key was found faulty among the files
+    legs = _Legs(site, settings, Trial(keyring, settings.campus.report_address, keyring.new_trial_ref()), within)
+    try:
+        legs.send(entrance)
+    except (OSError, smtplib.SMTPException) as error:
+        yield _not_taken(entrance, error)
+        return
+    yield Finding.ok(f"test: {entrance.name} took the message, milter and all, in {legs.lap()}")
+    try:
+        yield from _the_way(legs, entrance, settings)
+    except (ConfigError, Transient) as error:
+        yield Finding.fault(f"test: its way cannot be followed: {error}", "mend the store that is named")
+
+
+def _the_way(legs: _Legs, entrance: Entrance, settings: Settings) -> Iterator[Finding]:
+    trace = legs.trace_of(legs.trial.message_id)
+    if trace is None:
+        yield Finding.fault(
+            f"test: {entrance.name} took the message, but no trace of it is in the ledger",
+            "the milter is not asked there, or cannot write to the ledger (its log says so); if it is not asked, the "
+            "test lies in the mailbox of the report address",
+        )
+        return
+    yield Finding.ok(f"test: its trace was in the ledger after {legs.lap()} more")
+    if entrance.login and not trace.login:
+        yield Finding.fault(
+            f"test: {entrance.login} logged in at {entrance.name}, and the milter was not told",
+            "{auth_authen} must be among milter_mail_macros: without it nobody is a member, and nothing is a flag",
+        )
+    elif entrance.login:
+        yield Finding.ok("test: the milter was told who logged in ({auth_authen})")
+    if legs.taken() is None:
+        yield Finding.fault(
+            f"test: the notifier did not take its report within {legs.within:.0f} s",
+            "`stopitctl health` and journalctl -u stopit-notifier say why",
+        )
+        return
+    yield Finding.ok(f"test: the notifier took its report after {legs.lap()} more")
+    if legs.trace_of(legs.trial.answer_id) is None:
+        yield Finding.fault(
+            "test: the notifier's answer did not pass the milter",
+            f"journalctl -u stopit-notifier tells what {settings.smtp.host}:{settings.smtp.port} said to it",
+        )
+        return
+    yield Finding.ok(f"test: its answer passed the milter after {legs.lap()} more; {legs.total()} in all")
+
+
+class _Legs:
+    """One trial on its way, and a watch."""
+
+    def __init__(self, site: Site, settings: Settings, trial: Trial, within: float) -> None:
+        self.trial = trial
+        self.within = within
+        self._site = site
+        self._settings = settings
+        self._began = self._leg = time.monotonic()
+
+    def lap(self) -> str:
+        """How long this leg took; the next one begins."""
+        now = time.monotonic()
+        took, self._leg = now - self._leg, now
+        return f"{took:.2f} s"
+
+    def total(self) -> str:
+        """How long all legs took."""
+        return f"{time.monotonic() - self._began:.2f} s"
+
+    def send(self, entrance: Entrance) -> None:
+        """Hand the message in. Raises OSError, SMTPException."""
+        letter = self.trial.letter("", self._site.clock())
+        with closing(entrance.connect()) as door:
+            self._began = self._leg = time.monotonic()  # the login is no part of it
+            door.sendmail(letter.envelope_from, [letter.recipient], letter.data)
+
+    def trace_of(self, message_id: str) -> Trace | None:
+        """The trace of this message as soon as it is in the ledger; None when it does not come."""
+        digest = self.trial.keyring.message(message_id)
+        with self._site.milter_user.acting(), opened_ledger(self._settings.ledger) as ledger:
+            return _until(lambda: next(iter(ledger.find(digest)), None), self.within)
+
+    def taken(self) -> float | None:
+        """When the notifier took the report (seconds since the epoch); None when it does not."""
+        with self._site.cases(self._settings) as store:
+
+            def look() -> float | None:
+                with store.reading() as reading:
+                    return reading.taken_at(self.trial.report_id)
+
+            return _until(look, self.within)
+
+
+def _until(look: Callable[[], T | None], within: float) -> T | None:
+    deadline = time.monotonic() + within
+    while (found := look()) is None and time.monotonic() < deadline:
+        time.sleep(_LOOK_AGAIN)
+    return found
+
+
+def _not_taken(entrance: Entrance, error: Exception) -> Finding:
+    said = said_by(error)
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        said = "; ".join(f"{code} {text.decode('utf-8', 'replace')}" for code, text in error.recipients.values())
+    if said.startswith("4"):
+        return Finding.fault(
+            f"test: {entrance.name} puts the message off: {said}",
+            "the milter is away, or can keep a report neither in queue nor spool: `stopitctl health`",
+        )
+    return Finding.fault(f"test: {entrance.name} does not take the message: {said}", "the MTA's log says more")
