@@ -3,7 +3,8 @@
     offer -> buffer (bounded) -> batch -> ledger.write -> watched pairs looked for -> contacts told
 
 `offer` takes no lock and wakes nobody, because it is on the way of every message, and a lock that two threads want at
-once costs more than the trace. The thread looks into the buffer at intervals.
+once costs more than the trace. The thread looks into the buffer at intervals: often while mail comes, because a
+batch holds up the interpreter for as long as it is large, and the callbacks of all connections with it.
 
 While the ledger is away the batch in hand is kept and tried again, with growing pauses. When the buffer is full
 meanwhile, the batch in hand, which is the oldest, is dropped and counted: a ledger that comes back should know of the
@@ -42,11 +43,13 @@ class TraceEvent(Enum):
 
 @dataclass(frozen=True, slots=True)
 class WriterLimits:
-    """Traces, and seconds by the monotonic clock."""
+    """Traces, and seconds by the monotonic clock. `interval` is between two looks while mail comes, `idle` while none
+    does."""
 
     capacity: int = 20_000
     batch: int = 500
-    interval: float = 0.1
+    interval: float = 0.01
+    idle: float = 0.1
     refresh: float = 2.0
     expire: float = 3600.0
     expire_again: float = 1.0
@@ -86,6 +89,7 @@ class TraceWriter:
         self._taken = self._settled = self._lost = 0
         self._flushing = 0
         self._stopping = False
+        self._wait = limits.idle  # the writer thread's own
         self._watched: frozenset[Digest] = frozenset()
         self._contacts: deque[tuple[Trace, Digest]] = deque()
         self._refresh_at = self._expire_at = float("-inf")
@@ -139,8 +143,10 @@ class TraceWriter:
     def _next_batch(self) -> list[Trace]:
         """The oldest traces, as soon as there is a batch of them, the interval is over, or somebody waits."""
         with self._changed:
-            self._changed.wait_for(self._is_urgent, self._limits.interval)
-            return self._take(self._limits.batch)
+            self._changed.wait_for(self._is_urgent, self._wait)
+            batch = self._take(self._limits.batch)
+        self._wait = self._limits.interval if batch else self._limits.idle
+        return batch
 
     def _take(self, most: int) -> list[Trace]:
         """Out of the buffer, with the lock held: who waits knows by it how many were offered before."""
@@ -154,7 +160,7 @@ class TraceWriter:
 
     def _write_or_drop(self, batch: list[Trace]) -> None:
         written: list[Trace] = []
-        pause = self._limits.interval
+        pause = self._limits.idle
         while True:
             try:
                 written = self._write(batch)

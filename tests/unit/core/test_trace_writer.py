@@ -18,7 +18,7 @@ KEYRING = Keyring(b"k" * 32)
 SENDER, REPORTER, OTHER = "mallory@example.edu", "vera@example.edu", "walt@example.edu"
 PAIR = KEYRING.pair(KEYRING.address(SENDER), KEYRING.address(REPORTER))
 SOON = 5.0
-LIMITS = WriterLimits(capacity=20, batch=5, interval=0.01, refresh=0.02, longest_pause=0.05)
+LIMITS = WriterLimits(capacity=20, batch=5, interval=0.01, idle=0.01, refresh=0.02, longest_pause=0.05)
 
 
 class MemoryLedger:
@@ -138,7 +138,7 @@ def test_a_lone_trace_does_not_wait_for_a_batch(lab: Lab) -> None:
 
 
 def test_flush_does_not_wait_for_the_interval(lab: Lab) -> None:
-    writer = lab.writer(WriterLimits(interval=60.0))
+    writer = lab.writer(WriterLimits(interval=60.0, idle=60.0))
     writer.offer(trace(1))
     assert writer.flush(SOON)
     assert numbers(lab) == [1]
@@ -210,7 +210,7 @@ def test_one_trace_that_cannot_be_written_takes_no_other_with_it(lab: Lab) -> No
 
 
 def test_stop_writes_what_is_left(lab: Lab) -> None:
-    writer = lab.writer(WriterLimits(interval=60.0, batch=5))
+    writer = lab.writer(WriterLimits(interval=60.0, idle=60.0, batch=5))
     for n in range(12):
         writer.offer(trace(n))
     assert writer.stop(SOON)
@@ -287,7 +287,7 @@ class TestContacts:
     def test_contacts_that_cannot_be_kept_are_bounded_and_counted(self, lab: Lab) -> None:
         lab.ledger.pairs = frozenset({PAIR})
         lab.contact_fault = Transient("queue and spool are away")
-        writer = lab.writer(WriterLimits(interval=0.01, contacts=2))
+        writer = lab.writer(WriterLimits(idle=0.01, contacts=2))
         assert until(lambda: lab.ledger.looks, "a look", SOON)
 
         def lost() -> bool:
