@@ -78,6 +78,7 @@ class AlertKind(StrEnum):
     UNCLEAR = "unclear"
     CONTACT_AFTER_NOTICE = "contact-after-notice"
     TRUNCATED = "truncated"
+    RESTORED = "restored"
 
 
 @dataclass(frozen=True, slots=True)

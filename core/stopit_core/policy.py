@@ -47,6 +47,7 @@ class Reason(StrEnum):
     URGENT = "urgent"
     AGAIN_AFTER_NOTICE = "again-after-notice"
     SINGLE_RECIPIENT_REVIEW = "single-recipient-review"
+    RESTORED = "restored"
     RECORD_ASKED = "record-asked"
     NOTICE_PENDING = "notice-pending"
     NOTICE_SENT = "notice-sent"
@@ -76,6 +77,7 @@ _OUTCOMES = {
     Reason.URGENT: Outcome.STAFF_REVIEW,
     Reason.AGAIN_AFTER_NOTICE: Outcome.STAFF_REVIEW,
     Reason.SINGLE_RECIPIENT_REVIEW: Outcome.STAFF_REVIEW,
+    Reason.RESTORED: Outcome.STAFF_REVIEW,
     Reason.RECORD_ASKED: Outcome.RECORD_ONLY,
     Reason.NOTICE_PENDING: Outcome.RECORD_ONLY,
     Reason.NOTICE_SENT: Outcome.RECORD_ONLY,
@@ -116,7 +118,8 @@ class Facts:
     """Everything that a decision rests on. `draw` in [0, 1) places the notice within `policy.notice_delay`.
 
     `agreed`: the reporter said yes where Stopit asked. `excluded`: addresses of this service's own, which are
-    never noticed whatever the site's list says.
+    never noticed whatever the site's list says. `restored_at`: when the case record was last brought back from a
+    backup, 0.0 for never.
     """
 
     now: float
@@ -127,6 +130,7 @@ class Facts:
     history: History = History()
     agreed: bool = False
     excluded: frozenset[str] = frozenset()
+    restored_at: float = 0.0
 
     @property
     def single_recipient(self) -> bool:
@@ -151,7 +155,7 @@ def decide(facts: Facts, rules: PolicyRules) -> Decision:
     """The decision on one report: the first row of the table that holds."""
     reason = (
         _reject(facts) or _staff_review(facts, rules) or _record_only(facts, rules) or _wait(facts, rules)
-        or (Reason.REPORTER_AGREED if facts.agreed else Reason.NOTICE_DUE)
+        or _restored(facts) or (Reason.REPORTER_AGREED if facts.agreed else Reason.NOTICE_DUE)
     )  # fmt: skip
     if reason.outcome is not Outcome.NOTICE:
         return Decision(reason)
@@ -222,3 +226,9 @@ def _notice_in_force(facts: Facts, rules: PolicyRules) -> PriorNotice | None:
 def _again_after_notice(facts: Facts, rules: PolicyRules) -> bool:
     notice = _notice_in_force(facts, rules)
     return notice is not None and notice.sent_at is not None and facts.identification.sent_at > notice.sent_at
+
+
+def _restored(facts: Facts) -> Reason | None:
+    """Whether a notice for this message may have been sent, and forgotten."""
+    forgotten = facts.restored_at > 0.0 and facts.identification.sent_at <= facts.restored_at
+    return Reason.RESTORED if forgotten else None

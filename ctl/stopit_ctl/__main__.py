@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from stopit_ctl.backup import backup
 from stopit_ctl.cases import cases_group
 from stopit_ctl.casework import close, note, notice
 from stopit_ctl.check import check
@@ -17,6 +18,7 @@ from stopit_ctl.init import init
 from stopit_ctl.preview import preview_group
 from stopit_ctl.program import stopitctl
 from stopit_ctl.queue import queue_group
+from stopit_ctl.restore import restore
 from stopit_ctl.setup.command import setup_group
 from stopit_ctl.simulate import simulate
 
@@ -29,6 +31,7 @@ def command_line() -> click.Group:
         cases_group.add_command(command)
     for command in (
         init, check, setup_group, doctor, health, simulate, queue_group, cases_group, preview_group, config_group,
+        backup, restore,
     ):  # fmt: skip
         stopitctl.add_command(command)
     return stopitctl

@@ -54,6 +54,7 @@ REASONS: Mapping[Reason, str] = MappingProxyType({
     Reason.URGENT: "the reporter called it urgent",
     Reason.AGAIN_AFTER_NOTICE: "the message was sent after the sender's notice: it did not stop",
     Reason.SINGLE_RECIPIENT_REVIEW: 'the reporter was the only recipient, and policy.single_recipient is "review"',
+    Reason.RESTORED: "it passed before the case record was brought back from a backup, which may have forgotten",
     Reason.RECORD_ASKED: "the reporter asked only to keep it on record",
     Reason.NOTICE_PENDING: "a notice to this sender is on its way already",
     Reason.NOTICE_SENT: "the sender had a notice within policy.cooldown",
@@ -186,15 +187,16 @@ class _Simulation:
         now, rules, campus = self.site.clock(), self.settings.policy, self.settings.campus
         sender = known.sender.address
         observed = self.settings.milter.mode == "observe"
-        history = History()
+        history, restored_at = History(), 0.0
         with self.site.cases(self.settings) as store, suppress(_Undo), store.work() as work:
             history = work.history(reporter.address, sender, now, rules.cooldown, observed)
+            restored_at = work.restored_at()
             raise _Undo
         own = frozenset({campus.report_address, campus.staff_address})
         excluded = own if sender.isascii() else own | {sender}
         facts = Facts(
             now=now, draw=0.0, reporter=reporter, command=flag.command, identification=known, history=history,
-            excluded=excluded,
+            excluded=excluded, restored_at=restored_at,
         )  # fmt: skip
         return decide(facts, rules)
 

@@ -104,7 +104,7 @@ class Deciding:
         return decide(
             Facts(
                 now=self._now, draw=self._draw(), reporter=reporter, command=command, identification=known,
-                history=history, agreed=agreed, excluded=excluded,
+                history=history, agreed=agreed, excluded=excluded, restored_at=self._work.restored_at(),
             ),
             rules,
         )  # fmt: skip

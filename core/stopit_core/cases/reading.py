@@ -73,6 +73,10 @@ class Reading:
         """When the report of this id was dealt with; None when it was not."""
         return self.connection.execute(select(taken.c.at).where(taken.c.report_id == report_id)).scalar()
 
+    def last_event_at(self) -> float:
+        """When the last line of any history was written (seconds since the epoch), 0.0 when there is none."""
+        return self.connection.execute(select(func.max(events.c.at))).scalar() or 0.0
+
     def watches(self, now: float) -> list[WatchRow]:
         """The pairs that are watched."""
         rows = self.connection.execute(select(watches).where(watches.c.until > now))

@@ -24,10 +24,11 @@ from sqlalchemy import (
 )
 
 __all__ = [
-    "REVISION", "cases", "events", "messages", "metadata", "parties", "reports", "revisions", "taken", "watches",
+    "REVISION", "cases", "events", "messages", "metadata", "parties", "reports", "restores", "revisions", "taken",
+    "watches",
 ]  # fmt: skip
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration. Whether it is there can be seen without alembic, which takes long to load."""
 
 revisions = table("alembic_version", column("version_num"))
@@ -146,3 +147,12 @@ watches = Table(
     Column("until", Float, nullable=False),
     Column("contacts", Integer, nullable=False),
 )
+
+restores = Table(
+    "restores",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("made_at", Float, nullable=False),
+)
+"""When the record was brought back from a backup, and of when that was: what passed before may be forgotten."""

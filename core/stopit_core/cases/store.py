@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ from sqlalchemy import Connection, Engine, create_engine, event, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
+from stopit_core.cases.copying import fill, is_empty, lines_of
 from stopit_core.cases.journal import Journal
 from stopit_core.cases.reading import Reading
 from stopit_core.cases.schema import REVISION, revisions
 from stopit_core.cases.sending import Sending
 from stopit_core.cases.work import Work
-from stopit_core.errors import Transient
+from stopit_core.errors import DecodeError, Transient
 from stopit_core.sqlite_file import enter_wal
 
 __all__ = ["CaseStore"]
@@ -67,6 +69,33 @@ class CaseStore:
         with self._transaction() as connection:
             yield Reading(connection)
 
+    @contextmanager
+    def copy(self) -> Iterator[Iterator[bytes]]:
+        """The whole record as it is at one moment, as lines (`copying`). Holds up nobody who writes."""
+        with _faults(), self._engine.connect() as connection:
+            if connection.dialect.name == "postgresql":
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            else:
+                connection = connection.execution_options(looks_only=True)
+            with connection.begin():
+                yield lines_of(connection)
+
+    def is_empty(self) -> bool:
+        """Whether no case is in it, or there are no tables yet."""
+        with self._transaction() as connection:
+            return is_empty(connection)
+
+    def fill(self, lines: Iterable[bytes]) -> Counter[str]:
+        """Put a copy into this record, which is empty; how many rows each table got. All or nothing.
+
+        Raises DecodeError when the lines are no copy of a record that this version knows.
+        """
+        with self._transaction() as connection:
+            counted = fill(connection, lines, _upgrade)
+            if not _is_current(connection):
+                _upgrade(connection)
+            return counted
+
     def ping(self) -> None:
         """Return when the database answers."""
         with self._transaction() as connection:
@@ -78,15 +107,20 @@ class CaseStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except IntegrityError as error:  # somebody else took the same report at the same moment
-            raise Transient(f"case record: another writer was first: {error.orig}") from error
-        except DBAPIError as error:
-            raise Transient(f"case record: {error.orig}") from error
-        except SQLAlchemyError as error:
-            raise Transient(f"case record: {error}") from error
+        with _faults(), self._engine.begin() as connection:
+            yield connection
+
+
+@contextmanager
+def _faults() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError as error:  # somebody else took the same report at the same moment
+        raise Transient(f"case record: another writer was first: {error.orig}") from error
+    except DBAPIError as error:
+        raise Transient(f"case record: {error.orig}") from error
+    except SQLAlchemyError as error:
+        raise Transient(f"case record: {error}") from error
 
 
 def _engine(url: str) -> Engine:
@@ -106,7 +140,9 @@ def _engine(url: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # a read that turns into a write would fail at once
+        looks_only = connection.get_execution_options().get("looks_only", False)
+        # A read that turns into a write would fail at once.
+        connection.exec_driver_sql("BEGIN" if looks_only else "BEGIN IMMEDIATE")
 
     return engine
 
@@ -116,12 +152,19 @@ def _is_current(connection: Connection) -> bool:
     return there and connection.execute(select(revisions.c.version_num)).scalar() == REVISION
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, revision: str = "head") -> None:
     from alembic import command  # takes a while, and is needed once for each version of Stopit
     from alembic.config import Config
+    from alembic.util import CommandError
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    if revision == "head":
+        command.upgrade(config, revision)
+        return
+    try:
+        command.upgrade(config, revision)
+    except CommandError as error:
+        raise DecodeError(f"it is of another version of Stopit ({revision}), which this one does not know") from error

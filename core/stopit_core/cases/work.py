@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Table, bindparam, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, func, insert, select, update
 from sqlalchemy import case as sql_case
 
 from stopit_core.cases.journal import Journal
@@ -31,7 +31,7 @@ from stopit_core.cases.records import (
     next_state,
 )
 from stopit_core.cases.rows import case_of, message_of, report_of, values_of
-from stopit_core.cases.schema import cases, messages, parties, reports, taken, watches
+from stopit_core.cases.schema import cases, messages, parties, reports, restores, taken, watches
 from stopit_core.messages import MessageKind, Outgoing
 from stopit_core.model import Digest
 from stopit_core.people import Person
@@ -67,6 +67,7 @@ _SAID = (
     .limit(1)
 )  # fmt: skip
 _JOIN = update(reports).where(reports.c.key == bindparam("report")).values(notice_id=bindparam("notice"))
+_RESTORED = select(func.max(restores.c.at))
 _ADD_REPORT = insert(reports)
 _ADD_MESSAGE = insert(messages).returning(messages.c.id)
 
@@ -78,6 +79,7 @@ class Work:
         self.connection = connection
         self._journal = journal
         self._locked: set[str] = set()
+        self._restored_at: float | None = None
         self._open: dict[str, Case] = {}
         self._living: dict[tuple[str, bool], Message] = {}
 
@@ -131,6 +133,12 @@ class Work:
         if self._journal.holds(notice.case_id):  # so nobody else sends or cancels it meanwhile
             self._living[sender, observed] = notice
         return notice
+
+    def restored_at(self) -> float:
+        """When this record was last brought back from a backup, 0.0 for never. What was before may be forgotten."""
+        if self._restored_at is None:
+            self._restored_at = self.connection.execute(_RESTORED).scalar() or 0.0
+        return self._restored_at
 
     def reports_of(self, report_id: str, case_id: int) -> list[ReportRow]:
         """What one report put on one case: a row for each original that it named."""

@@ -82,6 +82,13 @@ class Spool:
                     self._sweep()
         return moved
 
+    def waiting(self) -> list[bytes]:
+        """A look at the reports that are here, the oldest first. Raises Transient."""
+        with self._faults():
+            if not self._directory.is_dir():
+                return []
+            return [payload for path in self._oldest_first() if (payload := _read(path)) is not None]
+
     def depth(self) -> int:
         """How many reports are here, those that cannot be read too. Raises Transient."""
         with self._faults():

@@ -1,0 +1,146 @@
+"""`stopitctl backup`: everything that a site needs to go on elsewhere, in one directory.
+
+A report goes from the spool to the queue to the case record, and they are read in this order: one that moves
+meanwhile is in the backup once or twice, never not at all, and the record takes each once. The daemons may run.
+"""
+
+from __future__ import annotations
+
+import grp
+import pwd
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import click
+
+from stopit_core.config import Settings
+from stopit_core.errors import Permanent, Transient
+from stopit_core.queue.spool import Spool
+from stopit_ctl.archive import CASES, LEDGER, Archive, Kept
+from stopit_ctl.program import EX_FOUND
+from stopit_ctl.screen import local_time
+from stopit_ctl.site import Site, sqlite_file
+
+__all__ = ["backup"]
+
+_ALL = 10_000_000
+_PAGES = 2000
+"""So many pages of the ledger are copied at a time: the milter's writer waits no longer than that takes."""
+
+
+@click.command()
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--no-ledger", is_flag=True, help="Leave out the ledger: flags of mail that passed before go to staff.")
+@click.pass_obj
+def backup(site: Site, directory: Path, no_ledger: bool) -> None:
+    """Make a backup of this site in DIR, a new directory.
+
+    It has the configuration with the site's key, the reports that wait, the
+    case record, and the ledger where that is a SQLite file. The daemons may
+    run. Whoever can read DIR can read every case: it is made for its owner
+    alone. `stopitctl restore` brings it back.
+    """
+    settings = site.settings()
+    site.keyring(settings)  # a backup without a key that holds would be found out too late
+    made_at = site.clock()
+    try:
+        archive = Archive.new(directory.absolute())
+        reports = _reports(site, settings, archive)
+        cases = _cases(site, settings, archive)
+        ledger = "left out, as asked" if no_ledger else _ledger(site, settings, archive)
+        kept = _configuration(site, settings, archive)
+        archive.finish(made_at, kept)
+    except Permanent as error:
+        site.screen.complain(f"stopitctl: {error}")
+        raise click.exceptions.Exit(EX_FOUND) from error
+    site.screen.line(f"A backup of {local_time(made_at)} is in {archive.directory}:")
+    site.screen.facts((
+        ("files", f"{len(kept)} of the configuration, the key among them"),
+        ("reports", f"{reports} that wait"),
+        ("cases", f"{cases}"),
+        ("ledger", ledger),
+    ))  # fmt: skip
+    site.screen.line("With it every case can be read: keep it where only you can reach it.")
+
+
+def _reports(site: Site, settings: Settings, archive: Archive) -> int:
+    with site.milter_user.acting():
+        found = Spool(settings.queue.spool_dir).waiting()
+    with site.queue(settings) as queue:
+        found += [each.payload for each in queue.waiting(_ALL)]
+        found += [each.payload for each in queue.dead(_ALL)]
+    found = list(dict.fromkeys(found))
+    for number, payload in enumerate(found, 1):
+        with archive.writing(f"reports/{number:08}") as file:
+            file.write(payload)
+    return len(found)
+
+
+def _cases(site: Site, settings: Settings, archive: Archive) -> str:
+    rows = -1
+    with archive.writing(CASES) as file, site.cases(settings) as store, store.copy() as lines:
+        for line in lines:
+            file.write(line + b"\n")
+            rows += 1
+    with site.cases(settings) as store, store.reading() as reading:
+        return f"{sum(reading.totals(site.clock()).cases.values())}, in {rows} rows"
+
+
+def _ledger(site: Site, settings: Settings, archive: Archive) -> str:
+    path = sqlite_file(settings.ledger.url)
+    if path is None:
+        return "in Redis, and not here: Redis has backups of its own"
+    if not path.exists() or not path.stat().st_size:
+        return "none yet"
+    target = archive.directory / LEDGER
+    with archive.writing(LEDGER):
+        pass
+    try:
+        with site.milter_user.acting():  # or root would make -wal and -shm its own
+            source = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+            source.execute("PRAGMA user_version").fetchone()
+        with closing(source), closing(sqlite3.connect(target)) as copy:
+            source.backup(copy, pages=_PAGES)
+            copy.execute("PRAGMA journal_mode = DELETE").close()  # one file, whole by itself
+            (traces,) = copy.execute("SELECT count(*) FROM trace").fetchone()
+    except sqlite3.Error as error:
+        raise Transient(f"sqlite {path}: {error}") from error
+    return f"{traces} traces, {target.stat().st_size // 1024} kB"
+
+
+def _configuration(site: Site, settings: Settings, archive: Archive) -> tuple[Kept, ...]:
+    kept = []
+    for number, path in enumerate(dict.fromkeys(_paths(site, settings)), 1):
+        name = f"etc/{number:02}-{path.name}"
+        try:
+            data, status = path.read_bytes(), path.stat()
+        except OSError as error:
+            raise Permanent(f"{path}: {error.strerror}") from error
+        with archive.writing(name) as file:
+            file.write(data)
+        kept.append(Kept(name, str(path), _user(status.st_uid), _group(status.st_gid), status.st_mode & 0o777))
+    return tuple(kept)
+
+
+def _paths(site: Site, settings: Settings) -> Iterator[Path]:
+    """The files that the configuration is made of. The first one is itself, the second one the key."""
+    yield from (site.path.absolute(), settings.ledger.key_file.absolute())
+    yield from (path.absolute() for path in (settings.identity.aliases, settings.smtp.password_file) if path)
+    if templates := settings.notifier.templates:
+        yield from sorted(path.absolute() for path in templates.iterdir() if path.is_file())
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return ""
+
+
+def _group(number: int) -> str:
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return ""

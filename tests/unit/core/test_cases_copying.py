@@ -1,0 +1,196 @@
+"""The case record as lines and back: in every pair of databases, and what it forgets when it was set back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, text
+
+from stopit_core.cases import (
+    Actor,
+    CaseState,
+    CaseStore,
+    EventKind,
+    Message,
+    MessageState,
+    Party,
+    ReportRow,
+)
+from stopit_core.cases.restoring import Restoring
+from stopit_core.cases.schema import metadata
+from stopit_core.errors import DecodeError
+from stopit_core.messages import MessageKind, Outgoing
+from stopit_core.model import Assurance, Channel, Command, Digest
+from stopit_core.people import Person
+from stopit_core.policy import Reason
+
+NOW = 1_790_000_000.123456
+MALLORY = Person("mallory@campus.example", Assurance.AUTHENTICATED)
+VERA = "vera@campus.example"
+
+
+@pytest.fixture
+def store(cases_url: str) -> Iterator[CaseStore]:
+    yield from opened(cases_url)
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[CaseStore]:
+    yield from opened(f"sqlite:///{tmp_path}/other.db", migrate=False)
+
+
+def opened(url: str, migrate: bool = True) -> Iterator[CaseStore]:
+    store = CaseStore(url)
+    if migrate:
+        store.migrate()
+    yield store
+    store.close()
+
+
+def fill_in(store: CaseStore, state: MessageState = MessageState.PENDING) -> Message:
+    """A case with a report, and the notice that it led to."""
+    with store.work() as work:
+        work.take("r1", NOW)
+        work.lock(MALLORY.address)
+        case, new = work.case_for(f"sender:{MALLORY.address}", MALLORY, NOW)
+        row = ReportRow(
+            key="r1:0", case_id=case.id, at=NOW, queue_id="4XQ", channel=Channel.REPLY, command=Command.FLAG,
+            reporter=VERA, reporter_assurance=Assurance.AUTHENTICATED, sender=MALLORY.address,
+            original=Digest(bytes(range(240, 256))), message_sent_at=NOW - 60, recipients=2,
+            outcome=Reason.NOTICE_DUE.outcome, reason=Reason.NOTICE_DUE, decided_at=NOW, notice_id=None,
+            withdrawn_at=None, observed=False,
+        )  # fmt: skip
+        work.add_report(row, new)
+        data = b"Subject: \xc3\xa4\r\n\r\n\x00\xff"
+        notice = Outgoing(
+            MessageKind.NOTICE, "ref", "m@campus.example", "stopit@campus.example", MALLORY.address, data
+        )
+        work.join_notice("r1:0", work.enqueue(notice, case.id, Party.SENDER, "notice", NOW, NOW))
+        work.watch(Digest(b"pairpair"), case.id, NOW, NOW + 1)
+        work.note(case.id, NOW, Actor.STAFF, EventKind.NOTE, text='a "note", ä\n')
+    if state is MessageState.SENDING:
+        with store.sending() as sending:
+            assert sending.claim("somebody", NOW)
+    with store.work() as work:
+        found = work.message_by_ref("ref")
+        assert found is not None
+        return found
+
+
+def rows(store: CaseStore) -> dict[str, list[tuple[object, ...]]]:
+    with store.reading() as reading:
+        return {
+            table.name: sorted((tuple(row) for row in reading.connection.execute(select(table))), key=repr)
+            for table in metadata.sorted_tables
+        }
+
+
+def copied(store: CaseStore) -> list[bytes]:
+    with store.copy() as lines:
+        return list(lines)
+
+
+def test_it_comes_back_as_it_was(store: CaseStore, other: CaseStore) -> None:
+    fill_in(store)
+
+    counted = other.fill(copied(store))
+
+    assert rows(other) == rows(store)
+    assert counted["reports"] == counted["messages"] == 1
+    with other.reading() as reading:
+        (case,) = reading.list_cases(None, 9)
+        assert reading.broken_at(case) is None
+
+
+def test_it_goes_on_counting_where_it_was(store: CaseStore, other: CaseStore) -> None:
+    """In the database that a copy was put into, whichever it is."""
+    other.migrate()
+    fill_in(other)
+    store.fill(copied(other))
+    with store.work() as work:
+        case, new = work.case_for("sender:eve", Person("eve@campus.example", Assurance.AUTHENTICATED), NOW)
+        assert new
+        work.note(case.id, NOW, Actor.STAFF, EventKind.NOTE, text="more")
+    with store.reading() as reading:
+        assert len(reading.list_cases(None, 9)) == 2
+    assert not store.is_empty()
+
+
+def test_who_writes_meanwhile_is_not_held_up_and_not_in_it(store: CaseStore) -> None:
+    fill_in(store)
+    with store.copy() as lines:
+        first = next(lines)
+        with store.work() as work:
+            work.take("later", NOW)
+        rest = list(lines)
+    assert first
+    assert not [line for line in rest if b'"later"' in line]
+
+
+def test_an_older_record_is_brought_up_to_date(store: CaseStore, other: CaseStore) -> None:
+    fill_in(store)
+    lines = copied(store)
+    lines[0] = json.dumps({"revision": "0001"}).encode()
+
+    other.fill(line for line in lines if b'"table":"restores"' not in line)
+
+    assert other.is_current()
+    assert rows(other) == rows(store)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([], "first line"),
+        ([b"no"], "first line"),
+        ([b'{"revision":"9999"}'], "another version of Stopit \\(9999\\)"),
+        ([b'{"revision":"0002"}', b"no"], "damaged"),
+        ([b'{"revision":"0002"}', b'{"table":"other","values":{}}'], "no table other"),
+        ([b'{"revision":"0002"}', b'{"table":"taken","values":{"report_id":"r"}}'], "row of taken"),
+    ],
+)
+def test_what_is_no_record_leaves_nothing_behind(other: CaseStore, lines: list[bytes], message: str) -> None:
+    with pytest.raises(DecodeError, match=message):
+        other.fill(lines)
+    assert other.is_empty()
+    with other.reading() as reading:
+        assert not reading.connection.execute(text("SELECT count(*) FROM sqlite_schema")).scalar()
+
+
+@pytest.mark.parametrize("state", [MessageState.PENDING, MessageState.SENDING])
+class TestNoticesThatWaited:
+    def test_one_whose_trace_was_found_is_left_to_settle(self, store: CaseStore, state: MessageState) -> None:
+        notice = fill_in(store, state)
+        with store.work() as work:
+            restoring = Restoring(work)
+            assert restoring.waiting_notices() == [notice]
+            restoring.had_left(notice, NOW - 9, NOW)
+            found = work.message_by_ref("ref")
+        assert found is not None
+        assert (found.state, found.attempts, found.data_at, found.error) == (MessageState.SENDING, 1, NOW - 9, "")
+
+    def test_one_that_is_called_off_leaves_its_reports_to_staff(self, store: CaseStore, state: MessageState) -> None:
+        notice = fill_in(store, state)
+        with store.work() as work:
+            Restoring(work).call_off(notice, "why", NOW)
+        with store.sending() as sending:
+            assert sending.claim("another", NOW + 9) is None
+            assert not sending.holds(notice)
+        with store.reading() as reading:
+            (case,) = reading.list_cases(CaseState.STAFF, 9)
+            assert [row.notice_id for row in reading.reports(case)] == [None]
+            assert reading.broken_at(case) is None
+        with store.work() as work:
+            assert work.living_notice(MALLORY.address, observed=False) is None
+
+
+def test_it_knows_when_it_was_brought_back(store: CaseStore) -> None:
+    with store.work() as work:
+        assert work.restored_at() == 0.0
+    with store.work() as work:
+        Restoring(work).mark(NOW - 99, NOW)
+    with store.work() as work:
+        assert work.restored_at() == NOW
