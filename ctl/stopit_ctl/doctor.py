@@ -77,7 +77,9 @@ def _everything(
     yield from look_at_stores(site, settings, running=True)
     milter = list(look_at_milter(settings.milter.socket, postfix.queue_directory()))
     yield from milter
-    yield from postfix.look(settings.milter.socket)
+    own = entrance_of(settings.smtp, None, "")
+    yield from postfix.look(settings.milter.socket, own.port if own.is_here else None)
+    yield from _alias(settings, postfix)
     yield from _smtp(site, settings)
     yield from look_at_metrics("stopit-milter", settings.milter.metrics, now)
     yield from look_at_metrics("stopit-notifier", settings.notifier.metrics, now)
@@ -105,6 +107,19 @@ def _unseen(settings: config.Settings, postfix: Postfix, entrance: Entrance, mil
     if not why:
         return None
     return Finding.fault(f"test: not sent, because the milter is {why}", "mend what is named above first")
+
+
+def _alias(settings: config.Settings, postfix: Postfix) -> Iterator[Finding]:
+    """Whether mail for the report address goes anywhere while the milter is away."""
+    if postfix.queue_directory() is None:
+        return
+    if postfix.alias_of(settings.campus.report_address):
+        yield Finding.ok("postfix: an alias says where the report address's mail goes")
+    else:
+        yield Finding.untried(
+            "postfix: no alias of the report address was found in alias_maps and virtual_alias_maps",
+            "see that its mail goes to the staff mailbox: that is where flags go while the milter is away",
+        )
 
 
 def _smtp(site: Site, settings: config.Settings) -> Iterator[Finding]:

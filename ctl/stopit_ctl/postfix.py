@@ -6,6 +6,7 @@ postconf(1) tells what is in force: main.cf, and for each service of master.cf w
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,12 +14,16 @@ from pathlib import Path
 
 from stopit_ctl.at_terminal import run_at_terminal
 from stopit_ctl.findings import Finding
-from stopit_ctl.postfix_door import Door, Use, naming, spellings
+from stopit_ctl.milter_kinds import MilterKind, kind_of
+from stopit_ctl.postfix_door import Door, Use, naming, says_who, spellings
 
 __all__ = ["Postfix"]
 
 _TIMEOUT = 30.0
-_OF_A_DOOR = ("smtpd_milters", "smtpd_sasl_auth_enable", "milter_default_action", "receive_override_options")
+_OF_A_DOOR = (
+    "smtpd_milters", "smtpd_sasl_auth_enable", "milter_default_action", "receive_override_options",
+    "milter_mail_macros",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,18 @@ class Postfix:
             doors.append(Door(row[0], row[1], chroot, options, values))
         return doors
 
+    def alias_of(self, address: str) -> str:
+        """What the alias tables say of an address, "" when they say nothing. Looks into virtual_alias_maps, and by
+        the local part into alias_maps."""
+        local = address.partition("@")[0]
+        for program, key, maps in (
+            ("postmap", address, "virtual_alias_maps"), ("postalias", local, "alias_maps"),
+        ):  # fmt: skip
+            for table in re.split(r"[\s,]+", self.value(maps, expanded=True)):
+                if table and (said := self._run(program, "-q", key, table)):
+                    return said
+        return ""
+
     def check(self) -> str:
         """What `postfix check` complains of, "" when it lets the configuration pass. Only root can ask."""
         command = ["postfix", *self._where(), "check"]
@@ -65,9 +82,10 @@ class Postfix:
             return str(error)
         return (said or f"it ended with {code}") if code else ""
 
-    def look(self, socket: str) -> Iterator[Finding]:
+    def look(self, socket: str, way_out: int | None = None) -> Iterator[Finding]:
         """Whether the milter at `socket` (milter.socket) is asked, by which services, and with what when it is away.
-        Nothing where there is no Postfix."""
+        `way_out`: the port that the notifier sends through, where it is one of this host. Nothing where there is no
+        Postfix."""
         queue = self.queue_directory()
         if queue is None:
             return
@@ -77,6 +95,16 @@ class Postfix:
             at = naming(door.milters, names)
             found = found or at is not None
             yield from _judged(door, at)
+            if (
+                at is not None
+                and way_out is not None
+                and door.port == way_out
+                and door.action(door.milters[at]) == "accept"
+            ):
+                yield Finding.fault(
+                    f"postfix: Stopit sends through {door.service}, which lets mail pass while the milter is away",
+                    "`stopitctl setup postfix` makes a door of its own; then set smtp.port in stopit.toml",
+                )
         if not found:
             yield Finding.fault(
                 f"postfix: no smtpd_milters names {names[0]}",
@@ -84,12 +112,16 @@ class Postfix:
             )
 
     def _said(self, *arguments: str) -> str:
-        command = ["postconf", *self._where(), *arguments]
+        return self._run("postconf", *arguments) or ""
+
+    def _run(self, program: str, *arguments: str) -> str | None:
+        """What a program of Postfix's prints; None when it fails."""
+        command = [program, *self._where(), *arguments]
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TIMEOUT)  # noqa: S603
         except (OSError, subprocess.TimeoutExpired):
-            return ""
-        return done.stdout.strip() if done.returncode == 0 else ""
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
 
     def _where(self) -> list[str]:
         return ["-c", str(self.configuration.absolute())] if self.configuration else []
@@ -118,6 +150,30 @@ def _judged(door: Door, at: int | None) -> Iterator[Finding]:
         )
     else:
         yield Finding.ok(f"postfix: {door.service} asks the milter, default_action={action}")
+    yield from _order(door, at)
+    if members and not says_who(door.values.get("milter_mail_macros", "")):
+        yield Finding.fault(
+            f"postfix: {door.service} does not tell the milter who logs in",
+            "put i and {auth_authen} into milter_mail_macros: without them nothing is a flag",
+        )
+
+
+def _order(door: Door, at: int) -> Iterator[Finding]:
+    """What is asked before Stopit, and may sign what Stopit then changes."""
+    for entry in door.milters[:at]:
+        match kind_of(entry):
+            case MilterKind.SIGNS:
+                yield Finding.fault(
+                    f"postfix: {door.service} asks {entry} before Stopit, and that signs mail",
+                    "put Stopit first in smtpd_milters: an edit after signing breaks the signature",
+                )
+            case MilterKind.UNKNOWN:
+                yield Finding.untried(
+                    f"postfix: {door.service} asks {entry} before Stopit; whether that signs mail",
+                    "if it does, put Stopit first in smtpd_milters",
+                )
+            case MilterKind.DOES_NOT:
+                pass
 
 
 def _options(text: str) -> dict[tuple[str, str], dict[str, str]]:

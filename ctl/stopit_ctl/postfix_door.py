@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
-__all__ = ["Door", "Use", "action_of", "milters_of", "naming", "spellings"]
+__all__ = ["Door", "Use", "action_of", "milters_of", "naming", "says_who", "spellings"]
 
 _SUBMISSION = frozenset({"submission", "submissions", "smtps", "587", "465"})
 _OUTSIDE = frozenset({"smtp", "25", "smtpd"})
@@ -100,6 +100,12 @@ def action_of(entry: str) -> str:
     """The default_action that a milter's entry says itself, "" when it leaves it to milter_default_action."""
     said = _ACTION.search(entry)
     return said[1] if said else ""
+
+
+def says_who(macros: str) -> bool:
+    """Whether a milter that gets these macros at MAIL knows the login and the queue id."""
+    names = {name.strip("{}") for name in _words(macros)}
+    return {"i", "auth_authen"} <= names
 
 
 def spellings(url: str, queue: Path) -> list[str]:

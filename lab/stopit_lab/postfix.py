@@ -17,6 +17,7 @@ refused. Must be run by root, because Postfix gives its daemons their own users.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import smtplib
 import subprocess
@@ -130,10 +131,11 @@ postlog unix-dgram n - n - 1 postlogd
 class Postfix:
     """One private instance below `directory`, which must be reachable by everyone (0755 all the way down).
 
-    `milter` is the MTA's spelling of the milter's socket: "unix:/path" or "inet:host:port".
+    `milter` is the MTA's spelling of the milter's socket: "unix:/path" or "inet:host:port". A `bare` one knows no
+    milter yet: that is for `stopitctl setup postfix` to do.
     """
 
-    def __init__(self, directory: Path, milter: str, sasl_socket: Path | None = None) -> None:
+    def __init__(self, directory: Path, milter: str, sasl_socket: Path | None = None, bare: bool = False) -> None:
         self.directory = directory
         self.log = directory / "log" / "maillog"
         self.submission, self.inbound, self.outgoing, self.sasl = spare_ports(4)
@@ -142,6 +144,7 @@ class Postfix:
         self.mail = directory / "mail"
         self._milter = milter
         self._sasl_socket = sasl_socket
+        self._bare = bare
 
     def start(self) -> None:
         """Write the configuration, start, and return when every door answers. Raises RuntimeError with the log."""
@@ -205,6 +208,9 @@ class Postfix:
             log_dir=self.log.parent, host=HOST, campus=CAMPUS, domains=", ".join(DOMAINS), mail=self.mail,
             config=self._config, uid=_MAIL_UID, milter=self._milter_with("accept"),
         )  # fmt: skip
+        if self._bare:
+            main = re.sub(r"^(non_smtpd_milters|internal_mail_filter_classes|recipient_delimiter) = .*\n", "", main,
+                          flags=re.M)  # fmt: skip
         (self._config / "main.cf").write_text(main)
         (self._config / "master.cf").write_text(self._master())
         (self._config / "mailboxes").write_text(
@@ -217,7 +223,8 @@ class Postfix:
 
     def _master(self) -> str:
         def door(name: str, port: int, default: str) -> str:
-            return _DOOR.format(host=HOST, port=port, name=name, milter=self._milter_with(default))
+            text = _DOOR.format(host=HOST, port=port, name=name, milter=self._milter_with(default))
+            return re.sub(r"^.*smtpd_milters.*\n", "", text, flags=re.M) if self._bare else text
 
         doors = (
             door("submission", self.submission, "tempfail")

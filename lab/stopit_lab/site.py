@@ -58,7 +58,7 @@ class Stores(StrEnum):
 
 class Site:
     """One site. `values` (section to key to value) go over the lab's own settings; `passwords` (login to password)
-    opens the SASL door. `home` is the directory to make the site's own in."""
+    opens the SASL door. `home` is the directory to make the site's own in. A `bare_postfix` knows no milter."""
 
     def __init__(
         self,
@@ -66,6 +66,7 @@ class Site:
         values: Values | None = None,
         passwords: Mapping[str, str] | None = None,
         home: Path | None = None,
+        bare_postfix: bool = False,
     ) -> None:
         self.stores = stores
         self.directory = Path(tempfile.mkdtemp(prefix="stopit-lab-", dir=home))
@@ -77,7 +78,7 @@ class Site:
         self.redis = Redis(self.directory / "redis") if stores is Stores.REDIS else None
         self.dovecot = Dovecot(self.directory / "dovecot", passwords) if passwords else None
         auth = self.dovecot.socket if self.dovecot else None
-        self.postfix = Postfix(self.directory / "postfix", f"unix:{self._socket}", auth)
+        self.postfix = Postfix(self.directory / "postfix", f"unix:{self._socket}", auth, bare_postfix)
         self.milter = self._daemon("stopit-milter")
         self.notifier = self._daemon("stopit-notifier")
 

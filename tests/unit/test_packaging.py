@@ -65,6 +65,9 @@ class TestWheel:
         assert templates
         assert templates <= {Path(name).name for name in wheel.names if name.startswith("stopit_core/templates/")}
 
+    def test_it_holds_the_lines_for_sendmail(self, wheel: Wheel) -> None:
+        assert "stopit_ctl/sendmail/stopit.mc" in wheel.names
+
     def test_it_holds_nothing_of_the_lab(self, wheel: Wheel) -> None:
         assert not [name for name in wheel.names if "lab" in Path(name).parts[0] or "test" in Path(name).parts[0]]
 

@@ -64,6 +64,7 @@ def change_for(before: Files, host: Host) -> Change:
     edit.answers()
     for door in host.doors:
         edit.door(door)
+    edit.looked()
     edit.own_door()
     return Change(edit.finished(), tuple(edit.left))
 
@@ -143,6 +144,21 @@ class _Edit:
                 self._again(door)
             case Use.OTHER:
                 self._unknown(door)
+
+    def looked(self) -> None:
+        """Say what no service of master.cf was found for."""
+        uses = {door.use for door in self.host.doors if door.service != self.host.own_door}
+        if Use.MEMBERS not in uses:
+            self.left.append(
+                "no submission service: members' mail comes in by another way here, and whoever sends it through "
+                "port 25 cannot flag safely. Set up submission (587 or 465) in master.cf, and run this again"
+            )
+        if self.host.expanded["content_filter"] and Use.RE_INJECTION not in uses:
+            self.left.append(
+                f"content_filter is {self.host.expanded['content_filter']}, and no service was recognised as the one "
+                "by which it hands mail back: where it does, add -o smtpd_milters= in master.cf, or each message "
+                "leaves a second trace"
+            )
 
     def own_door(self) -> None:
         """The notifier's way out."""

@@ -16,6 +16,7 @@ from stopit_ctl.program import EX_FOUND
 from stopit_ctl.screen import Screen
 from stopit_ctl.setup.change import Change, undone
 from stopit_ctl.setup.postfix import Refused, Setup
+from stopit_ctl.setup.sendmail import lines_for, remarks_on
 from stopit_ctl.site import Site
 
 __all__ = ["setup_group"]
@@ -62,6 +63,21 @@ def postfix_command(site: Site, apply: bool, undo: bool, force: bool, postfix_co
         for line in f"stopitctl: {refused}".splitlines():
             site.screen.complain(line)
         raise click.exceptions.Exit(EX_FOUND) from refused
+
+
+@setup_group.command("sendmail")
+@click.pass_obj
+def sendmail_command(site: Site) -> None:
+    """Print the lines that sendmail.mc needs on this host.
+
+    With the socket, the port and the addresses of stopit.toml. Put them
+    before the MAILER lines, in place of the DAEMON_OPTIONS for MTA and MSA
+    that you have. Nothing is changed.
+    """
+    settings = site.settings()
+    site.screen.text(lines_for(settings))
+    for remark in remarks_on(settings):
+        site.screen.complain(f"stopitctl: {remark}")
 
 
 def _show(screen: Screen, setup: Setup, settings: Settings) -> None:
@@ -119,7 +135,7 @@ def _tell(screen: Screen, setup: Setup, settings: Settings, change: Change) -> N
         screen.line()
         screen.line("For you to decide:")
         screen.text("\n".join(_items(change.left, ["-"] * len(change.left))))
-    steps = list(setup.steps(settings, change.after))
+    steps = list(setup.steps(settings))
     screen.line()
     screen.line("What else there is to do:")
     screen.text("\n".join(_items(steps, [f"{number}." for number in range(1, len(steps) + 1)])))

@@ -55,9 +55,9 @@ _VALUES = {
 _ACTIONS = {FROM_OUTSIDE: "accept", FROM_MEMBERS: "tempfail"}
 
 _DOOR = """\
-# Stopit's own way out ([smtp] in stopit.toml), on this host only. Put off while
-# the milter is away, because none of it may pass the milter unseen: after a
-# crash the ledger tells whether the MTA had a message.
+# Stopit's own way out ([smtp] in stopit.toml), on this host only. Put off
+# while the milter is away, because none of it may pass the milter unseen:
+# after a crash the ledger tells whether the MTA had a message.
 {door} inet n  -       {chroot}       -       -       smtpd
   -o syslog_name=postfix/stopit
   -o smtpd_client_restrictions=permit_mynetworks,reject

@@ -11,13 +11,16 @@ from pathlib import Path
 
 from stopit_core.config import Settings
 from stopit_ctl.postfix import Postfix
-from stopit_ctl.postfix_door import spellings
+from stopit_ctl.postfix_door import milters_of, naming, says_who, spellings
 from stopit_ctl.setup import files
 from stopit_ctl.setup.change import Change, Files, Host, change_for
 
-__all__ = ["Refused", "Setup"]
+__all__ = ["PARAMETERS", "Refused", "Setup"]
 
-_PARAMETERS = ("smtpd_milters", "non_smtpd_milters", "internal_mail_filter_classes", "recipient_delimiter")
+PARAMETERS = (
+    "smtpd_milters", "non_smtpd_milters", "internal_mail_filter_classes", "recipient_delimiter",
+    "content_filter",
+)  # fmt: skip
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _NOT_OURS = frozenset({25, 465, 587})
 _DOOR = "127.0.0.1:10587"
@@ -43,7 +46,10 @@ class Setup:
         """What is there. Raises Refused where there is no Postfix that can be set up."""
         directory, queue = postfix.config_directory(), postfix.queue_directory()
         if directory is None or queue is None:
-            raise Refused("postconf tells of no Postfix here; --postfix-config DIR names its configuration")
+            raise Refused(
+                "postconf tells nothing of a Postfix here. --postfix-config DIR names its configuration; "
+                "`postfix check` says what is wrong in it"
+            )
         version = postfix.value("mail_version")
         if int(version.partition(".")[0] or 0) < 3:
             raise Refused(f"this is Postfix {version}: it takes options of a milter from version 3.0 on only")
@@ -106,15 +112,27 @@ class Setup:
                 copy.unlink()
                 yield copy
 
-    def steps(self, settings: Settings, after: Files) -> Iterator[str]:  # noqa: ARG002
+    def steps(self, settings: Settings) -> Iterator[str]:
         """What the postmaster has to do beside."""
-        campus = settings.campus
+        campus, names = settings.campus, spellings(self.socket, self.queue_directory)
         local = campus.report_address.partition("@")[0]
-        yield (
-            f"Mail for {campus.report_address} goes to the staff mailbox, so that nothing is lost while the milter "
-            f"is away. In /etc/aliases, then newaliases: {local}: {campus.staff_address.partition('@')[0]} (or both "
-            "addresses in full in your virtual alias table). Only staff may read that mailbox."
-        )
+        if not self.postfix.alias_of(campus.report_address):
+            yield (
+                f"Let mail for {campus.report_address} go to the staff mailbox, so that nothing is lost while the "
+                f'milter is away. In /etc/aliases: "{local}: {campus.staff_address.partition("@")[0]}", then '
+                "newaliases (or both addresses in full in your virtual alias table). Only staff may read that "
+                "mailbox."
+            )
+        if not says_who(self.postfix.value("milter_mail_macros", expanded=True)):
+            yield (
+                "milter_mail_macros in main.cf replaces Postfix's own list: put i and {auth_authen} into it, or "
+                "nobody is a member and nothing is a flag."
+            )
+        if any(naming([entry], names) is None for entry in milters_of(self.postfix.value("smtpd_milters", True))):
+            yield (
+                "Submission has a list of milters of its own now: a milter that you change in main.cf later must be "
+                "changed there too."
+            )
         if self.door is not None and f"{settings.smtp.host}:{settings.smtp.port}" != self.door:
             yield (
                 f"In stopit.toml, [smtp]: port = {self.door.rpartition(':')[2]}. Then systemctl reload "
@@ -141,7 +159,7 @@ class Setup:
                 f"{shut_in} runs chrooted below {self.queue_directory} and cannot reach {self.socket}: set "
                 f'milter.socket = "unix:{self.queue_directory}/stopit/milter.sock" and restart stopit-milter'
             )
-        expanded = {name: postfix.value(name, expanded=True) for name in _PARAMETERS}
+        expanded = {name: postfix.value(name, expanded=True) for name in PARAMETERS}
         return change_for(before, Host(names, doors, self.door, expanded))
 
     def _must_hold(self, after: Files) -> None:

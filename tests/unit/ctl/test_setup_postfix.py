@@ -8,12 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stopit_core import config
 from stopit_ctl.findings import State
 from stopit_ctl.postfix import Postfix
-from stopit_ctl.setup.change import Change, Files, undone
-from stopit_ctl.setup.postfix import Setup
+from stopit_ctl.postfix_door import Door
+from stopit_ctl.setup import main_cf
+from stopit_ctl.setup.change import Change, Files, Host, change_for, undone
+from stopit_ctl.setup.postfix import PARAMETERS, Refused, Setup
 
 CONFIG = Path(__file__).parents[3] / "config" / "postfix"
 MAIN = """\
@@ -37,7 +41,7 @@ SIGNER = "smtpd_milters = inet:localhost:8891\nnon_smtpd_milters = $smtpd_milter
 AMAVIS = """\
 127.0.0.1:10025 inet n  -       n       -       -       smtpd
   -o content_filter=
-  -o receive_override_options=no_header_body_checks,no_unknown_recipient_checks
+  -o receive_override_options=no_unknown_recipient_checks
 """
 
 
@@ -46,7 +50,11 @@ class Mta:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.settings = config.parse(config.describe(), "stopit.toml")
+        self.configure()
+
+    def configure(self, **sections: dict[str, object]) -> None:
+        """What stopit.toml says beside its defaults."""
+        self.settings = config.parse(config.describe(sections), "stopit.toml")
 
     def write(self, files: Files) -> None:
         for name, text in (("main.cf", files.main), ("master.cf", files.master)):
@@ -126,3 +134,208 @@ class TestHosts:
         assert milters(mta, "127.0.0.1:10025") == []
         mta.change(MAIN + SIGNER, SMTP + SUBMISSION + AMAVIS)
         assert milters(mta, "127.0.0.1:10025") == ["inet:localhost:8891"]
+
+    def test_what_was_written_by_hand_from_the_snippets_is_left_alone(self, mta: Mta) -> None:
+        main, master = ((CONFIG / f"{name}.cf.snippet").read_text() for name in ("main", "master"))
+        base = MAIN.replace("recipient_delimiter = +\n", "")
+        before = Files(base + main, SMTP + master)
+        mta.write(before)
+        assert mta.setup().change() == Change(before, ())
+
+    def test_a_wrong_default_action_inherited_by_submission_is_overridden(self, mta: Mta) -> None:
+        mta.change(MAIN + "smtpd_milters = { unix:stopit/milter.sock, default_action=accept }\n", PLAIN[1])
+        assert milters(mta, "smtp") == ["accept"]
+        assert milters(mta, "submission") == ["tempfail"]
+        assert mta.faults() == []
+
+    def test_filter_classes_and_lists_over_several_lines_keep_what_they_had(self, mta: Mta) -> None:
+        several = "smtpd_milters =\n# the signer\n   inet:localhost:8891,\n\tunix:x\n"
+        mta.change(MAIN + "internal_mail_filter_classes = notify\n" + several, PLAIN[1])
+        assert mta.conf("-xh", "internal_mail_filter_classes").strip() == "bounce, notify"
+        assert milters(mta, "smtp") == ["accept", "inet:localhost:8891", "unix:x"]
+        assert milters(mta, "submission") == ["tempfail", "inet:localhost:8891", "unix:x"]
+
+    def test_files_without_a_last_line_end(self, mta: Mta) -> None:
+        mta.change(PLAIN[0].rstrip("\n"), PLAIN[1].rstrip("\n"))
+        assert mta.faults() == []
+
+    def test_milters_switched_off_for_a_service_are_switched_on_for_members_only(self, mta: Mta) -> None:
+        mta.change(MAIN + SIGNER, SMTP + SUBMISSION + "  -o smtpd_milters=\n")
+        assert milters(mta, "submission") == ["tempfail"]
+
+    def test_postscreen_s_smtpd_is_port_25(self, mta: Mta) -> None:
+        postscreen = "smtp inet n - y - 1 postscreen\nsmtpd pass - - y - - smtpd\n"
+        mta.change(MAIN, postscreen + SUBMISSION)
+        assert milters(mta, "smtpd") == ["accept"]
+        assert mta.faults() == []
+
+    def test_an_inet_socket(self, mta: Mta) -> None:
+        mta.configure(milter={"socket": "inet:8890@127.0.0.1"})
+        mta.change(*PLAIN)
+        assert "inet:127.0.0.1:8890" in mta.conf("-xh", "smtpd_milters")
+        assert mta.faults() == []
+
+    def test_a_door_of_the_notifier_s_that_is_there_under_another_port(self, mta: Mta) -> None:
+        mta.configure(smtp={"port": 10600})
+        change = mta.change(MAIN, PLAIN[1] + "127.0.0.1:10600 inet n - y - - smtpd\n")
+        assert "10587" not in change.after.master
+        assert milters(mta, "127.0.0.1:10600") == ["tempfail"]
+
+
+class TestLeft:
+    """What setup does not decide, and says."""
+
+    @pytest.mark.parametrize(
+        ("main", "master", "said"),
+        [
+            ("", SMTP, "no submission service"),
+            ("smtpd_sasl_auth_enable = yes\n", SMTP + SUBMISSION, "smtp takes logins too"),
+            ("content_filter = smtp-amavis:[127.0.0.1]:10024\n", SMTP + SUBMISSION, "no service was recognised"),
+            ("", SMTP + SUBMISSION + "127.0.0.1:2525 inet n - y - - smtpd\n", "nothing tells what comes in there"),
+            ("", SMTP + SUBMISSION + "  -o receive_override_options=no_milters\n", "submission has no_milters"),
+            (
+                "smtpd_milters = { unix:stopit/milter.sock, default_action=tempfail }\n",
+                SMTP + SUBMISSION,
+                "smtp asks the milter with default_action=tempfail: make it accept",
+            ),
+            (
+                "smtpd_milters = inet:localhost:8891, { unix:stopit/milter.sock, default_action=accept }\n",
+                SMTP + SUBMISSION,
+                "asks inet:localhost:8891 before Stopit",
+            ),
+        ],
+    )  # fmt: skip
+    def test_it_is_said(self, mta: Mta, main: str, master: str, said: str) -> None:
+        assert said in "\n".join(mta.change(MAIN + main, master).left)
+
+    def test_another_delimiter(self, mta: Mta) -> None:
+        change = mta.change(MAIN.replace("recipient_delimiter = +", "recipient_delimiter = -"), PLAIN[1])
+        (left,) = change.left
+        assert 'recipient_delimiter is "-" here' in left
+
+    def test_a_notifier_that_sends_through_another_host(self, mta: Mta) -> None:
+        mta.configure(smtp={"host": "mx2.example.edu"})
+        change = mta.change(*PLAIN)
+        assert "smtp.host in stopit.toml is another host" in change.left[0]
+        assert "10587" not in change.after.master
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        ("master", "socket", "said"),
+        [
+            (REST, "", "no smtpd service in master.cf"),
+            ("smtp inet y\n", "", "postconf tells nothing of a Postfix here"),
+            (SMTP, "unix:/run/stopit/milter.sock", "smtp runs chrooted below /var/spool/postfix and cannot reach"),
+        ],
+    )
+    def test_it_says_why(self, mta: Mta, master: str, socket: str, said: str) -> None:
+        if socket:
+            mta.configure(milter={"socket": socket})
+        mta.write(Files(MAIN, master))
+        with pytest.raises(Refused, match=said):
+            mta.setup().change()
+
+    def test_no_postfix(self, mta: Mta) -> None:
+        with pytest.raises(Refused, match="tells nothing of a Postfix here"):
+            mta.setup()
+
+
+class TestUndone:
+    """--undo takes out our lines and nothing else."""
+
+    def test_what_the_admin_wrote_since_stays(self, mta: Mta) -> None:
+        after = mta.change(MAIN + SIGNER, PLAIN[1]).after
+        since = Files(
+            after.main.replace("inet:localhost:8891", "inet:localhost:11332") + "message_size_limit = 1\n",
+            after.master.replace("  -o syslog_name=postfix/submission\n", "") + "x inet n - y - - smtpd\n",
+        )
+        assert undone(since) == Files(
+            MAIN + SIGNER.replace("8891", "11332") + "message_size_limit = 1\n",
+            PLAIN[1].replace("  -o syslog_name=postfix/submission\n", "") + "x inet n - y - - smtpd\n",
+        )
+
+    def test_our_milter_is_found_where_the_admin_moved_it(self, mta: Mta) -> None:
+        after = mta.change(MAIN + SIGNER, PLAIN[1]).after
+        ours, signer = "$stopit_from_outside", "inet:localhost:8891"
+        moved = after.main.replace(f"{ours}, {signer}", f"{signer}, {ours}")
+        assert undone(Files(moved, after.master)).main == MAIN + SIGNER
+
+    def test_lines_written_by_hand_stay(self) -> None:
+        by_hand = Files("smtpd_milters = $stopit_from_outside\nstopit_from_outside = unix:x\n", SMTP)
+        assert undone(by_hand) == by_hand
+
+
+VALUES = st.sampled_from(
+    ["inet:localhost:8891", "unix:a, unix:b", "", "{ unix:a, default_action=accept }", "\n  unix:a\n# c\n  unix:b",
+     " \n\tunix:a", "$others"]
+)  # fmt: skip
+MAINS = st.lists(
+    st.one_of(
+        st.sampled_from(["", "# words", "a = b", "a =\n  b", "compatibility_level=3.6"]),
+        st.builds("{}{}{}".format, st.sampled_from(["smtpd_milters", "non_smtpd_milters"]),
+                  st.sampled_from([" = ", "=", " ="]), VALUES),
+    )
+)  # fmt: skip
+OPTIONS = st.sampled_from(
+    ["", "  -o smtpd_milters=", "  -o smtpd_milters=unix:a,unix:b", "  -o { smtpd_milters = unix:a }", "# words",
+     "  -o { smtpd_milters = }", "  -o {smtpd_milters=unix:a, unix:b} -o x=y", "  -o { smtpd_milters =\n    unix:a }"]
+)  # fmt: skip
+
+
+@given(st.builds("{}\n{}".format, st.just("queue_directory = /q"), MAINS.map("\n".join)), OPTIONS, st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_whatever_is_done_is_undone_to_the_byte(main: str, option: str, end: bool) -> None:
+    own = {} if "smtpd_milters" not in option else {"smtpd_milters": option}
+    given_values = main_cf.values(main)
+    doors = [Door("submission", "inet", True, own, {"smtpd_milters": ""}), Door("smtp", "inet", True, {}, {})]
+    expanded = {name: given_values.get(name, "") for name in PARAMETERS}
+    host = Host(["unix:stopit/milter.sock"], doors, "127.0.0.1:10587", expanded)
+    master = f"submission inet n - y - - smtpd\n{option}\n{SMTP}"
+    before = Files(main + ("\n" if end else ""), master if end else master.rstrip("\n"))
+    after = change_for(before, host).after
+    assert after != before
+    assert undone(after) == before
+
+
+class TestCommand:
+    """As the postmaster types it."""
+
+    def run(self, host, mta: Mta, *options: str):  # the private Postfix of an `Mta`, the site of a `Host`
+        done = host.run("setup", "postfix", "--postfix-config", str(mta.directory), *options)
+        return done, done.output.replace(str(mta.directory), "/etc/postfix").replace(str(host.directory), "/site")
+
+    def test_what_it_shows(self, host, mta: Mta, golden: Callable[[str, str], None]) -> None:
+        mta.write(Files(MAIN + SIGNER, SMTP + SUBMISSION + AMAVIS + REST))
+        done, said = self.run(host, mta)
+        assert done.exit_code == 0
+        golden("setup-postfix", said)
+        assert max(map(len, said.splitlines())) <= 80
+        assert Path(mta.directory / "main.cf").read_text() == MAIN + SIGNER
+
+    def test_it_changes_nothing_while_the_milter_is_away(self, host, mta: Mta) -> None:
+        mta.write(Files(*PLAIN))
+        done, said = self.run(host, mta, "--apply")
+        assert done.exit_code == 1
+        assert "start stopit-milter first" in said
+        assert (mta.directory / "main.cf").read_text() == PLAIN[0]
+
+    def test_apply_and_undo_exclude_each_other(self, host, mta: Mta) -> None:
+        assert self.run(host, mta, "--apply", "--undo")[0].exit_code == 2
+
+
+def test_the_snippets_say_what_setup_writes(mta: Mta, tmp_path: Path) -> None:
+    """config/postfix is for those who take the lines over by hand."""
+    main, master = ((CONFIG / f"{name}.cf.snippet").read_text() for name in ("main", "master"))
+    doors = master[: master.index("# Stopit's own way out")]
+    without = "".join(line for line in doors.splitlines(keepends=True) if "smtpd_milters" not in line)
+    base = MAIN.replace("recipient_delimiter = +\n", "")
+
+    def in_force() -> dict[str, str]:
+        values = {door: mta.conf("-xP", f"{door}/inet") for door in ("submission", "submissions", "127.0.0.1:10587")}
+        return {"main": mta.conf("-xn"), "services": mta.conf("-M"), **values}
+
+    mta.write(Files(base + main, SMTP + master))
+    by_hand = in_force()
+    mta.change(base, SMTP + without)
+    assert in_force() == by_hand
