@@ -161,8 +161,7 @@ def _free_name(path: Path) -> Path:
 
 
 def _next_steps(settings: config.Settings, path: Path) -> Iterator[str]:
-    campus, socket = settings.campus, settings.milter.socket
-    postfix = socket.replace("unix:/var/spool/postfix/", "unix:")
+    campus = settings.campus
     yield from (
         "",
         "Next:",
@@ -171,23 +170,15 @@ def _next_steps(settings: config.Settings, path: Path) -> Iterator[str]:
         f"       stopitctl --config {path} check",
         "2. Start the daemons:",
         "       systemctl enable --now stopit-milter stopit-notifier",
-        f"3. Let the MTA take mail for {campus.report_address}, also with a +tag, and",
-        f"   deliver it to {campus.staff_address}.",
-        "   In Postfix: recipient_delimiter = + in main.cf, and an alias.",
-        "4. Let the MTA ask the milter, before a DKIM signer. In Postfix, main.cf, for",
-        "   port 25:",
-        f"       smtpd_milters = {{ {postfix}, connect_timeout=5s,",
-        "         command_timeout=10s, content_timeout=60s, default_action=accept }",
-        "   and in master.cf, below submission, submissions and your webmail's way in,",
-        "   so that no flag slips through to the sender while the milter is away:",
-        f"       -o {{ smtpd_milters = {{ {postfix}, connect_timeout=5s,",
-        "           command_timeout=10s, content_timeout=60s, default_action=tempfail",
-        "           } }",
-        "5. Give Stopit's own mail a door of its own that is shut while the milter is",
-        "   away: config/postfix/master.cf.snippet has one at 127.0.0.1:10587. Then set",
-        "   port = 10587 in [smtp]. After a crash the ledger then tells what was sent.",
-        "6. See whether all of it works together, as root:",
-        f"       stopitctl --config {path} doctor",
+        f"3. Let the MTA take mail for {campus.report_address} and deliver it to",
+        f"   {campus.staff_address}: an alias, and a mailbox that only staff can read.",
+        "4. See what Postfix must be told on this host, and tell it:",
+        f"       stopitctl --config {path} setup postfix",
+        f"       stopitctl --config {path} setup postfix --apply",
+        "   It says what else there is to do: port = 10587 in [smtp], and a reload.",
+        "   For Sendmail: stopitctl setup sendmail.",
+        "5. See whether all of it works together, as root:",
+        f"       stopitctl --config {path} doctor --send-test",
         'The first week can run with mode = "observe" in [milter]: nothing is changed,',
         "withheld or sent.",
     )
