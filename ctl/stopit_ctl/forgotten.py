@@ -24,12 +24,13 @@ class Forgotten:
     called_off: tuple[str, ...]
 
 
-def deal_with_forgotten(site: Site, settings: Settings, store: CaseStore, made_at: float) -> Forgotten:
+def deal_with_forgotten(
+    site: Site, settings: Settings, keyring: Keyring, store: CaseStore, made_at: float
+) -> Forgotten:
     """See to it that nothing is sent twice from a record that is of `made_at`. One transaction.
 
     To be called as the notifier's user. Raises ConfigError, Transient.
     """
-    keyring = site.keyring(settings)
     renderer = Renderer.load(settings.campus, settings.flag, settings.office, keyring, settings.notifier.templates)
     why = f"the case record was brought back from a backup of {local_time(made_at)}"
     had_left, called_off = 0, []

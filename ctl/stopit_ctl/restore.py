@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import socket
+import tomllib
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ import click
 
 from stopit_core.cases import CaseStore
 from stopit_core.config import Settings
-from stopit_core.errors import ConfigError, DecodeError, Permanent
+from stopit_core.errors import DecodeError, Permanent
 from stopit_core.stores import open_queue
 from stopit_core.wire import decode_report
 from stopit_ctl.archive import CASES, LEDGER, Archive, Kept, Manifest
@@ -65,12 +66,13 @@ def restore(site: Site, directory: Path | None, in_place: bool, nothing_since: b
 
 def _in_place(site: Site) -> None:
     settings = site.settings()
+    keyring = site.keyring(settings)
     _must_be_stopped(settings)
     with site.notifier_user.acting(), opened_cases(settings.cases) as store:
         store.migrate()
         with store.reading() as reading:
             made_at = reading.last_event_at()
-        forgotten = deal_with_forgotten(site, settings, store, made_at)
+        forgotten = deal_with_forgotten(site, settings, keyring, store, made_at)
     site.screen.line(f"The last that the case record knows is of {local_time(made_at) or 'no time: it is empty'}.")
     _tell(site, forgotten)
 
@@ -84,17 +86,15 @@ class _Restoring:
 
     def run(self, nothing_since: bool) -> None:
         manifest = self.archive.checked()
-        self._configuration(manifest)
+        configuration, key, *rest = manifest.configuration
+        self._file(configuration, self.site.path)
         settings = self.site.settings()
-        self.site.keyring(settings)
         _must_be_stopped(settings)
-        with self.site.notifier_user.acting(), closing(CaseStore(settings.cases.url)) as store:
-            if not store.is_empty():
-                raise Permanent(
-                    "the case record that cases.url names has cases in it, and a backup goes into an empty one."
-                    " Move it out of the way: a SQLite file together with its -wal and -shm. (Where a restore was"
-                    " interrupted, `stopitctl restore --in-place` ends it.)"
-                )
+        self._must_be_new(settings)
+        self._key(key, settings)
+        for each in rest:
+            self._file(each, Path(each.path))
+        keyring = self.site.keyring(settings)
         self._ledger(settings, manifest)
         reports = self._reports(settings)
         forgotten = None
@@ -104,33 +104,40 @@ class _Restoring:
         ):  # fmt: skip
             counted = store.fill(line.rstrip(b"\n") for line in lines)
             if not nothing_since:
-                forgotten = deal_with_forgotten(self.site, settings, store, manifest.made_at)
+                forgotten = deal_with_forgotten(self.site, settings, keyring, store, manifest.made_at)
         what = f"cases: {counted['cases']}, reports that waited: {reports}"
         self.site.screen.line(f"Brought back, of {local_time(manifest.made_at)}: {what}.")
         _tell(self.site, forgotten)
         self.site.screen.line("Next: `stopitctl check`; then start the daemons; then `stopitctl doctor`.")
 
-    def _configuration(self, manifest: Manifest) -> None:
-        """Put back what is missing. The configuration goes to where this stopitctl looks for it."""
-        config, key, *rest = manifest.configuration
-        self._file(config, self.site.path)
-        kept_at = self._key_file(Path(key.path))
-        self._file(key, kept_at)
-        if kept_at.read_bytes().strip() != self._data(key).strip():
-            raise Permanent(
-                f"{kept_at}: is another key than the backup's. With it no trace and no reply address of the backup"
-                " could be read: move it out of the way, or restore on a host of its own"
-            )
-        for each in rest:
-            self._file(each, Path(each.path))
+    def _must_be_new(self, settings: Settings) -> None:
+        with self.site.notifier_user.acting(), closing(CaseStore(settings.cases.url)) as store:
+            if store.is_empty():
+                return
+        raise Permanent(
+            "the case record that cases.url names has cases in it, and a backup goes into an empty one. Move it out"
+            " of the way: a SQLite file together with its -wal and -shm. (Where a restore was interrupted,"
+            " `stopitctl restore --in-place` ends it.)"
+        )
 
-    def _key_file(self, otherwise: Path) -> Path:
-        try:
-            return self.site.settings().ledger.key_file
-        except ConfigError:
-            return otherwise
+    def _key(self, key: Kept, settings: Settings) -> None:
+        """The backup's key. One that an installation made, with nothing sealed yet, makes room for it."""
+        path = settings.ledger.key_file
+        if path.exists() and path.read_bytes().strip() != self._data(key).strip():
+            ledger = sqlite_file(settings.ledger.url)
+            if ledger is None or (ledger.exists() and ledger.stat().st_size):
+                raise Permanent(
+                    f"{path}: is another key than the backup's, and the ledger here may have been written with it."
+                    " Move both out of the way, or restore on a host of its own"
+                )
+            kept_as = path.with_name(f"{path.name}.before-restore")
+            path.rename(kept_as)
+            self.site.screen.line(f"kept     {kept_as} (what was {path}, and had sealed nothing yet)")
+        self._file(key, path)
 
     def _file(self, kept: Kept, path: Path) -> None:
+        if _says_nothing(path):
+            path.unlink()
         if path.exists():
             same = path.read_bytes() == self._data(kept)
             self.site.screen.line(f"kept     {path}{'' if same else ': it is not as it was in the backup'}")
@@ -181,6 +188,14 @@ def _give(path: Path, kept: Kept) -> None:
     except (LookupError, PermissionError):
         return
     path.chmod(kept.mode)
+
+
+def _says_nothing(path: Path) -> bool:
+    """Whether it is a configuration of comments only, as the Debian package brings it."""
+    try:
+        return path.suffix == ".toml" and tomllib.loads(path.read_text("utf-8")) == {}
+    except (OSError, ValueError):
+        return False
 
 
 def _report_id(payload: bytes) -> str:

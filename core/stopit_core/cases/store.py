@@ -161,10 +161,12 @@ def _upgrade(connection: Connection, revision: str = "head") -> None:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    if revision == "head":
-        command.upgrade(config, revision)
-        return
     try:
         command.upgrade(config, revision)
     except CommandError as error:
+        if revision == "head":
+            raise Transient(
+                "case record: its tables are of a version of Stopit that this one does not know; install that"
+                f" version, or bring back a backup of this one ({error})"
+            ) from error
         raise DecodeError(f"it is of another version of Stopit ({revision}), which this one does not know") from error

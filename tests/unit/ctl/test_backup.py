@@ -138,6 +138,21 @@ def test_everything_comes_back(site: Site, golden: Callable[[str, str], None]) -
     assert len(SqliteLedger(site.host.directory / "ledger.db", 1e12).find(Digest(b"o" * 16))) == 1
 
 
+def test_what_an_installation_made_and_nobody_used_makes_room(site: Site) -> None:
+    """The Debian package brings a file of comments and a new key, and tmpfiles.d empty stores."""
+    site.back_up()
+    key = site.host.key.read_text()
+    site.lose()
+    site.host.path.write_text("# Not configured yet\n")
+    site.host.key.write_text("ab" * 32)
+    for name in ("queue.db", "ledger.db", "cases.db"):
+        (site.host.directory / name).touch()
+    assert "site.key.before-restore (what was /site/site.key" in site.said("restore", str(site.backup))
+    assert site.host.key.read_text() == key
+    assert (site.host.directory / "site.key.before-restore").read_text() == "ab" * 32
+    assert "FAULT" not in site.host.run("check").output
+
+
 def test_a_notice_that_waited_is_left_to_staff(site: Site) -> None:
     site.back_up()
     site.lose()
@@ -214,8 +229,9 @@ class TestRefusals:
         site.back_up()
         site.lose()
         site.host.key.write_text("ab" * 32)
+        (site.host.directory / "ledger.db").write_bytes(b"traces")
         assert "is another key than the backup's" in site.refused()
-        assert not list(site.host.directory.glob("*.db"))
+        assert site.host.key.read_text() == "ab" * 32
 
     @pytest.mark.parametrize("how", ["from", "in-place"])
     def test_a_daemon_that_runs(self, site: Site, how: str) -> None:
