@@ -54,11 +54,18 @@ class Passes:
     def __init__(self, original: Original, traces: Sequence[Trace], people: People) -> None:
         self.original = original
         self._people = people
+        self._given = list(traces)
         self._traces = [(trace, people.sender(trace)) for trace in traces]
+        self._recipients_of = [frozenset(trace.recipient_digests()) for trace in traces]
         self._sent_at = max((trace.seen for trace in traces), default=0.0)
-        self._recipients = _recipients(traces)
+        distinct = frozenset().union(*self._recipients_of)
+        self._recipients = max(len(distinct), *(trace.recipient_count for trace in traces), 0)
         self._named = {sender.address for _, sender in self._traces}
         self._own = {trace.own for trace in traces}
+
+    def are(self, traces: Sequence[Trace], people: People) -> bool:
+        """Whether these are just the passes that `traces` tell of, to the same people."""
+        return people is self._people and list(traces) == self._given
 
     def reported_by(self, reporter: str) -> Identification:
         """Who sent the message, and did the canonical address `reporter` receive it?"""
@@ -74,7 +81,7 @@ class Passes:
             return Identification(Finding.AMBIGUOUS, sent_at=self._sent_at, recipients=self._recipients)
         digest = self._people.digest(reporter) if reporter else None
         received = [
-            (trace, sender) for trace, sender in self._traces if digest is not None and trace.received_by(digest)
+            found for found, recipients in zip(self._traces, self._recipients_of, strict=True) if digest in recipients
         ]
         if not received:
             (address,) = self._named
@@ -94,8 +101,3 @@ class Passes:
 def identify(original: Original, traces: Sequence[Trace], reporter: str, people: People) -> Identification:
     """Who sent `original`, whose passes are `traces`, and did the canonical address `reporter` receive it?"""
     return Passes(original, traces, people).reported_by(reporter)
-
-
-def _recipients(traces: Sequence[Trace]) -> int:
-    distinct = set().union(*(trace.recipient_digests() for trace in traces))
-    return max(len(distinct), *(trace.recipient_count for trace in traces), 0)

@@ -57,4 +57,6 @@ _logfmt = structlog.processors.LogfmtRenderer(key_order=["level", "event", "queu
 def _prioritised(logger: WrappedLogger, method: str, event: EventDict) -> str:
     priority = _PRIORITY.get(str(event.get("level")), 6)
     line = _logfmt(logger, method, event)
-    return f"<{priority}>" + "".join(c if c.isprintable() else "?" for c in line)
+    if not line.isprintable():
+        line = "".join(c if c.isprintable() else "?" for c in line)
+    return f"<{priority}>{line}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from stopit_core.cases import Actor, Case, CaseState, EventKind, MessageState, Party, ReportRow, Work
+from stopit_core.config import PolicyRules
 from stopit_core.guard import Unsafe, check_nothing_of
 from stopit_core.identify import Finding, Identification, Passes, identify
 from stopit_core.keys import new_ref
@@ -36,6 +37,16 @@ class Deciding:
         self._now = now
         self._draw = draw
 
+    def look_ahead(self, reports: Sequence[tuple[FlagReport, Sequence[Passes]]]) -> None:
+        """These reports are decided next: what is asked of the past is asked once for all of them."""
+        rules = self._judging.rules
+        pairs = {
+            (report.reporter, passes.reported_by(report.reporter).sender.address)
+            for report, originals in reports
+            for passes in originals
+        }
+        self._work.look_ahead(pairs, self._now, rules.cooldown, _enough(rules))
+
     def flag(self, report: FlagReport, originals: Sequence[Passes]) -> list[Decision]:
         """Decide on each original that a report names; one acknowledgement for each case and reason."""
         made = []
@@ -56,7 +67,7 @@ class Deciding:
         """Decide again on a report whose reporter said yes where Stopit asked."""
         known = identify(Original(row.original), traces, row.reporter, self._judging.people)
         reporter = Person(row.reporter, row.reporter_assurance)
-        decision = self._decide(reporter, row.command, known, row.key, observed=row.observed, agreed=True)
+        decision = self._decide(reporter, row.command, known, observed=row.observed, on_record=row.key, agreed=True)
         self._work.decide_again(row, decision, self._now)
         case = self._work.case(row.case_id)
         self._follow(case, row, decision, known)
@@ -76,7 +87,7 @@ class Deciding:
         reporter = Person(report.reporter, report.reporter_assurance)
         if known.sender.address:
             self._work.lock(known.sender.address)
-        decision = self._decide(reporter, report.command, known, key, observed=report.observed)
+        decision = self._decide(reporter, report.command, known, observed=report.observed)
         case, new = self._work.case_for(self._case_key(report, original, known), known.sender, self._now)
         row = ReportRow(
             key=key, case_id=case.id, at=report.at, queue_id=report.queue_id, channel=report.channel,
@@ -89,15 +100,15 @@ class Deciding:
         return decision, case, row
 
     def _decide(
-        self, reporter: Person, command: Command, known: Identification, key: str, *, observed: bool,
+        self, reporter: Person, command: Command, known: Identification, *, observed: bool, on_record: str = "",
         agreed: bool = False,
     ) -> Decision:  # fmt: skip
+        """The decision; `on_record` is the key of the report, when it is there already."""
         rules = self._judging.rules
         sender = known.sender.address
         history = self._work.history(
-            reporter.address, sender, self._now, rules.cooldown, observed, without=key,
-            enough=max(rules.reporter_daily_cap, rules.sender_daily_cap),
-        )  # fmt: skip
+            reporter.address, sender, self._now, rules.cooldown, observed, without=on_record, enough=_enough(rules)
+        )
         excluded = self._judging.own_addresses
         if not sender.isascii():  # nothing that we can write reaches it (RFC 6531)
             excluded = excluded | {sender}
@@ -173,9 +184,7 @@ class Deciding:
             return
         message = self._judging.renderer.render(facts, recipient=row.reporter, ref=new_ref(), at=self._now)
         report_id = row.key.partition(":")[0]
-        self._work.enqueue(
-            message, case.id, Party.REPORTER, facts.reason.value, self._now, self._now, report_id, row.observed
-        )
+        self._work.acknowledge(message, case.id, facts.reason.value, self._now, report_id, row.observed)
 
     def _told(self, case: Case, row: ReportRow, about: str) -> bool:
         return self._work.said_lately(case.id, MessageKind.ACKNOWLEDGEMENT, about, row.reporter, self._now - DAY)
@@ -189,6 +198,11 @@ class Deciding:
         )  # fmt: skip
         judging = self._judging
         alert(self._work, judging.renderer, judging.staff_address, case, facts, self._now, observed=row.observed)
+
+
+def _enough(rules: PolicyRules) -> int:
+    """So far reports are counted: no rule tells more of them apart."""
+    return max(rules.reporter_daily_cap, rules.sender_daily_cap)
 
 
 def _kept_back(report: FlagReport) -> bool:

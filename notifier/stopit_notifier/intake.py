@@ -24,6 +24,7 @@ from stopit_core.ledger import Ledger
 from stopit_core.logs import Log
 from stopit_core.metrics import NotifierMetrics
 from stopit_core.model import AnswerReport, ContactReport, Digest, FlagReport, Original, Trace
+from stopit_core.people import People
 from stopit_core.policy import Decision
 from stopit_core.queue import Delivery, Queue
 from stopit_core.service import Live
@@ -81,6 +82,7 @@ class Intake:
         self._probe = probe
         self._send_aside = send_aside
         self._monotonic = monotonic
+        self._known: dict[Original, Passes] = {}
 
     def handle_together(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Deal with the new flags among these at once, and acknowledge them; what is left is for `handle`.
@@ -139,19 +141,18 @@ class Intake:
         judging = self._live.current
         traces = self._traces_of(reports)
         self._probe(Step.ORIGINALS_FOUND)
-        passes = {
-            original: Passes(original, traces[original.message], judging.people)
-            for report in reports
-            for original in _originals(report)
-        }
+        passes = self._passes(reports, traces, judging.people)
         now = self._clock()
         made: dict[str, list[Decision]] = {}
         with self._store.work() as work:
             fresh = work.take_all([report.id for report in reports], now)
             deciding = Deciding(judging, work, now, self._draw)
-            for report in reports:
-                if report.id in fresh and report.id not in made:
-                    made[report.id] = deciding.flag(report, [passes[each] for each in _originals(report)])
+            news = {report.id: report for report in reversed(reports) if report.id in fresh}
+            named = [(report, [passes[each] for each in _originals(report)]) for report in reversed(news.values())]
+            if len(named) > 1:
+                deciding.look_ahead(named)
+            for report, originals in named:
+                made[report.id] = deciding.flag(report, originals)
             self._probe(Step.BEFORE_COMMIT)
         self._metrics.report_age.observe_all([
             max(0.0, now - report.at) for report in reports if report.id in made
@@ -228,6 +229,18 @@ class Intake:
             self._sleep(_LOOK_AGAIN)
             traces |= {message: self._traces(message) for message in missing}
         return traces
+
+    def _passes(
+        self, reports: Sequence[FlagReport], traces: dict[Digest, list[Trace]], people: People
+    ) -> dict[Original, Passes]:
+        """What the passes of each original say. It is kept for the next lot, which may be of the same originals."""
+        found: dict[Original, Passes] = {}
+        for original in {each for report in reports for each in _originals(report)}:
+            known = self._known.get(original)
+            same = known is not None and known.are(traces[original.message], people)
+            found[original] = known if known and same else Passes(original, traces[original.message], people)
+        self._known = found
+        return found
 
     def _traces(self, message: Digest) -> list[Trace]:
         return self._ledger.find(message) if message else []

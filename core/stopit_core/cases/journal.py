@@ -48,6 +48,10 @@ class Journal:
         self._lines: list[dict[str, object]] = []
         self._changed: dict[int, float] = {}
 
+    def begin(self, case_id: int, number: str, state: CaseState) -> None:
+        """A case that this transaction made: it is held, and has no history yet."""
+        self._held[case_id] = _Held(number, state, 0, START)
+
     def append(self, case_id: int, at: float, actor: Actor, kind: EventKind, **detail: str | float | None) -> None:
         """Add a line to a case's history. `at` in seconds since the epoch; empty details are left out."""
         case = self._hold(case_id)

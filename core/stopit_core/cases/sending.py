@@ -41,13 +41,14 @@ class Sending:
     """What the outbox may do. Lives as long as its transaction."""
 
     def __init__(self, connection: Connection, journal: Journal) -> None:
-        self.connection = connection
+        self.work = Work(connection, journal)
+        """The rest of the record, in the same transaction."""
         self._journal = journal
 
     @property
-    def work(self) -> Work:
-        """The rest of the record, in the same transaction."""
-        return Work(self.connection, self._journal)
+    def connection(self) -> Connection:
+        """See `Work.connection`."""
+        return self.work.connection
 
     # -- what is there
 

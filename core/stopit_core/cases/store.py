@@ -52,7 +52,9 @@ class CaseStore:
         """One transaction in which reports are dealt with: committed when the block ends, else undone."""
         with self._transaction() as connection:
             journal = Journal(connection)
-            yield Work(connection, journal)
+            work = Work(connection, journal)
+            yield work
+            work.write_down()
             journal.write_down()
 
     @contextmanager
@@ -60,7 +62,9 @@ class CaseStore:
         """One transaction of the outbox."""
         with self._transaction() as connection:
             journal = Journal(connection)
-            yield Sending(connection, journal)
+            sending = Sending(connection, journal)
+            yield sending
+            sending.work.write_down()
             journal.write_down()
 
     @contextmanager

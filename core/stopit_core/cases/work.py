@@ -2,21 +2,20 @@
 
 What one report writes, the next one in the same transaction sees. What cannot change while the transaction goes on
 (a sender's lock, a case that is held, its notice) is asked for once, so that ten thousand reports of one sender cost
-no more for each than one.
+no more for each than one. Rows are kept back, and written together before anybody reads: see `Work.connection`.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Table, bindparam, func, insert, select, update
-from sqlalchemy import case as sql_case
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
+from stopit_core.cases.batch import Batch, insert_once
 from stopit_core.cases.journal import Journal
-from stopit_core.cases.past import count_reports
+from stopit_core.cases.past import Counts, count_reports
 from stopit_core.cases.records import (
     ALIVE,
     Actor,
@@ -37,9 +36,6 @@ from stopit_core.model import Digest
 from stopit_core.people import Person
 from stopit_core.policy import Decision, History, PriorNotice
 
-if TYPE_CHECKING:
-    from sqlalchemy.dialects import postgresql, sqlite
-
 __all__ = ["NOTICE_KINDS", "Work"]
 
 NOTICE_KINDS = (MessageKind.NOTICE.value, MessageKind.FIRMER_NOTICE.value)
@@ -57,6 +53,12 @@ _OPEN_CASE = (
     .limit(1)
     .with_for_update()
 )
+_LOCK = (
+    select(parties.c.address)
+    .where(parties.c.address.in_(bindparam("senders", expanding=True)))
+    .order_by(parties.c.address)
+    .with_for_update()
+)
 _SAID = (
     select(messages.c.id)
     .where(
@@ -66,9 +68,8 @@ _SAID = (
     )
     .limit(1)
 )  # fmt: skip
-_JOIN = update(reports).where(reports.c.key == bindparam("report")).values(notice_id=bindparam("notice"))
 _RESTORED = select(func.max(restores.c.at))
-_ADD_REPORT = insert(reports)
+_ADD_CASE = insert(cases).returning(cases)
 _ADD_MESSAGE = insert(messages).returning(messages.c.id)
 
 
@@ -76,12 +77,25 @@ class Work:
     """What may be read and written while reports are dealt with. Lives as long as its transaction."""
 
     def __init__(self, connection: Connection, journal: Journal) -> None:
-        self.connection = connection
+        self._connection = connection
         self._journal = journal
+        self._batch = Batch(connection)
+        self._counts: Counts | None = None
+        self._foreseen: frozenset[tuple[str, str]] = frozenset()
         self._locked: set[str] = set()
         self._restored_at: float | None = None
         self._open: dict[str, Case] = {}
         self._living: dict[tuple[str, bool], Message] = {}
+
+    @property
+    def connection(self) -> Connection:
+        """The transaction's connection, on which everything that was added so far can be read."""
+        self._batch.write_down()
+        return self._connection
+
+    def write_down(self) -> None:
+        """Write the rows that are kept back. The last thing before the commit."""
+        self._batch.write_down()
 
     # -- what was
 
@@ -91,17 +105,32 @@ class Work:
 
     def take_all(self, report_ids: Sequence[str], now: float) -> set[str]:
         """Take reports to deal with them; those with which that was not done before."""
-        statement = self._insert_once(taken).on_conflict_do_nothing().returning(taken.c.report_id)
+        statement = (
+            insert_once(taken, self._connection.dialect.name).on_conflict_do_nothing().returning(taken.c.report_id)
+        )
         rows = self.connection.execute(statement, [{"report_id": each, "at": now} for each in report_ids])
         return set(rows.scalars())
 
     def lock(self, sender: str) -> None:
         """Nobody else decides on this sender until the transaction ends."""
-        if sender in self._locked:
+        self.lock_all([sender])
+
+    def lock_all(self, senders: Collection[str]) -> None:
+        """The same for several, in an order that is the same for everybody: so no two wait for each other."""
+        wanted = sorted(set(senders) - self._locked)
+        if not wanted:
             return
-        self.connection.execute(self._insert_once(parties).values(address=sender).on_conflict_do_nothing())
-        self.connection.execute(select(parties.c.address).where(parties.c.address == sender).with_for_update())
-        self._locked.add(sender)
+        statement = insert_once(parties, self._connection.dialect.name).on_conflict_do_nothing()
+        self._connection.execute(statement, [{"address": sender} for sender in wanted])
+        self._connection.execute(_LOCK, {"senders": wanted}).all()
+        self._locked.update(wanted)
+
+    def look_ahead(self, pairs: Collection[tuple[str, str]], now: float, cooldown: float, enough: int) -> None:
+        """Reports of these (reporter, sender) will be added, and their histories asked for at this time: lock the
+        senders, and count once for all."""
+        self.lock_all([sender for _, sender in pairs if sender])
+        self._counts = Counts(self.connection, pairs, now, cooldown, enough)
+        self._foreseen = frozenset(pairs)
 
     def history(
         self, reporter: str, sender: str, now: float, cooldown: float, observed: bool, without: str = "",
@@ -111,17 +140,19 @@ class Work:
 
         Reports are counted as far as `enough`: nobody's flood makes the counting long.
         """
-        by_reporter, about_sender, mutual = count_reports(
-            self.connection, reporter, sender, now, cooldown, without, enough
-        )
-        return History(by_reporter, about_sender, mutual, self._prior_notice(sender, observed))
+        counted = None
+        if self._counts is not None and (reporter, sender) in self._foreseen and not without:
+            counted = self._counts.of(reporter, sender)
+        if counted is None:
+            counted = count_reports(self.connection, reporter, sender, now, cooldown, without, enough)
+        return History(*counted, self._prior_notice(sender, observed))
 
     def living_notice(self, sender: str, observed: bool) -> Message | None:
         """The latest notice that this sender has or will have; those written down in observe mode, if `observed`."""
         if known := self._living.get((sender, observed)):
             return known
         states = {state.value for state in ALIVE} | ({MessageState.OBSERVED.value} if observed else set())
-        row = self.connection.execute(
+        row = self._connection.execute(  # notices are never kept back
             select(messages)
             .where(messages.c.recipient == sender, messages.c.kind.in_(NOTICE_KINDS), messages.c.state.in_(states))
             .order_by(messages.c.id.desc())
@@ -172,26 +203,27 @@ class Work:
             state = self._journal.hold(known.id)
             if state is not CaseState.CLOSED:
                 return replace(known, state=state), False
-        row = self.connection.execute(_OPEN_CASE, {"key": key}).first()
+        row = self._connection.execute(_OPEN_CASE, {"key": key}).first()
         if row:
             self._open[key] = case_of(row)
             return self._open[key], False
-        self.connection.execute(
-            insert(cases).values(
-                number=_number(), key=key, state=CaseState.RECORDED.value, sender=sender.address,
-                sender_assurance=int(sender.assurance), opened_at=now, changed_at=now,
-            )
-        )  # fmt: skip
-        row = self.connection.execute(
-            select(cases).where(cases.c.key == key).order_by(cases.c.id.desc()).limit(1)
-        ).one()
-        self._journal.append(row.id, now, Actor.SYSTEM, EventKind.OPENED)
-        self._open[key] = case_of(row)
-        return self._open[key], True
+        row = self._connection.execute(
+            _ADD_CASE,
+            {
+                "number": _number(), "key": key, "state": CaseState.RECORDED.value, "sender": sender.address,
+                "sender_assurance": int(sender.assurance), "opened_at": now, "changed_at": now,
+            },
+        ).one()  # fmt: skip
+        case = self._open[key] = case_of(row)
+        self._journal.begin(case.id, case.number, case.state)
+        self._journal.append(case.id, now, Actor.SYSTEM, EventKind.OPENED)
+        return case, True
 
     def add_report(self, row: ReportRow, new_case: bool) -> None:
         """Put a report with its decision on its case: history and state follow."""
-        self.connection.execute(_ADD_REPORT, values_of(row))
+        self._batch.add_report(row.key, values_of(row))
+        if self._counts is not None:
+            self._counts.add(row)
         self._journal.append(
             row.case_id, row.decided_at, Actor.REPORTER, EventKind.REPORTED, report=row.key,
             reporter=row.reporter, assurance=row.reporter_assurance.name.lower(), channel=row.channel.value,
@@ -211,31 +243,24 @@ class Work:
 
     def join_notice(self, key: str, notice_id: int) -> None:
         """The report led to this notice, or counts on it."""
-        self.connection.execute(_JOIN, {"report": key, "notice": notice_id})
+        self._batch.join_notice(key, notice_id)
 
     def enqueue(
         self, message: Outgoing, case_id: int, party: Party, about: str, due_at: float, now: float,
         report_key: str = "", observed: bool = False,
     ) -> int:  # fmt: skip
         """Put a message in the outbox, to leave at `due_at`; in observe mode it is only written down. Its id."""
-        state = MessageState.OBSERVED if observed else MessageState.PENDING
-        found: int = self.connection.execute(
-            _ADD_MESSAGE,
-            {
-                "ref": message.ref, "case_id": case_id, "kind": message.kind.value, "party": party.value,
-                "about": about, "recipient": message.recipient, "envelope_from": message.envelope_from,
-                "message_id": message.message_id, "data": message.data, "state": state.value, "created_at": now,
-                "due_at": due_at, "attempts": 0, "claimed_by": "", "claimed_at": None, "sent_at": None, "error": "",
-                "report_key": report_key,
-            },
-        ).scalar_one()  # fmt: skip
+        values = self._queued(message, case_id, party, about, due_at, now, report_key, observed)
+        found: int = self._connection.execute(_ADD_MESSAGE, values).scalar_one()
         if party is Party.SENDER:
             self._living.clear()
-        self._journal.append(
-            case_id, now, Actor.SYSTEM, EventKind.MESSAGE_QUEUED, ref=message.ref, message=message.kind.value,
-            about=about, due_at=due_at, state=state.value,
-        )  # fmt: skip
         return found
+
+    def acknowledge(
+        self, message: Outgoing, case_id: int, about: str, now: float, report_key: str, observed: bool
+    ) -> None:
+        """Put a message to a reporter in the outbox, to leave at once; together with all others of its kind."""
+        self._batch.add_message(self._queued(message, case_id, Party.REPORTER, about, now, now, report_key, observed))
 
     def withdraw(self, row: ReportRow, now: float) -> bool:
         """The reporter calls a report off. True when its notice, if it has one, has not left.
@@ -265,14 +290,7 @@ class Work:
 
     def watch(self, pair: Digest, case_id: int, since: float, until: float) -> None:
         """Watch a pair from the notice on; the later end holds."""
-        statement = self._insert_once(watches).values(
-            pair=bytes(pair), case_id=case_id, since=since, until=until, contacts=0
-        )
-        given = statement.excluded.until
-        later = sql_case((given > watches.c.until, given), else_=watches.c.until)
-        self.connection.execute(
-            statement.on_conflict_do_update(index_elements=["pair"], set_={"until": later, "case_id": case_id})
-        )
+        self._batch.watch(pair, case_id, since, until)
 
     def contact(self, pair: Digest, at: float, queue_id: str) -> Contact | None:
         """A message passed between a watched pair at `at`: count it on its case. None when it is of no watch."""
@@ -303,6 +321,24 @@ class Work:
 
     # -- inside
 
+    def _queued(
+        self, message: Outgoing, case_id: int, party: Party, about: str, due_at: float, now: float, report_key: str,
+        observed: bool,
+    ) -> dict[str, object]:  # fmt: skip
+        """A message's row, which is on the case's history."""
+        state = MessageState.OBSERVED if observed else MessageState.PENDING
+        self._journal.append(
+            case_id, now, Actor.SYSTEM, EventKind.MESSAGE_QUEUED, ref=message.ref, message=message.kind.value,
+            about=about, due_at=due_at, state=state.value,
+        )  # fmt: skip
+        return {
+            "ref": message.ref, "case_id": case_id, "kind": message.kind.value, "party": party.value,
+            "about": about, "recipient": message.recipient, "envelope_from": message.envelope_from,
+            "message_id": message.message_id, "data": message.data, "state": state.value, "created_at": now,
+            "due_at": due_at, "attempts": 0, "claimed_by": "", "claimed_at": None, "sent_at": None, "error": "",
+            "report_key": report_key,
+        }  # fmt: skip
+
     def _decided(self, row: ReportRow, decision: Decision, now: float, current: CaseState | None) -> None:
         self._journal.append(
             row.case_id, now, Actor.SYSTEM, EventKind.DECIDED, report=row.key,
@@ -328,16 +364,6 @@ class Work:
     def _counted_on(self, notice_id: int) -> bool:
         statement = select(reports.c.key).where(reports.c.notice_id == notice_id, reports.c.withdrawn_at.is_(None))
         return self.connection.execute(statement.limit(1)).first() is not None
-
-    def _insert_once(self, table: Table) -> postgresql.Insert | sqlite.Insert:
-        """An INSERT that can say ON CONFLICT, which both dialects spell in the same way."""
-        if self.connection.dialect.name == "postgresql":
-            from sqlalchemy.dialects import postgresql
-
-            return postgresql.Insert(table)
-        from sqlalchemy.dialects import sqlite
-
-        return sqlite.Insert(table)
 
 
 def _number() -> str:

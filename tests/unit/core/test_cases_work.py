@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
 
 from stopit_core.cases import Case, CaseState, CaseStore, MessageState, Party, ReportRow, Work
+from stopit_core.cases.past import count_reports
+from stopit_core.cases.reading import Reading
 from stopit_core.keys import new_ref
 from stopit_core.messages import MessageKind, Outgoing
 from stopit_core.model import Assurance, Channel, Command, Digest
@@ -108,6 +111,38 @@ def test_history_counts_and_sees_the_notice(store: CaseStore) -> None:
         assert work.history(VERA, MALLORY.address, NOW + 5, DAY, False, without="r1:0").reports_by_reporter == 0
         later = work.history(VERA, MALLORY.address, NOW + DAY + 1, 30 * DAY, observed=False)
         assert (later.reports_by_reporter, later.reports_about_sender) == (0, 0)
+
+
+@pytest.mark.parametrize("enough", [1, 2, 1000])
+def test_history_of_a_lot_is_that_of_each_report_by_itself(store: CaseStore, enough: int) -> None:
+    """Whatever was added before, in this transaction or another: what is looked up ahead makes no difference."""
+    with store.work() as work:
+        case, _ = noticed(work)
+        for number in range(3):
+            work.add_report(row(case, f"old{number}:0", Reason.NOTICE_PENDING, WALT), False)
+        work.add_report(row(case, "last-week:0", Reason.NOTICE_PENDING, WALT, NOW - 7 * DAY), False)
+    eve = "eve@campus.example"
+    pairs = [(VERA, MALLORY.address), (WALT, MALLORY.address), (MALLORY.address, VERA), (eve, WALT), ("", "")]
+    with store.work() as work:
+        work.look_ahead(pairs, NOW + 5, 30 * DAY, enough)
+        for number, (reporter, sender) in enumerate(pairs * 3):
+            ahead = work.history(reporter, sender, NOW + 5, 30 * DAY, observed=False, enough=enough)
+            alone = count_reports(work.connection, reporter, sender, NOW + 5, 30 * DAY, "", enough)
+            assert min(ahead.reports_by_reporter, enough) == alone[0]
+            assert min(ahead.reports_about_sender, enough) == alone[1]
+            assert ahead.sender_reported_reporter == alone[2]
+            added = replace(row(case, f"new{number}:0", Reason.NOTICE_PENDING, reporter), sender=sender)
+            work.add_report(added, False)
+
+
+def test_what_is_kept_back_is_there_for_who_reads_in_the_same_transaction(store: CaseStore) -> None:
+    with store.work() as work:
+        case, notice_id = noticed(work)
+        joined(work, case, notice_id, "r2:0", WALT)
+        work.acknowledge(outgoing(MessageKind.ACKNOWLEDGEMENT, VERA), case.id, "it", NOW, "r1", observed=False)
+        assert work.said_lately(case.id, MessageKind.ACKNOWLEDGEMENT, "it", VERA, NOW - 1)
+        assert [each.notice_id for each in work.reports_of("r2", case.id)] == [notice_id]
+        assert len(Reading(work.connection).messages(case)) == 2
 
 
 def test_reports_of_one_sender_share_a_case_until_it_is_closed(store: CaseStore) -> None:
