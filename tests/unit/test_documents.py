@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel
 
 from stopit_core.catalogue import every_metric
-from stopit_core.config import Settings
+from stopit_core.config import FlagWords, LedgerStore, PolicyRules, Settings
 from stopit_ctl.__main__ import command_line
 
 ROOT = Path(__file__).parents[2]
@@ -135,3 +135,25 @@ def test_staff_are_told_of_every_alert() -> None:
         found = re.search(r"{% block subject %}(.*){% endblock %}", template.read_text())
         assert found
         assert f"| {found[1]} |" in page, template.name
+
+
+def test_the_members_page_says_the_same_in_both_languages() -> None:
+    """So many sections, and the same words to type, in the same order."""
+    pages = [(ROOT / "docs" / name).read_text("utf-8") for name in ("members.md", "members.de.md")]
+    english, german = ([line.strip() for line in page.splitlines() if line.startswith(("    ", "        "))
+                        and "**" not in line] for page in pages)  # fmt: skip
+    assert english == german
+    assert len({page.count("\n## ") for page in pages}) == 1
+
+
+def test_the_members_page_says_what_the_program_does() -> None:
+    page = (ROOT / "docs" / "members.md").read_text("utf-8")
+    flag, policy = FlagWords(), PolicyRules()
+    for words in (flag.keywords, flag.cancel):
+        assert f"    {words[0]}\n" in page
+    for command in (flag.record, flag.urgent):
+        assert f"    {flag.keywords[0]} {command[0]}\n" in page
+    assert policy.notice_delay == (15 * 60, 60 * 60)
+    assert "at least 15 minutes, and at most an hour" in page
+    assert LedgerStore().retention == 14 * 86400
+    assert "older than 14 days" in page
