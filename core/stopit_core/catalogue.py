@@ -29,6 +29,8 @@ label ever holds an address, a case, a queue id or a Message-ID. What is counted
 started again; `rate` and `increase` allow for that. What is on record (cases, senders) is the same on each notifier
 of a site: take its maximum, not its sum.
 
+config/prometheus has the alerts, and [runbooks](runbooks/README.md) a page for each.
+
 This page is written from core/stopit_core/metrics by `python -m stopit_core.catalogue`."""
 _WIDTH = 118
 

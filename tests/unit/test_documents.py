@@ -19,13 +19,14 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted((*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
 SNIPPETS = sorted((ROOT / "config").glob("*/*.snippet")) + sorted((ROOT / "config").glob("*/*.mc"))
 UNITS = sorted((ROOT / "systemd").glob("*.service"))
+RULES = sorted((ROOT / "config" / "prometheus").glob("*.yml"))
 PACKAGES = {"stopit_core", "stopit_milter", "stopit_notifier", "stopit_ctl", "stopit_lab", "stopit_bench"}
 FILES = {"py", "service", "db"}
 POSTFIX = {"stopit_from_outside", "stopit_from_members"}
 
 every_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 everything = pytest.mark.parametrize(
-    "path", [*DOCUMENTS, *SNIPPETS, *UNITS], ids=lambda path: str(path.relative_to(ROOT))
+    "path", [*DOCUMENTS, *SNIPPETS, *UNITS, *RULES], ids=lambda path: str(path.relative_to(ROOT))
 )
 
 

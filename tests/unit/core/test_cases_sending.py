@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import update
 
 from stopit_core.cases import (
+    Actor,
     Case,
     CaseState,
     CaseStore,
@@ -19,6 +21,7 @@ from stopit_core.cases import (
     ReportRow,
     Sending,
 )
+from stopit_core.cases.schema import reports
 from stopit_core.errors import Transient
 from stopit_core.keys import new_ref
 from stopit_core.messages import MessageKind, Outgoing
@@ -316,3 +319,48 @@ def test_totals_count_what_is_due_until_it_is_sent(store: CaseStore) -> None:
     assert due() == 0
     with store.reading() as reading:
         assert reading.totals(NOW).senders_notified == 1
+
+
+def test_totals_count_what_was_tried_and_waits_for_another_time(store: CaseStore) -> None:
+    queued(store)
+    queued(store, due_at=NOW + 50)  # never tried
+
+    def put_off(now: float) -> int:
+        with store.reading() as reading:
+            return reading.totals(now).outbox_put_off
+
+    mine = claimed(store)
+    assert put_off(NOW) == 0
+    with store.sending() as sending:
+        sending.put_back(mine, "451 later", NOW + 30)
+    assert put_off(NOW) == 1
+    assert put_off(NOW + 30) == 0  # it is due
+    claimed(store, now=NOW + 30)
+    assert put_off(NOW + 30) == 0
+
+
+def test_totals_tell_for_how_long_staff_let_a_case_wait(store: CaseStore) -> None:
+    with store.reading() as reading:
+        assert reading.totals(NOW).staff_waits == 0
+
+    first, second = queued(store), queued(store)
+    observed = queued(store)
+    with store.work() as work:
+        for case, at in ((first, NOW), (second, NOW + 100), (observed, NOW - 5000)):
+            work.set_state(case.id, CaseState.STAFF, at)
+        work.connection.execute(update(reports).where(reports.c.case_id == observed.id).values(observed=True))
+
+    def waits(now: float) -> float:
+        with store.reading() as reading:
+            return reading.totals(now).staff_waits
+
+    assert waits(NOW + 1000) == 1000
+    with store.work() as work:  # what others do to it is no answer of staff
+        work.note(first.id, NOW + 300, Actor.REPORTER, EventKind.ANSWERED, text="Please help.")
+    assert waits(NOW + 1000) == 1000
+    with store.work() as work:
+        work.note(first.id, NOW + 400, Actor.STAFF, EventKind.NOTE, text="Called back.")
+    assert waits(NOW + 1000) == 900
+    with store.work() as work:
+        work.set_state(second.id, CaseState.CLOSED, NOW + 500, Actor.STAFF)
+    assert waits(NOW + 1000) == 600

@@ -144,6 +144,28 @@ def test_on_a_full_disk_a_report_is_whole_or_absent(tmp_path: Path) -> None:
     assert [d.payload for d in SqliteQueue(path, 3).waiting(10)] == [b"before", b"after"]
 
 
+NO_ROOM = """
+import resource, signal, sys
+from pathlib import Path
+from stopit_core.errors import Transient
+from stopit_core.queue.sqlite import SqliteQueue
+queue = SqliteQueue(Path(sys.argv[1]), 3)
+queue.ping()
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (Path(sys.argv[1] + "-wal").stat().st_size, -1))
+try:
+    queue.ping()
+except Transient as error:
+    print(error)
+"""
+
+
+def test_who_asks_hears_of_a_full_disk(tmp_path: Path) -> None:
+    path = tmp_path / "q.db"
+    ran = subprocess.run([sys.executable, "-c", NO_ROOM, str(path)], capture_output=True, text=True, check=True)
+    assert ran.stdout.startswith(f"sqlite {path}: ")
+
+
 def put_one(path: Path, number: int, at: float) -> None:
     time.sleep(max(0.0, at - time.time()))
     SqliteQueue(path, 3).put(str(number), b"x")

@@ -485,6 +485,26 @@ def test_a_bounce_is_on_the_case_and_never_answered(site: Site) -> None:
     assert site.messages(MessageKind.NOTICE)[0].state is MessageState.BOUNCED
     assert len(site.messages(MessageKind.STAFF_ALERT)) == 1
     assert len(site.messages(to=MALLORY)) == 1
+    assert site.metrics.registry.get_sample_value("stopit_messages_bounced_total", {"kind": "notice"}) == 1
+
+
+def test_how_old_a_report_is_and_how_long_it_took_is_measured_once(site: Site) -> None:
+    original = site.ledger.add("one@x", "mallory", VERA, WALT)
+    first = site.flag(VERA, original, at=NOW - 40)
+    site.take(first)  # it comes again: nothing is decided
+    reports = [
+        FlagReport(
+            f"t{number}", NOW - 400, "Q", Channel.REPLY, Command.FLAG, WALT, Assurance.AUTHENTICATED, (original,)
+        )
+        for number in range(2)
+    ]
+    site.intake.handle_together([Delivery(each.id, encode_report(each), 1, NOW) for each in reports])
+
+    value = site.metrics.registry.get_sample_value
+    assert value("stopit_report_age_at_decision_seconds_count") == 3
+    assert value("stopit_report_age_at_decision_seconds_bucket", {"le": "60.0"}) == 1
+    assert value("stopit_report_age_at_decision_seconds_bucket", {"le": "900.0"}) == 3
+    assert value("stopit_decision_duration_seconds_count") == 4
 
 
 def test_an_automatic_answer_is_kept_and_never_answered(site: Site) -> None:

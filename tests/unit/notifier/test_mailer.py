@@ -54,7 +54,7 @@ def make() -> Iterator[MakeMailer]:
     made = []
 
     def mailer(port: int, data_within: float = 5.0, **options: object) -> Mailer:
-        given = {key: options.pop(key) for key in ("probe", "monotonic") if key in options}
+        given = {key: options.pop(key) for key in ("probe", "monotonic", "took") if key in options}
         settings = Smtp.model_validate({"host": "localhost", "port": port, "timeout": "5s", **options})
         made.append(Mailer(settings, "notifier.example.edu", data_within, **given))  # type: ignore[arg-type]
         return made[-1]
@@ -83,6 +83,20 @@ def test_connection_is_kept_between_messages(sink: Sink, make: MakeMailer) -> No
     assert [mailer.send(NOTE, yes) for _ in range(3)] == [True] * 3
 
     assert (_connections(sink), len(sink.taken)) == (1, 3)
+
+
+def test_each_attempt_is_timed_however_it_ends(sink: Sink, make: MakeMailer) -> None:
+    took: list[float] = []
+    mailer = make(sink.port, took=took.append)
+
+    mailer.send(NOTE, yes)
+    mailer.send(NOTE, no)
+    sink.faults[At.RCPT].append("550 no such user")
+    with pytest.raises(Permanent):
+        mailer.send(NOTE, yes)
+
+    assert len(took) == 3
+    assert all(0 < seconds < 30 for seconds in took)
 
 
 @pytest.mark.parametrize("fault", [Act.DROP, "421 closing"])

@@ -1,0 +1,71 @@
+"""The gauge of the queue's durability: looked for now and then; what was known stands while the server is away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import isnan
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from stopit_core.cases import CaseStore
+from stopit_core.errors import Transient
+from stopit_core.metrics import NotifierMetrics
+from stopit_core.queue.sqlite import SqliteQueue
+from stopit_notifier.gauges import Gauges
+
+
+@dataclass
+class Server:
+    """What the queue's server says of its settings."""
+
+    faults: tuple[str, ...] = ()
+    away: bool = False
+    asked: int = 0
+    now: float = 0.0
+
+    def ask(self) -> tuple[str, ...]:
+        self.asked += 1
+        if self.away:
+            raise Transient("away")
+        return self.faults
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[CaseStore]:
+    store = CaseStore(f"sqlite:///{tmp_path}/cases.db")
+    store.migrate()
+    yield store
+    store.close()
+
+
+def test_durability_is_looked_for_every_minute(store: CaseStore, tmp_path: Path) -> None:
+    server = Server()
+    queue = SqliteQueue(tmp_path / "queue.db", 3)
+    metrics = NotifierMetrics(CollectorRegistry(), [], [], [])
+    gauges = Gauges(store, queue, metrics, server.ask, clock=lambda: server.now, monotonic=lambda: server.now)
+
+    def durable() -> float:
+        value = metrics.registry.get_sample_value("stopit_queue_durable")
+        assert value is not None
+        return value
+
+    assert isnan(durable())
+    gauges.refresh()
+    assert durable() == 1
+
+    server.faults = ("appendfsync is everysec",)
+    server.now = 30
+    gauges.refresh()
+    assert (durable(), server.asked) == (1, 1)
+    server.now = 61
+    gauges.refresh()
+    assert (durable(), server.asked) == (0, 2)
+
+    server.away = True
+    server.now = 122
+    gauges.refresh()
+    assert (durable(), server.asked) == (0, 3)
+    queue.close()

@@ -1,0 +1,119 @@
+"""The rules for Prometheus: each one is tested by promtool, each alert has a page that a person can follow at night,
+and what a page tells to type is there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from stopit_ctl.__main__ import command_line
+
+ROOT = Path(__file__).parents[2]
+RULES = ROOT / "config" / "prometheus" / "stopit.rules.yml"
+TESTS = ROOT / "tests" / "prometheus"
+PAGES = ROOT / "docs" / "runbooks"
+GROUPS = yaml.safe_load(RULES.read_text())["groups"]
+ALERTS = {rule["alert"]: rule for group in GROUPS for rule in group["rules"] if "alert" in rule}
+RECORDS = {rule["record"] for group in GROUPS for rule in group["rules"] if "record" in rule}
+PARTS = ("How to look", "What to do", "When it is over")
+COMMANDS = sorted({
+    (page.stem, line) for page in PAGES.glob("*.md")
+    for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.S) for line in block.splitlines()
+})  # fmt: skip
+
+each_alert = pytest.mark.parametrize("name", sorted(ALERTS))
+
+
+def promtool(*arguments: str | Path) -> None:
+    done = subprocess.run(
+        ["promtool", *map(str, arguments)], capture_output=True, text=True, check=False, timeout=150
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_rules_and_scrape_lines_are_what_prometheus_reads(tmp_path: Path) -> None:
+    promtool("check", "rules", RULES)
+    lines = (RULES.parent / "scrape.yml").read_text()
+    here = tmp_path / "prometheus.yml"
+    here.write_text(lines.replace("/etc/prometheus/rules/stopit.rules.yml", str(RULES)))
+    assert str(RULES) in here.read_text()
+    promtool("check", "config", here)
+
+
+def test_every_rule_does_what_its_test_says() -> None:
+    promtool("test", "rules", *sorted(TESTS.glob("*.yml")))
+
+
+def test_the_jobs_that_the_rules_ask_for_are_those_of_the_scrape_lines() -> None:
+    jobs = {job["job_name"] for job in yaml.safe_load((RULES.parent / "scrape.yml").read_text())["scrape_configs"]}
+    assert set(re.findall(r'job="([^"]+)"', RULES.read_text())) == jobs
+
+
+def test_every_recorded_figure_is_tested_and_every_other_one_that_is_asked_for_is_recorded() -> None:
+    asked = {check["expr"] for test in cases_of("recording") for check in test["promql_expr_test"]}
+    assert asked == RECORDS
+    assert set(re.findall(r"stopit:\w+:\w+", RULES.read_text())) == RECORDS
+
+
+def cases_of(name: str) -> list[dict[str, Any]]:
+    tests: list[dict[str, Any]] = yaml.safe_load((TESTS / f"{name}.yml").read_text())["tests"]
+    return tests
+
+
+@each_alert
+def test_an_alert_says_what_it_is_and_for_how_long(name: str) -> None:
+    alert = ALERTS[name]
+    assert alert["labels"]["severity"] in ("critical", "warning", "info")
+    assert set(alert["annotations"]) == {"summary", "description", "runbook_url"}
+    assert alert["annotations"]["runbook_url"] == f"file:///usr/share/doc/stopit/runbooks/{name}.md"
+    assert alert["for"] != "0s"
+
+
+@each_alert
+def test_an_alert_is_tested_to_fire_after_its_time_and_to_stay_quiet(name: str) -> None:
+    tests = cases_of(name)
+    checks = [check for test in tests for check in test["alert_rule_test"]]
+    assert {check["alertname"] for check in checks} == {name}
+    quiet_before = [
+        test for test in tests
+        if any(check["exp_alerts"] for check in test["alert_rule_test"])
+        and not test["alert_rule_test"][0]["exp_alerts"]
+    ]  # fmt: skip
+    assert quiet_before, "no test sees it quiet first and then fire"
+    assert [test for test in tests if not any(check["exp_alerts"] for check in test["alert_rule_test"])]
+
+
+@each_alert
+def test_an_alert_has_a_page(name: str) -> None:
+    text = (PAGES / f"{name}.md").read_text()
+    assert text.startswith(f"# {name}\n\nSeverity: {ALERTS[name]['labels']['severity']}.\n")
+    assert tuple(re.findall(r"^## (.+)$", text, re.M)) == PARTS
+    assert f"({name}.md)" in (PAGES / "README.md").read_text()
+
+
+def test_every_page_is_of_an_alert() -> None:
+    assert {page.stem for page in PAGES.glob("*.md")} - {"README"} == set(ALERTS)
+
+
+@pytest.mark.parametrize(("page", "line"), COMMANDS, ids=lambda text: text)
+def test_what_a_page_tells_to_type_is_there(page: str, line: str) -> None:
+    program, *words = shlex.split(line)
+    if program != "stopitctl":
+        assert shutil.which(program), f"{page}: there is no {program}"
+        return
+    command: click.Command = command_line()
+    while isinstance(command, click.Group):
+        assert words, f"{page}: {line} names no command"
+        assert words[0] in command.commands, f"{page}: there is no {line}"
+        command = command.commands[words.pop(0)]
+    # Parsed as it would be, with what stands in capitals as an example; a file that is named need not be there.
+    words = ["/dev/null" if word == "FILE.eml" else word for word in words]
+    command.make_context(command.name, words)
