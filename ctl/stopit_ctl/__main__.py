@@ -15,6 +15,7 @@ from stopit_ctl.config import config_group
 from stopit_ctl.doctor import doctor
 from stopit_ctl.health import health
 from stopit_ctl.init import init
+from stopit_ctl.observe_report import observe_report
 from stopit_ctl.preview import preview_group
 from stopit_ctl.program import stopitctl
 from stopit_ctl.queue import queue_group
@@ -30,8 +31,8 @@ def command_line() -> click.Group:
     for command in (notice, note, close):
         cases_group.add_command(command)
     for command in (
-        init, check, setup_group, doctor, health, simulate, queue_group, cases_group, preview_group, config_group,
-        backup, restore,
+        init, check, setup_group, doctor, health, observe_report, simulate, queue_group, cases_group, preview_group,
+        config_group, backup, restore,
     ):  # fmt: skip
         stopitctl.add_command(command)
     return stopitctl

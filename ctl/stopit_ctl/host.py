@@ -18,7 +18,7 @@ from stopit_core import __version__
 from stopit_ctl.findings import Finding
 from stopit_ctl.screen import duration
 
-__all__ = ["look_at_clock", "look_at_disk", "look_at_metrics"]
+__all__ = ["look_at_clock", "look_at_disk", "look_at_metrics", "scrape"]
 
 _TIMEOUT = 5.0
 _FREE = 512 * 1024 * 1024
@@ -31,7 +31,7 @@ _RELEASED = 1_790_000_000.0
 def look_at_metrics(daemon: str, address: str, now: float) -> Iterator[Finding]:
     """Whether a daemon's metrics can be read, and what they say of it."""
     try:
-        values = _scrape(address)
+        values = scrape(address)
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         yield Finding.fault(
@@ -97,15 +97,19 @@ def look_at_clock(now: float) -> Iterator[Finding]:
             yield Finding.untried(f"clock: says {shown}; whether NTP keeps it", "timedatectl does not tell here")
 
 
-def _scrape(address: str) -> dict[tuple[str, str], float]:
-    """Samples by name and the value of their only label ("" without one)."""
+def scrape(address: str) -> dict[tuple[str, str], float]:
+    """Samples by name and the value of their first label ("" without one), those that share it added up.
+
+    Raises OSError, ValueError, HTTPException where no metrics are to be had."""
     with urllib.request.urlopen(f"http://{address}/metrics", timeout=_TIMEOUT) as page:
         text = page.read().decode("utf-8", "replace")
-    return {
-        (sample.name, next(iter(sample.labels.values()), "")): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
+    values: dict[tuple[str, str], float] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels = sample.labels.values()
+            key = (sample.name, next(iter(labels), ""))
+            values[key] = values.get(key, 0.0) + sample.value if len(labels) > 1 else sample.value
+    return values
 
 
 def _said(command: list[str]) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from email.message import EmailMessage
 
 import pytest
 
 from stopit_lab.letters import reply
-from stopit_lab.people import login_of
+from stopit_lab.people import Cast, login_of
 from stopit_lab.site import Site
 from stopit_lab.story import Story
 from stopit_lab.waiting import until
@@ -106,6 +107,14 @@ class TestSendTest:
         site.postfix.wait_until_queue_is_empty()
         assert site.staff.messages() == []
 
+        story = Story(site, Cast(0))
+        story.flag(story.write())
+        until(lambda: flags_observed(site), "the flag that was only looked at")
+        seen = json.loads(site.ctl("observe-report", "--json"))
+        assert seen["flags"]["by_channel"] == {"reply": 1, "header": 0, "report-address": 0}
+        assert (seen["would_withhold"], seen["safe"]) == (1, True)
+        assert site.ctl("observe-report").splitlines()[-1].startswith("It is safe")
+
     def test_by_the_members_door_it_shows_that_the_milter_is_told_who_logs_in(self, make_site, monkeypatch) -> None:
         site = make_site(passwords={"vera": "sesame"})
         monkeypatch.setenv("STOPIT_TEST_PASSWORD", "sesame")
@@ -126,6 +135,11 @@ class TestSendTest:
             sent_test(site)
         site.postfix.wait_until_queue_is_empty()
         assert site.staff.messages() == []
+
+
+def flags_observed(site: Site) -> int:
+    flags: int = json.loads(site.ctl("observe-report", "--json"))["flags"]["all"]
+    return flags
 
 
 def sent_test(site: Site, *options: str) -> str:

@@ -92,7 +92,7 @@ def test_every_metric_that_is_named_is_there_with_its_labels(path: Path) -> None
 @everything
 def test_every_command_that_is_named_can_be_given(path: Path) -> None:
     known = set(commands(command_line()))
-    for line in re.findall(r"`stopitctl ([a-z|]+(?: [a-z]+)?)", path.read_text()):
+    for line in re.findall(r"`stopitctl ([a-z|-]+(?: [a-z]+)?)", path.read_text()):
         words = line.split()
         assert tuple(words) in known or (words[0],) in known - {("queue",), ("cases",), ("preview",), ("config",)}, (
             line

@@ -60,6 +60,25 @@ class Reading:
         rows = self.connection.execute(select(messages).where(messages.c.case_id == case.id).order_by(messages.c.id))
         return [message_of(row) for row in rows]
 
+    def reports_since(self, since: float) -> list[ReportRow]:
+        """Every report that was decided on since then, the first one first."""
+        rows = self.connection.execute(
+            select(reports).where(reports.c.decided_at >= since).order_by(reports.c.decided_at, reports.c.key)
+        )
+        return [report_of(row) for row in rows]
+
+    def observed_since(self, since: float) -> tuple[dict[str, int], int]:
+        """What was written in observe mode since then and not sent: how many of each kind, and how many senders the
+        notices are for."""
+        written = (messages.c.state == MessageState.OBSERVED.value, messages.c.created_at >= since)
+        kinds = self.connection.execute(
+            select(messages.c.kind, func.count()).where(*written).group_by(messages.c.kind).order_by(messages.c.kind)
+        )
+        senders = select(func.count(func.distinct(messages.c.recipient))).where(
+            *written, messages.c.kind.in_(NOTICE_KINDS)
+        )
+        return {row.kind: row[1] for row in kinds}, self.connection.execute(senders).scalar_one()
+
     def events(self, case: Case) -> list[Event]:
         """A case's history from the beginning."""
         rows = self.connection.execute(select(events).where(events.c.case_id == case.id).order_by(events.c.seq))

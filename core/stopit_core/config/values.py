@@ -23,13 +23,15 @@ __all__ = [
     "Network",
     "StoreUrl",
     "format_duration",
+    "parse_duration",
 ]
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DOMAIN = re.compile(r"(?!-)[a-z0-9-]+(\.[a-z0-9-]+)+")
 
 
-def _duration(value: object) -> float:
+def parse_duration(value: object) -> float:
+    """Seconds of "30s", "15m", "12h" or "14d". Raises ValueError that says so."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd])\s*", value) if isinstance(value, str) else None
     if not match:
         raise ValueError('must be a number and a unit in quotes, such as "30s", "15m", "12h" or "14d"')
@@ -114,7 +116,7 @@ def _absolute(value: Path) -> Path:
 
 Duration = Annotated[
     float,
-    BeforeValidator(_duration),
+    BeforeValidator(parse_duration),
     WrapSerializer(lambda value, _: format_duration(value), when_used="json"),
 ]
 Address = Annotated[str, AfterValidator(_address)]
