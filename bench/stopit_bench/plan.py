@@ -9,7 +9,7 @@ from stopit_bench.parts.backlog import measure_backlog
 from stopit_bench.parts.curves import measure_curves
 from stopit_bench.parts.flood import measure_flood
 from stopit_bench.parts.latency import measure_latency
-from stopit_bench.parts.ledger import measure_find, measure_ledger
+from stopit_bench.parts.ledger import measure_ledger
 from stopit_bench.parts.long import measure_long
 from stopit_bench.parts.milter import measure_body, measure_milter
 from stopit_bench.parts.peers import measure_peers
@@ -27,8 +27,9 @@ def plans() -> tuple[PartPlan, ...]:
         PartPlan("latency", "What a message waits for", measure_latency),
         PartPlan("postfix", "Unflagged mail through a real Postfix", measure_postfix),
         PartPlan("start", "From start to ready", measure_start),
-        PartPlan("ledger", "What a trace takes", measure_ledger, quick=False),
-        PartPlan("find", "Finding the original of a flag", measure_find, quick=False),
+        PartPlan(
+            "ledger", "What a trace takes, and how fast the original of a flag is found", measure_ledger, quick=False
+        ),
         PartPlan("flood", "Many members flag one message", measure_flood, quick=False),
         PartPlan("backlog", "Many reports waiting", measure_backlog, quick=False),
         PartPlan("long", "A long run", measure_long, quick=False),

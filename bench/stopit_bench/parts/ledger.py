@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import random
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import redis
@@ -18,7 +20,7 @@ import redis
 from stopit_bench.bench import Bench, Found
 from stopit_bench.effort import Effort
 from stopit_bench.filling import DAYS, fill
-from stopit_bench.record import Figure, Series, Unit, at_most, figure, once
+from stopit_bench.record import Figure, Series, Target, Unit, at_most, figure, once
 from stopit_bench.reports import trace_of
 from stopit_core.keys import KEY_BYTES, Keyring
 from stopit_core.ledger import Ledger
@@ -28,103 +30,92 @@ from stopit_core.redis_client import connect
 from stopit_core.wire import encode_trace
 from stopit_lab.redis import Redis
 
-__all__ = ["measure_find", "measure_ledger"]
+__all__ = ["measure_ledger"]
 
 _RETENTION = DAYS * 86_400.0
 _ASKED = (1_000_000, 10_000_000, 30_000_000)
 _PACKED, _DEFAULT = 256, 64
 _BYTES = at_most(150)
 _FIND = at_most(5)
-_FINDABLE = 10_000_000
+_IN_A_FILE = 10_000_000
+"""A site with more traces than this has several hosts, and so no ledger in a file."""
 _COLD = 200
 
 
+@dataclass(frozen=True, slots=True)
+class _Filled:
+    """A ledger that was filled: bytes a trace, and milliseconds of each find by the name of where it was sought."""
+
+    bytes: float
+    finds: Mapping[str, Sequence[float]]
+
+
 def measure_ledger(bench: Bench) -> Found:
-    """Bytes a message in Redis, and on the disk in SQLite."""
-    figures = [_sqlite_bytes(bench, traces) for traces in bench.sizes.ledger if traces <= _FINDABLE]
+    """Bytes a message in Redis and on the disk in SQLite, and the time to find the original of a flag among them."""
+    sizes: list[Figure] = []
+    finds: list[Figure] = []
     for traces in _ASKED[:1] if bench.effort is Effort.QUICK else _ASKED:
-        for packed in (_PACKED, _DEFAULT):
-            # How little is gained without the setting shows in one day as well.
-            whole = traces in bench.sizes.ledger and packed == _PACKED
-            how = "measured" if whole else "calculated from one day"
-            bench.say(f"{traces:,} traces, hash-max-listpack-value {packed}, {how}")
-            value = _redis_bytes(bench, traces if whole else traces // DAYS, DAYS if whole else 1, packed)
-            name = f"{traces / 1e6:g} million traces in Redis, hash-max-listpack-value {packed}, {how}"
-            figures.append(once(name, Unit.BYTES, value, _BYTES if packed == _PACKED else None))
-    payload = len(encode_trace(trace_of(Keyring(bytes(KEY_BYTES)), 123_456, time.time())))
-    note = (
-        "Redis: memory of the server (used_memory) above that of an empty one, for each trace. SQLite: the file. "
-        f"The encoded trace has {payload} bytes, its key 16."
-    )
-    return Found(tuple(figures), notes=(note,))
-
-
-def measure_find(bench: Bench) -> Found:
-    """Milliseconds to find the original of a flag."""
-    figures: list[Figure] = []
+        name = f"{traces / 1e6:g} million traces in Redis, hash-max-listpack-value"
+        if traces in bench.sizes.ledger:
+            filled = _redis_filled(bench, traces, DAYS, _PACKED)
+            sizes.append(once(f"{name} {_PACKED}, measured", Unit.BYTES, filled.bytes, _BYTES))
+            finds += _found(filled, traces)
+        else:
+            sizes.append(_of_one_day(bench, name, traces, _PACKED, _BYTES))
+        # How much the setting saves shows in one day as well.
+        sizes.append(_of_one_day(bench, name, traces, _DEFAULT, None))
     for traces in bench.sizes.ledger:
-        if traces > _FINDABLE:
-            continue
-        for name, times in (*_redis_finds(bench, traces), *_sqlite_finds(bench, traces)):
-            label = f"{name}, {traces:,} traces"
-            ordered = sorted(times)
-            figures.append(figure(f"find, {label}", Series(label, Unit.MILLISECONDS, tuple(times)), _FIND))
-            figures.append(once(f"find, {label}, p99", Unit.MILLISECONDS, ordered[len(ordered) * 99 // 100]))
-    return Found(
-        tuple(figures),
-        notes=("Random originals. Cold: the file is out of the page cache before the first one is sought.",),
+        if traces <= _IN_A_FILE:
+            filled = _sqlite_filled(bench, traces)
+            sizes.append(once(f"{traces / 1e6:g} million traces in SQLite", Unit.BYTES, filled.bytes))
+            finds += _found(filled, traces)
+    payload = len(encode_trace(trace_of(Keyring(bytes(KEY_BYTES)), 123_456, time.time())))
+    notes = (
+        "Redis: memory of the server (used_memory) above that of an empty one, for each trace. SQLite: the file. "
+        f"The encoded trace has {payload} bytes, its key 16.",
+        "Random originals. Cold: the file is out of the page cache before the first one is sought.",
     )
+    return Found((*sizes, *finds), notes=notes)
 
 
-def _redis_bytes(bench: Bench, traces: int, days: int, packed: int) -> float:
+def _of_one_day(bench: Bench, name: str, traces: int, packed: int, target: Target | None) -> Figure:
+    size = _redis_filled(bench, traces // DAYS, 1, packed).bytes
+    return once(f"{name} {packed}, calculated from one day", Unit.BYTES, size, target)
+
+
+def _found(filled: _Filled, traces: int) -> Iterator[Figure]:
+    for where, times in filled.finds.items():
+        label = f"{where}, {traces:,} traces"
+        ordered = sorted(times)
+        yield figure(f"find, {label}", Series(label, Unit.MILLISECONDS, tuple(times)), _FIND)
+        yield once(f"find, {label}, p99", Unit.MILLISECONDS, ordered[len(ordered) * 99 // 100])
+
+
+def _redis_filled(bench: Bench, traces: int, days: int, packed: int) -> _Filled:
+    bench.say(f"{traces:,} traces in Redis, hash-max-listpack-value {packed}")
     with ExitStack() as stack:
         server, ledger = _redis(bench, stack, packed)
         empty = _used(server)
         fill(ledger, Keyring(bytes(KEY_BYTES)), traces, time.time(), days=days, say=bench.say)
-        return (_used(server) - empty) / traces
+        size = (_used(server) - empty) / traces
+        return _Filled(size, {"Redis": _times(ledger, traces, bench.sizes.finds)} if days == DAYS else {})
 
 
-def _sqlite_bytes(bench: Bench, traces: int) -> Figure:
+def _sqlite_filled(bench: Bench, traces: int) -> _Filled:
     bench.say(f"{traces:,} traces in SQLite")
-    place = bench.place("ledger-size")
-    place.mkdir()
-    path = place / "ledger.db"
-    ledger = SqliteLedger(path, _RETENTION)
-    fill(ledger, Keyring(bytes(KEY_BYTES)), traces, time.time(), say=bench.say)
-    ledger.close()
-    size = path.stat().st_size
-    for file in place.iterdir():
-        file.unlink()
-    return once(f"{traces:,} traces in SQLite", Unit.BYTES, size / traces)
-
-
-def _redis_finds(bench: Bench, traces: int) -> list[tuple[str, list[float]]]:
-    with ExitStack() as stack:
-        _server, ledger = _redis(bench, stack, _PACKED)
-        bench.say(f"finding among {traces:,} traces in Redis")
-        fill(ledger, Keyring(bytes(KEY_BYTES)), traces, time.time(), say=bench.say)
-        return [("Redis", _times(ledger, traces, bench.sizes.finds))]
-
-
-def _sqlite_finds(bench: Bench, traces: int) -> list[tuple[str, list[float]]]:
-    bench.say(f"finding among {traces:,} traces in SQLite")
     place = bench.place("ledger")
     place.mkdir()
     path = place / "ledger.db"
-    ledger = SqliteLedger(path, _RETENTION)
-    try:
+    with closing(SqliteLedger(path, _RETENTION)) as ledger:
         fill(ledger, Keyring(bytes(KEY_BYTES)), traces, time.time(), say=bench.say)
         warm = _times(ledger, traces, bench.sizes.finds)
-    finally:
-        ledger.close()
+    size = path.stat().st_size
     _out_of_cache(path)
-    ledger = SqliteLedger(path, _RETENTION)
-    try:
-        return [("SQLite", warm), ("SQLite, cold", _times(ledger, traces, min(_COLD, bench.sizes.finds)))]
-    finally:
-        ledger.close()
-        for file in place.iterdir():
-            file.unlink()
+    with closing(SqliteLedger(path, _RETENTION)) as ledger:
+        cold = _times(ledger, traces, min(_COLD, bench.sizes.finds))
+    for file in place.iterdir():
+        file.unlink()
+    return _Filled(size / traces, {"SQLite": warm, "SQLite, cold": cold})
 
 
 def _redis(bench: Bench, stack: ExitStack, packed: int) -> tuple[redis.Redis, RedisLedger]:
