@@ -1,4 +1,4 @@
-"""The README's ten steps on a fresh Debian that boots with its own systemd: users, modes, units with all their
+"""docs/install.md by hand, on a fresh Debian that boots with its own systemd: users, modes, units with all their
 hardening, and the main story through them.
 
 Takes two minutes and downloads a Debian, so it runs where it is asked for:
@@ -108,7 +108,7 @@ def run(*command: str | Path) -> None:
 
 
 def install_program(place: Path) -> None:
-    """Step 1 of the README, then made to believe that it was done in /opt/stopit."""
+    """The virtual environment, made to believe that it was done in /opt/stopit."""
     run("/usr/bin/python3", "-m", "venv", place)
     pip = (place / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check")
     run(*pip, "--require-hashes", "-r", "requirements-build.txt")
@@ -119,7 +119,7 @@ def install_program(place: Path) -> None:
 
 
 def install_files(host: Path) -> None:
-    """Steps 2, 6 and 7, and the script."""
+    """Users, directories, units, what Postfix needs, and the script."""
     for kind in ("sysusers.d", "tmpfiles.d"):
         shutil.copy(ROOT / "systemd" / kind / "stopit.conf", host / "usr" / "lib" / kind)
     units = host / "etc" / "systemd" / "system"
