@@ -26,7 +26,7 @@ _LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?(?=\))")
 _FENCE = re.compile(r"^(```|~~~).*?^\1[ \t]*$", re.M | re.S)
 _OWN = "docs/"
 _NAMES = {"README.md": "front.md"}
-_AS_TEXT = frozenset({".snippet", ".mc", ".toml", ".service", ".conf", ".py", ".j2"})
+_AS_TEXT = frozenset({".snippet", ".mc", ".toml", ".service", ".conf", ".py", ".j2", ".yml"})
 """Web servers would offer these for download; with .txt behind their name a browser shows them."""
 
 
