@@ -1,0 +1,102 @@
+"""`stopitctl health` of daemons that answer, that do not, and of what is no daemon of ours. Real daemons answer it in
+tests/integration/test_health.py."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from stopit_core.door import Part, Readiness, serve
+from stopit_core.metrics import DoorMetrics
+from stopit_lab.ports import HOST, spare_ports
+
+Host = Any  # tests/unit/ctl/conftest.py; a conftest cannot be imported
+
+MILTER, NOTIFIER = "stopit-milter", "stopit-notifier"
+
+
+def open_door(*parts: Part, host: str = HOST) -> str:
+    (port,) = spare_ports(1)
+    serve(f"{host}:{port}", DoorMetrics(CollectorRegistry()), Readiness(lambda: parts))
+    return f"{host}:{port}"
+
+
+@contextmanager
+def _answering(text: bytes) -> Iterator[str]:
+    """A server that says this to whoever connects; with b"" nothing, and it stays connected."""
+    with socket.create_server((HOST, 0)) as listener:
+        held: list[socket.socket] = []
+
+        def answer() -> None:
+            while True:
+                try:
+                    end, _ = listener.accept()
+                except OSError:
+                    return
+                held.append(end)
+                if text:
+                    end.recv(4096)
+                    end.sendall(text)
+                    end.close()
+
+        threading.Thread(target=answer, daemon=True).start()
+        yield f"{HOST}:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+        for end in held:
+            end.close()
+
+
+def run(host: Host, milter: str, notifier: str, *arguments: str) -> tuple[int, str]:
+    host.configure(milter={"metrics": milter}, notifier={"metrics": notifier})
+    result = host.run("health", *arguments)
+    return result.exit_code, result.output
+
+
+def test_both_ready_and_what_is_not_needed_is_told(host: Host) -> None:
+    milter = open_door(Part("queue", "redis is away", needed=False), Part("spool"))
+    assert run(host, milter, open_door(Part("loop"))) == (
+        0, f"ok      {MILTER}: ready; queue: redis is away\nok      {NOTIFIER}: ready\n",
+    )  # fmt: skip
+
+
+def test_one_not_ready_and_only_the_one_that_was_asked_for_counts(host: Host) -> None:
+    milter, notifier = open_door(Part("queue")), open_door(Part("case record", "gone"), Part("loop"))
+    assert run(host, milter, notifier) == (
+        1, f"ok      {MILTER}: ready\nFAULT   {NOTIFIER}: not ready; case record: gone\n",
+    )  # fmt: skip
+    assert run(host, milter, notifier, "milter") == (0, f"ok      {MILTER}: ready\n")
+    assert run(host, milter, notifier, "notifier", "notifier")[0] == 1
+
+
+def test_nobody_is_there(host: Host) -> None:
+    (port,) = spare_ports(1)
+    code, said = run(host, f"{HOST}:{port}", open_door())
+    assert (code, said.splitlines()[0]) == (1, f"FAULT   {MILTER}: no answer at {HOST}:{port}: Connection refused")
+
+
+@pytest.mark.parametrize("text", [b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"220 smtp ESMTP\r\n"])
+def test_something_else_has_the_port(host: Host, text: bytes) -> None:
+    with _answering(text) as address:
+        code, said = run(host, address, open_door(), "milter")
+    assert code == 1
+    assert said.startswith(f"FAULT   {MILTER}: ")
+    assert address in said
+
+
+def test_who_takes_the_connection_and_says_nothing_is_not_waited_for(host: Host) -> None:
+    with _answering(b"") as address:
+        code, said = run(host, address, open_door(), "--timeout", "0.3")
+    assert (code, said.splitlines()[0]) == (1, f"FAULT   {MILTER}: no answer at {address}: timed out")
+
+
+def test_over_ipv6(host: Host) -> None:
+    assert run(host, open_door(Part("queue"), host="[::1]"), open_door(), "milter") == (
+        0,
+        f"ok      {MILTER}: ready\n",
+    )
