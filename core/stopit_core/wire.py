@@ -3,14 +3,21 @@
 A new optional field with a default at the end of a struct keeps the version: old readers skip it, new readers
 fill it in. Any other change is a new version with its own decoder beside the old one, because an upgrade finds
 reports in the queue and fourteen days of traces in the ledger.
+
+A ledger holds tens of millions of traces, so a trace is packed: what most messages say twice (the login in MAIL FROM,
+MAIL FROM in From) stands there once, and an IP address as its octets.
 """
 
 from __future__ import annotations
 
+import socket
+from enum import IntFlag
+from typing import Any
+
 import msgspec
 
 from stopit_core.errors import DecodeError
-from stopit_core.model import Digest, Report, Trace
+from stopit_core.model import Digest, Report, Trace, Verdict
 
 __all__ = ["ANSWER_BYTES", "decode_report", "decode_trace", "encode_report", "encode_trace"]
 
@@ -19,11 +26,44 @@ ANSWER_BYTES = 64 * 1024
 
 _REPORT_V1 = b"\x01"
 _TRACE_V1 = b"\x01"
+_TRACE_V2 = b"\x02"
+
+
+class _Mark(IntFlag):
+    """What a packed trace says with one bit. A new one is a new version: an old reader would not know of it."""
+
+    RELAY = 1
+    BULK = 2
+    OWN = 4
+    MAIL_FROM_BEGINS_WITH_LOGIN = 8
+    HEADER_FROM_IS_MAIL_FROM = 16
+
+
+class _Packed(msgspec.Struct, array_like=True):
+    """A trace without its key. `mail_from` and `header_from` hold what their marks leave of them. `client` is an IP
+    address in network byte order (bytes), or text as it was given: a union that msgspec does not know. `verdict` is
+    None where nothing was said."""
+
+    marks: int
+    seen: float
+    queue_id: str
+    login: str
+    mail_from: str
+    header_from: str
+    client: Any
+    recipient_count: int
+    recipients: bytes
+    verdict: Verdict | None = None
+
 
 _encoder = msgspec.msgpack.Encoder()
 _report_decoder: msgspec.msgpack.Decoder[Report] = msgspec.msgpack.Decoder(Report)
-_trace_decoder: msgspec.msgpack.Decoder[Trace] = msgspec.msgpack.Decoder(Trace)
-_NO_MESSAGE = Digest(b"")
+_trace_v1_decoder: msgspec.msgpack.Decoder[Trace] = msgspec.msgpack.Decoder(Trace)
+_trace_v2_decoder: msgspec.msgpack.Decoder[_Packed] = msgspec.msgpack.Decoder(_Packed)
+_NO_VERDICT = Verdict()
+
+# As numbers, because a trace is made of each message and an enum's operators are slow.
+_RELAY, _BULK, _OWN, _LOGIN, _SAME = (int(mark) for mark in _Mark)
 
 
 def encode_report(report: Report) -> bytes:
@@ -43,15 +83,69 @@ def decode_report(data: bytes) -> Report:
 
 def encode_trace(trace: Trace) -> bytes:
     """The trace as bytes for the ledger, without its message digest (the ledger's key)."""
-    return _TRACE_V1 + _encoder.encode(msgspec.structs.replace(trace, message=_NO_MESSAGE))
+    marks = _RELAY * trace.relay | _BULK * trace.bulk | _OWN * trace.own
+    login, mail_from, header_from = trace.login, trace.mail_from, trace.header_from
+    if header_from and header_from == mail_from:
+        marks |= _SAME
+        header_from = ""
+    if login and mail_from.startswith(login):
+        marks |= _LOGIN
+        mail_from = mail_from[len(login) :]
+    packed = _Packed(
+        marks, trace.seen, trace.queue_id, login, mail_from, header_from, _octets(trace.client),
+        trace.recipient_count, trace.recipients, None if trace.verdict == _NO_VERDICT else trace.verdict,
+    )  # fmt: skip
+    return _TRACE_V2 + _encoder.encode(packed)
 
 
 def decode_trace(message: Digest, data: bytes) -> Trace:
     """The trace that `encode_trace` made, under its key. Raises DecodeError on anything else."""
-    if data[:1] != _TRACE_V1:
-        raise DecodeError(f"trace has version byte {data[:1]!r}; this version reads {_TRACE_V1!r}")
+    version, packed = data[:1], memoryview(data)[1:]
     try:
-        trace = _trace_decoder.decode(memoryview(data)[1:])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        if version == _TRACE_V2:
+            return _unpacked(message, _trace_v2_decoder.decode(packed))
+        if version == _TRACE_V1:
+            return msgspec.structs.replace(_trace_v1_decoder.decode(packed), message=message)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError, OSError) as error:
         raise DecodeError(f"trace is damaged: {error}") from error
-    return msgspec.structs.replace(trace, message=message)
+    raise DecodeError(f"trace has version byte {version!r}; this version reads {_TRACE_V1!r} and {_TRACE_V2!r}")
+
+
+def _unpacked(message: Digest, packed: _Packed) -> Trace:
+    marks = packed.marks
+    mail_from = packed.login + packed.mail_from if marks & _LOGIN else packed.mail_from
+    return Trace(
+        message=message,
+        seen=packed.seen,
+        queue_id=packed.queue_id,
+        login=packed.login,
+        mail_from=mail_from,
+        header_from=mail_from if marks & _SAME else packed.header_from,
+        client=_client(packed.client),
+        relay=bool(marks & _RELAY),
+        bulk=bool(marks & _BULK),
+        own=bool(marks & _OWN),
+        recipient_count=packed.recipient_count,
+        recipients=packed.recipients,
+        verdict=packed.verdict or _NO_VERDICT,
+    )
+
+
+def _octets(client: str) -> bytes | str:
+    """An IP address in network byte order, where no other text means the same; else the text."""
+    family = socket.AF_INET6 if ":" in client else socket.AF_INET
+    try:
+        octets = socket.inet_pton(family, client)
+    except (OSError, ValueError):  # no address; or a NUL or a surrogate in it
+        return client
+    return octets if socket.inet_ntop(family, octets) == client else client
+
+
+def _client(packed: object) -> str:
+    """Raises ValueError on what is neither text nor as many octets as an IP address has."""
+    match packed:
+        case str():
+            return packed
+        case bytes():
+            return socket.inet_ntop(socket.AF_INET6 if len(packed) > 4 else socket.AF_INET, packed)
+    raise ValueError("the client is no address and no text")
