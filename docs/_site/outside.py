@@ -55,6 +55,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
     """Turn links between the two trees into links inside the site."""
+    if page.file.src_uri == _NAMES["README.md"]:
+        page.meta["hide"] = ["navigation", "toc"]  # its picture needs the whole width
     here = _source(page.file.src_uri, _root(config))
     at = posixpath.dirname(page.file.src_uri)
 
