@@ -32,7 +32,7 @@ from stopit_notifier.loop import Loop
 from stopit_notifier.mailer import Mailer
 from stopit_notifier.outbox import Outbox, Terms
 from stopit_notifier.owner import Owner
-from stopit_notifier.readiness import LoopPulse, look
+from stopit_notifier.readiness import LoopPulse, Stores, look
 from stopit_notifier.settling import Settling
 from stopit_notifier.signals import Signals
 from stopit_notifier.steps import Probe, no_probe
@@ -154,8 +154,8 @@ def build(
         clock=clock,
         sleep=time.sleep,
     )  # fmt: skip
-    pings = (("case record", store.ping), ("queue", queue.ping), ("ledger", ledger.ping))
-    readiness = Readiness(partial(look, pulse, pings, private), monotonic)
+    stores = Stores({"case record": store.ping, "queue": queue.ping, "ledger": ledger.ping})
+    readiness = Readiness(partial(look, pulse, stores, private), monotonic)
     return Notifier(
         configuration, store, queue, ledger, outbox, loop, metrics, DoorMetrics(metrics.registry), pulse, readiness,
         signals, notify, log, probe,

@@ -2,20 +2,23 @@
 
 The loop is the one that knows whether it gets on, so it says when it did a piece of work (`beat`) and how each turn
 ended (`turned`). But a loop that has nothing to do tells nothing of a ledger that is away, and between two turns
-nothing of a queue: so each store is asked as well.
+nothing of a queue: so each store is asked as well. A store that does not answer is not waited for: whoever asks,
+Prometheus above all, would give up before a database that went silent does, and then hear nothing at all.
 """
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from stopit_core.door import Part
 from stopit_core.errors import Transient
 
-__all__ = ["LoopPulse", "look"]
+__all__ = ["LoopPulse", "Stores", "look"]
 
 _GRACE = 30.0
+_PATIENCE = 3.0
 
 
 class LoopPulse:
@@ -45,17 +48,54 @@ class LoopPulse:
         return self._trouble
 
 
-def look(
-    pulse: LoopPulse, stores: Sequence[tuple[str, Callable[[], None]]], private: Callable[[str], str]
-) -> Sequence[Part]:
-    """What a report needs. `stores`: the name of each, and what returns when it answers, else raises Transient.
-    `private` makes text fit to be read by anybody."""
-    return [*(Part(name, private(_fault(ping))) for name, ping in stores), Part("loop", private(pulse.fault))]
+class _Question:
+    """One store, asked in a thread of its own: the thread goes on after the asker gave up, and ends with the
+    process."""
+
+    def __init__(self, ping: Callable[[], None]) -> None:
+        self._ping = ping
+        self._fault = ""
+        self._thread = threading.Thread(target=self._ask, name="readiness", daemon=True)
+        self._thread.start()
+
+    @property
+    def open(self) -> bool:
+        """Whether there is no answer yet."""
+        return self._thread.is_alive()
+
+    def answer(self, until: float) -> str:
+        """What is wrong with the store, "" when nothing is; waited for until this time on the monotonic clock."""
+        self._thread.join(max(0.0, until - time.monotonic()))
+        return f"no answer within {_PATIENCE:g} s" if self.open else self._fault
+
+    def _ask(self) -> None:
+        try:
+            self._ping()
+        except Transient as error:
+            self._fault = str(error)
+        except Exception as error:  # noqa: BLE001  whatever it is, the store did not answer as it should
+            self._fault = type(error).__name__
 
 
-def _fault(ping: Callable[[], None]) -> str:
-    try:
-        ping()
-    except Transient as error:
-        return str(error)
-    return ""
+class Stores:
+    """The stores by name, with what returns when each answers, else raises Transient. For one asker at a time."""
+
+    def __init__(self, pings: Mapping[str, Callable[[], None]]) -> None:
+        self._pings = pings
+        self._questions: dict[str, _Question] = {}
+
+    def faults(self) -> dict[str, str]:
+        """What is wrong with each, "" when nothing is. All are asked at once; one that still owes its answer to
+        the question before is not asked again."""
+        for name, ping in self._pings.items():
+            before = self._questions.get(name)
+            if before is None or not before.open:
+                self._questions[name] = _Question(ping)
+        until = time.monotonic() + _PATIENCE
+        return {name: question.answer(until) for name, question in self._questions.items()}
+
+
+def look(pulse: LoopPulse, stores: Stores, private: Callable[[str], str]) -> Sequence[Part]:
+    """What a report needs. `private` makes text fit to be read by anybody."""
+    found = {**stores.faults(), "loop": pulse.fault}
+    return [Part(name, private(fault)) for name, fault in found.items()]

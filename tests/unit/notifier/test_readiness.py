@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import dataclass
 
 from stopit_core.door import Part
 from stopit_core.errors import Transient
-from stopit_notifier.readiness import LoopPulse, look
+from stopit_lab.waiting import until
+from stopit_notifier.readiness import LoopPulse, Stores, look
 
 
 @dataclass
@@ -57,8 +60,33 @@ def test_each_store_is_asked_and_no_address_is_told() -> None:
 
     beating = pulse(Clock())
     beating.turned("")
-    stores = [("case record", away), ("queue", lambda: None)]
+    stores = Stores({"case record": away, "queue": lambda: None})
 
     found = look(beating, stores, lambda text: text.replace("vera@x.example", "-"))
 
     assert found == [Part("case record", "case record: - is not unique"), Part("queue"), Part("loop")]
+
+
+def test_a_store_that_went_silent_is_not_waited_for_and_not_asked_again() -> None:
+    released, asked = threading.Event(), []
+
+    def silent() -> None:
+        asked.append(1)
+        released.wait(60)
+
+    stores = Stores({"case record": silent, "queue": lambda: None})
+    began = time.monotonic()
+    for _ in range(2):
+        assert stores.faults() == {"case record": "no answer within 3 s", "queue": ""}
+    assert time.monotonic() - began < 20
+    assert len(asked) == 1
+
+    released.set()
+    until(lambda: stores.faults()["case record"] == "", "its answer")
+
+
+def test_a_bug_in_a_store_is_no_answer() -> None:
+    def broken() -> None:
+        raise KeyError("vera@x.example")
+
+    assert Stores({"ledger": broken}).faults() == {"ledger": "KeyError"}
