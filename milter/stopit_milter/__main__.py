@@ -43,7 +43,7 @@ _FAULTY_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
     "--config", type=click.Path(path_type=Path), help="The file; else $STOPIT_CONFIG, else the one in /etc."
 )
 @click.version_option(__version__, prog_name=_PROGRAM)
-def _command(config: Path | None) -> None:
+def command(config: Path | None) -> None:
     """Trace the mail that passes, make reports of flags, and keep the flagging replies from whom they went to."""
     try:
         configuration = Configuration.read(config_path(config))
@@ -56,7 +56,7 @@ def _command(config: Path | None) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The program. Takes the command line's arguments where none are given."""
-    _command.main(args=argv, prog_name=_PROGRAM)
+    command.main(args=argv, prog_name=_PROGRAM)
 
 
 def serve(configuration: Configuration, log: Log, environ: Mapping[str, str]) -> int:

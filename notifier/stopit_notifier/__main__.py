@@ -39,14 +39,14 @@ _FAULTY_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
     "--config", type=click.Path(path_type=Path), help="The file; else $STOPIT_CONFIG, else the one in /etc."
 )
 @click.version_option(__version__, prog_name=_PROGRAM)
-def _command(config: Path | None) -> None:
+def command(config: Path | None) -> None:
     """Decide on reports, keep the case record, and send notices and acknowledgements."""
     sys.exit(run(config_path(config)))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The program. Takes the command line's arguments where none are given."""
-    _command.main(args=argv, prog_name=_PROGRAM)
+    command.main(args=argv, prog_name=_PROGRAM)
 
 
 def run(config: Path, probe: Probe = no_probe) -> int:

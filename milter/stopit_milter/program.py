@@ -1,0 +1,28 @@
+"""Where stopit-milter begins: a look at whether libmilter is there, before anything is imported that needs it.
+
+The Debian package only recommends libmilter, because a host with the notifier alone has no use for it.
+"""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+_UNAVAILABLE = 69  # EX_UNAVAILABLE of sysexits.h: not again until somebody has installed it
+
+
+def main() -> None:
+    """The program. Ends with 69 where libmilter is missing."""
+    try:
+        import Milter  # noqa: F401  only to know
+    except ImportError as error:
+        print(
+            f"stopit-milter: needs libmilter, the mail filter library of Sendmail ({error}); as root: apt-get install"
+            " libmilter1.0.1",
+            file=sys.stderr,
+        )
+        sys.exit(_UNAVAILABLE)
+    from stopit_milter.__main__ import main as serve
+
+    serve()

@@ -1,0 +1,115 @@
+"""The Debian package's own files, as far as they can be read without building it. tests/system installs it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import click
+import pytest
+
+from stopit_core import __version__
+from stopit_core.config import Settings
+from stopit_core.credentials import CREDENTIALS, DIRECTORY
+from stopit_ctl.__main__ import command_line
+from stopit_lab.manual import pages
+
+ROOT = Path(__file__).parents[2]
+DEBIAN = ROOT / "debian"
+SCRIPTS = ("postinst", "prerm", "postrm")
+PROGRAMS = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"])
+
+
+def table(name: str) -> list[list[str]]:
+    """The lines of one of debhelper's files, each as its words."""
+    return [line.split() for line in (DEBIAN / f"stopit.{name}").read_text().splitlines() if line]
+
+
+def test_the_version_is_that_of_the_program() -> None:
+    found = re.match(r"stopit \((.+)\) ", (DEBIAN / "changelog").read_text())
+    assert found
+    assert found[1] == __version__
+
+
+def test_what_is_installed_is_there() -> None:
+    installed = table("install")
+    assert ["systemd/*.service", "lib/systemd/system"] in installed
+    for source, _ in installed:
+        assert list(ROOT.glob(source)), source
+    for [source] in [*table("docs"), *table("examples")]:
+        assert list(ROOT.glob(source)), source
+
+
+def test_each_program_is_on_the_path_and_has_a_page() -> None:
+    links = {Path(target).name: (source, target) for source, target in table("links")}
+    assert set(links) == PROGRAMS
+    assert all(source == f"/opt/stopit/bin/{name}" for name, (source, _) in links.items())
+    assert links["stopitctl"][1] == "usr/bin/stopitctl"
+    assert set(pages(0)) == {f"{name}.8" for name in PROGRAMS} | {"stopit.toml.5"}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_maintainer_script_has_room_for_debhelper_once(name: str) -> None:
+    """It replaces the word in a comment, too."""
+    text = (DEBIAN / f"stopit.{name}").read_text()
+    assert text.count("#DEBHELPER#") == 1
+    assert "\n#DEBHELPER#\n" in text
+    assert re.search(r"^set -e$", text, re.M)
+
+
+def test_nothing_is_enabled_started_or_stopped_by_debhelper() -> None:
+    """With --no-start alone it would stop what runs before an upgrade, and leave it so."""
+    rules = (DEBIAN / "rules").read_text()
+    assert "\tdh_installsystemd --no-enable --no-start --no-stop-on-upgrade\n" in rules
+
+
+def test_the_configuration_that_is_shipped_says_nothing() -> None:
+    """It never changes, so that dpkg never asks about it; and `stopitctl init` may write over it."""
+    text = (DEBIAN / "conffile" / "stopit.toml").read_text()
+    assert tomllib.loads(text) == {}
+    assert "stopitctl init" in text
+
+
+@pytest.mark.parametrize("unit", sorted(CREDENTIALS))
+def test_a_unit_hands_over_the_secrets_that_its_daemon_looks_for(unit: str) -> None:
+    lines = (ROOT / "systemd" / f"{unit}.service").read_text().splitlines()
+    loaded = [line.partition("=")[2] for line in lines if line.startswith("LoadCredential=")]
+    instead = [line.partition("=")[2] for line in lines if line.startswith("SetCredential=")]
+
+    assert loaded == [f"{name}:{DIRECTORY}/{name}" for name in CREDENTIALS[unit]]
+    assert instead == [f"{name}:\\n" for name in CREDENTIALS[unit]]  # systemd 252 takes no empty one
+
+
+def test_the_milter_is_handed_nothing_that_opens_the_case_record() -> None:
+    assert not {"cases.password", "smtp.password"} & set(CREDENTIALS["stopit-milter"])
+
+
+class TestManual:
+    def test_stopitctl_has_all_of_its_commands(self) -> None:
+        page = pages(0)["stopitctl.8"].replace(r"\-", "-")
+
+        def walk(group: click.Group, path: str) -> None:
+            for name, command in group.commands.items():
+                assert f'.SS "{path} {name} ' in page
+                if isinstance(command, click.Group):
+                    walk(command, f"{path} {name}")
+
+        walk(command_line(), "stopitctl")
+
+    def test_the_configuration_has_all_of_its_keys(self) -> None:
+        page = pages(0)["stopit.toml.5"].replace(r"\-", "-")
+        for name, field in Settings.model_fields.items():
+            heading = "[[office]]" if name == "office" else f"[{name}]"
+            assert f'.SH "{heading}"' in page
+            for key in getattr(field.annotation, "model_fields", {}):
+                assert rf"\fB{key} = " in page, f"{name}.{key}"
+
+    def test_no_line_is_taken_for_a_request(self) -> None:
+        known = {".TH", ".SH", ".SS", ".TP", ".PP", ".nf", ".fi", ".I"}
+        for text in pages(0).values():
+            assert {line.split()[0] for line in text.splitlines() if line[:1] in (".", "'")} <= known
+
+    def test_the_same_package_has_the_same_pages(self) -> None:
+        assert pages(1_800_000_000) == pages(1_800_000_000)
+        assert '"2027-01-15"' in pages(1_800_000_000)["stopitctl.8"]
