@@ -16,6 +16,7 @@ import secrets
 from hashlib import blake2b
 from pathlib import Path
 
+from stopit_core.credentials import ReadSecret, read_secret
 from stopit_core.errors import ConfigError, Fault
 from stopit_core.model import ADDRESS_DIGEST_BYTES, Digest
 
@@ -112,11 +113,11 @@ def new_key() -> str:
     return secrets.token_hex(KEY_BYTES)
 
 
-def read_key(path: Path) -> Keyring:
+def read_key(path: Path, read: ReadSecret = read_secret) -> Keyring:
     """The keyring of the key file. Raises ConfigError that says what to do."""
     key = "ledger.key_file"
     try:
-        text = path.read_text("ascii").strip()
+        text = read(path)
     except FileNotFoundError:
         advice = "there is no such file; `stopitctl init` makes one"
         raise ConfigError([Fault(str(path), key, "", advice)]) from None

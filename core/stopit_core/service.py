@@ -23,9 +23,9 @@ _PATIENCE = 1.0
 
 _NEEDS_RESTART = {
     "milter": ("socket", "workers", "recycle_after", "metrics"),
-    "queue": ("url", "spool_dir", "max_attempts"),
-    "ledger": ("url", "retention"),
-    "cases": ("url",),
+    "queue": ("url", "password_file", "spool_dir", "max_attempts"),
+    "ledger": ("url", "password_file", "retention"),
+    "cases": ("url", "password_file"),
     "notifier": ("metrics",),
 }
 

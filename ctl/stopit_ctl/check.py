@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import click
 
 from stopit_core import config
 from stopit_core.addresses import read_aliases
+from stopit_core.credentials import read_password
 from stopit_core.directory import directory_factory
 from stopit_core.errors import ConfigError
 from stopit_core.flags import FlagRules, load_recognisers
@@ -18,7 +20,7 @@ from stopit_core.keys import KEY_BYTES, Keyring, read_key
 from stopit_core.render import Renderer
 from stopit_ctl.findings import Finding, State, faults_of, report
 from stopit_ctl.program import EX_FOUND
-from stopit_ctl.service_user import operator
+from stopit_ctl.service_user import ServiceUser, operator
 from stopit_ctl.site import Site
 from stopit_ctl.storage import look_at_stores, seen_by
 
@@ -43,8 +45,8 @@ def check(site: Site) -> None:
 def look_at_files(site: Site, settings: config.Settings) -> Iterator[Finding]:
     """The files that the configuration names, and the plug-ins, as each daemon that needs them."""
     for user in site.users():
-        yield from seen_by(user, lambda: _of_both(site.path, settings))
-    yield from seen_by(site.notifier_user, lambda: _of_notifier(settings))
+        yield from seen_by(user, partial(_of_both, site.path, settings, user))
+    yield from seen_by(site.notifier_user, lambda: _of_notifier(settings, site.notifier_user))
 
 
 def _everything(site: Site, settings: config.Settings) -> Iterator[Finding]:
@@ -68,9 +70,9 @@ def _eyes(site: Site) -> Iterator[Finding]:
         )
 
 
-def _of_both(path: Path, settings: config.Settings) -> Iterator[Finding]:
+def _of_both(path: Path, settings: config.Settings, user: ServiceUser) -> Iterator[Finding]:
     yield from _tried(f"configuration: {path} can be used", lambda: config.load(path))
-    yield from _key(settings.ledger.key_file)
+    yield from _key(settings.ledger.key_file, user)
     yield from _aliases(settings)
     yield from _tried(
         f'directory: "{settings.identity.directory}" is installed',
@@ -82,9 +84,11 @@ def _of_both(path: Path, settings: config.Settings) -> Iterator[Finding]:
     )
 
 
-def _of_notifier(settings: config.Settings) -> Iterator[Finding]:
+def _of_notifier(settings: config.Settings, user: ServiceUser) -> Iterator[Finding]:
     yield from _tried("templates: all of them can be rendered", lambda: _load_templates(settings))
-    yield from _password(settings.smtp)
+    for key, path in _password_files(settings):
+        yield from _password(key, path, user)
+    yield from _cases_url(settings.cases.url, user)
 
 
 def _tried(what: str, attempt: Callable[[], object]) -> Iterator[Finding]:
@@ -96,18 +100,27 @@ def _tried(what: str, attempt: Callable[[], object]) -> Iterator[Finding]:
         yield Finding.ok(what)
 
 
-def _key(path: Path) -> Iterator[Finding]:
-    yield from _tried(f"key: {path} can be used", lambda: read_key(path))
-    yield from _secret("key", path)
+def _key(path: Path, user: ServiceUser) -> Iterator[Finding]:
+    if user.is_handed(path) and os.getuid() != 0:
+        yield Finding.untried(f"key: {path} is for root alone, who hands it to the daemons", "run it as root")
+        return
+    yield from _tried(f"key: {path} can be used", lambda: read_key(path, user.read))
+    yield from _secret("key", path, user)
 
 
-def _secret(name: str, path: Path) -> Iterator[Finding]:
-    """A fault when everybody can read a secret. That it can be read at all is for others to say."""
+def _secret(name: str, path: Path, user: ServiceUser) -> Iterator[Finding]:
+    """A fault when others can read a secret. That it can be read at all is for others to say."""
     try:
         mode = path.stat().st_mode
     except OSError:
         return
-    if mode & (stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP):
+    if user.is_handed(path):
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            yield Finding.fault(
+                f"{name}: {path} has mode {stat.S_IMODE(mode):04o}",
+                "root alone needs it, systemd hands it to the daemons: chmod 0600",
+            )
+    elif mode & (stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP):
         yield Finding.fault(
             f"{name}: {path} has mode {stat.S_IMODE(mode):04o}", "only the daemons may read it: chmod 0640"
         )
@@ -126,20 +139,26 @@ def _load_templates(settings: config.Settings) -> None:
     )
 
 
-def _password(settings: config.Smtp) -> Iterator[Finding]:
-    path = settings.password_file
-    if path is None:
-        return
-    try:
-        empty = not path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is no text"
+def _password_files(settings: config.Settings) -> Iterator[tuple[str, Path]]:
+    """The files of passwords that the configuration names, by their keys."""
+    named = {
+        "queue.password_file": settings.queue.password_file,
+        "ledger.password_file": settings.ledger.password_file,
+        "cases.password_file": settings.cases.password_file,
+        "smtp.password_file": settings.smtp.password_file,
+    }
+    yield from ((key, path) for key, path in named.items() if path is not None)
+
+
+def _password(key: str, path: Path, user: ServiceUser) -> Iterator[Finding]:
+    yield from _tried(f"{key}: {path} can be read", lambda: read_password(key, path, user.read))
+    yield from _secret(key, path, user)
+
+
+def _cases_url(url: str, user: ServiceUser) -> Iterator[Finding]:
+    if config.has_password(url):
+        file = user.secrets / "cases.password"
         yield Finding.fault(
-            f"smtp.password_file: {path} cannot be read: {why}", "stopit-notifier must be able to read it"
+            "cases.url: holds a password, and stopit-milter can read this file too",
+            f'write it to {file}, mode 0600, and set password_file = "{file}" in [cases]',
         )
-        return
-    if empty:
-        yield Finding.fault(f"smtp.password_file: {path} is empty", f"write the password of {settings.login} in it")
-    else:
-        yield Finding.ok(f"smtp.password_file: {path} can be read")
-    yield from _secret("smtp.password_file", path)

@@ -59,7 +59,7 @@ def doctor(
             --test-door mail.example.edu:587
     """
     settings = site.settings()
-    entrance = entrance_of(settings.smtp, test_door, test_login) if send_test else None
+    entrance = entrance_of(settings.smtp, test_door, test_login, site.notifier_user.read) if send_test else None
     findings = _everything(site, settings, Postfix(postfix_config), entrance, test_within)
     found = report(site.screen, findings)
     count = sum(finding.state is State.FAULT for finding in found)
@@ -125,10 +125,12 @@ def _alias(settings: config.Settings, postfix: Postfix) -> Iterator[Finding]:
 def _smtp(site: Site, settings: config.Settings) -> Iterator[Finding]:
     with site.notifier_user.acting():
         try:
-            keyring: Keyring = read_key(settings.ledger.key_file)
+            keyring: Keyring = read_key(settings.ledger.key_file, site.notifier_user.read)
         except ConfigError:
             return  # the key was found faulty among the files
-    yield from seen_by(site.notifier_user, lambda: look_at_smtp(settings.smtp, settings.campus, keyring))
+    yield from seen_by(
+        site.notifier_user, lambda: look_at_smtp(settings.smtp, settings.campus, keyring, site.notifier_user.read)
+    )
 
 
 def _directories(settings: config.Settings) -> list[Path]:

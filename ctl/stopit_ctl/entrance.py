@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import click
 
 from stopit_core.config import Smtp
+from stopit_core.credentials import ReadSecret, read_secret
 from stopit_ctl.smtp_door import connected
 
 __all__ = ["Entrance", "entrance_of"]
@@ -42,12 +43,12 @@ class Entrance:
         return self.host in _LOOPBACK
 
 
-def entrance_of(smtp: Smtp, door: str | None, login: str) -> Entrance:
+def entrance_of(smtp: Smtp, door: str | None, login: str, read: ReadSecret = read_secret) -> Entrance:
     """The notifier's way in, or HOST:PORT. Asks for the password where there is a login. Raises click.UsageError."""
     if door is None:
         if login:
             raise click.UsageError("--test-login needs --test-door: members log in at another door than the notifier")
-        return Entrance(smtp.host, smtp.port, "", lambda: connected(smtp))
+        return Entrance(smtp.host, smtp.port, "", lambda: connected(smtp, read))
     host, _, port = door.rpartition(":")
     if not host or not port.isdecimal():
         raise click.UsageError(f'--test-door is HOST:PORT, such as mail.example.edu:587, not "{door}"')

@@ -38,7 +38,7 @@ def deal_with_forgotten(
         now = site.clock()
         restoring = Restoring(work)
         waiting = restoring.waiting_notices()
-        traced = _traced(settings, keyring, waiting)
+        traced = _traced(site, settings, keyring, waiting)
         for notice in waiting:
             if notice.message_id in traced:
                 restoring.had_left(notice, made_at, now)
@@ -57,12 +57,12 @@ def deal_with_forgotten(
     return Forgotten(had_left, tuple(called_off))
 
 
-def _traced(settings: Settings, keyring: Keyring, notices: list[Message]) -> set[str]:
+def _traced(site: Site, settings: Settings, keyring: Keyring, notices: list[Message]) -> set[str]:
     """The Message-IDs of those that the ledger knows as sent by Stopit."""
     path = sqlite_file(settings.ledger.url)
     if not notices or (path is not None and not path.exists()):
         return set()
-    with opened_ledger(settings.ledger) as ledger:
+    with opened_ledger(settings.ledger, site.notifier_user.read) as ledger:
         return {
             each.message_id for each in notices
             if any(trace.own for trace in ledger.find(keyring.message(each.message_id)))

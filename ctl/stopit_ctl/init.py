@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grp
 import os
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import click
 
 from stopit_core import config
+from stopit_core.credentials import DIRECTORY
 from stopit_core.errors import ConfigError
 from stopit_core.keys import new_key
 from stopit_ctl.program import EX_FOUND
@@ -20,7 +22,6 @@ from stopit_ctl.site import Site
 
 __all__ = ["init"]
 
-_DIRECTORY = Path("/etc/stopit")
 _STATE = Path("/var/lib/stopit")
 _CONFIG = "stopit.toml"
 _KEY = "site.key"
@@ -30,7 +31,7 @@ _GROUP = "stopit"
 @click.command()
 @click.argument("domain")
 @click.option("--dir", "directory", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
-              default=_DIRECTORY, show_default=True, help="Where stopit.toml and site.key are written.")  # fmt: skip
+              default=DIRECTORY, show_default=True, help="Where stopit.toml and site.key are written.")  # fmt: skip
 @click.option("--state-dir", metavar="DIR", type=click.Path(path_type=Path, file_okay=False), default=_STATE,
               show_default=True,
               help="Where the daemons keep queue, spool and ledger; the case record is in DIR-notifier.")  # fmt: skip
@@ -46,7 +47,7 @@ def init(
     """Write a configuration and a site key for DOMAIN.
 
     DOMAIN is your members' mail domain. A configuration that is there is kept
-    unless --force is given. A key that is there is always kept: with another
+    unless --force is given, or it holds nothing but comments. A key that is there is always kept: with another
     one, no trace in the ledger and no reply address that was ever sent could
     be read any more.
     """
@@ -59,7 +60,7 @@ def init(
             "staff_address": staff_address or f"stopit-staff@{domain}",
         },
     }
-    if directory != _DIRECTORY:
+    if directory != DIRECTORY:
         values["ledger"] = {"key_file": directory / _KEY}
     if state_dir != _STATE:
         values["queue"] = {"url": f"sqlite:///{state_dir}/queue.db", "spool_dir": state_dir / "spool"}
@@ -79,7 +80,8 @@ def init(
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A directory for secrets: files are readable by the daemons' group where there is one, else by the owner."""
+    """A directory for configuration and key. Both are readable by the daemons' group where there is one, else by the
+    owner; but the key is the owner's alone where systemd hands it to the daemons."""
 
     directory: Path
 
@@ -92,7 +94,8 @@ class _Place:
         """A new file. Raises FileExistsError."""
         path = self.directory / name
         path.touch(mode=0o600, exist_ok=False)
-        self._give(path, 0o640, 0o600)
+        if not (name == _KEY and self.directory == DIRECTORY):
+            self._give(path, 0o640, 0o600)
         with path.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
@@ -128,13 +131,16 @@ def _write(screen: Screen, place: _Place, text: str, force: bool) -> bool:
     """Write what is missing, and say what was done. False when there was nothing to do."""
     place.make()
     path, key = place.directory / _CONFIG, place.directory / _KEY
+    force = force or _says_nothing(path)
     if path.exists() and key.exists() and not force:
         screen.complain(
             f"stopitctl: {path} and {key} are there already; --force writes a new {_CONFIG} and keeps the old one"
             " beside it (the key stays)"
         )
         return False
-    if path.exists() and force:
+    if _says_nothing(path):
+        path.unlink()
+    elif path.exists() and force:
         kept = _free_name(path)
         path.rename(kept)
         screen.line(f"kept     {kept} (what was {path})")
@@ -151,6 +157,14 @@ def _write(screen: Screen, place: _Place, text: str, force: bool) -> bool:
     if _group_id() is None:
         screen.line(f"         Only you can read them; give them to the group {_GROUP} (0640) when there is one.")
     return True
+
+
+def _says_nothing(path: Path) -> bool:
+    """Whether it holds nothing but comments, like the file of the Debian package, so that nothing is lost with it."""
+    try:
+        return tomllib.loads(path.read_text("utf-8")) == {}
+    except (OSError, ValueError):
+        return False
 
 
 def _free_name(path: Path) -> Path:

@@ -98,7 +98,7 @@ def _finding(url: str, wrong: str, who: str) -> Finding:
     elif "ermission" in wrong:
         advice = (
             f"{Path(path).parent} must have mode 2750 and owner stopit:postfix, and the socket's group be postfix: "
-            "`systemd-tmpfiles --create stopit.conf`, then restart stopit-milter"
+            "restart stopit-milter, which sees to that"
         )
     else:
         advice = "see with `systemctl status stopit-milter` whether it runs, and milter.socket for the path"

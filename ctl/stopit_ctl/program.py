@@ -72,7 +72,11 @@ def stopitctl(ctx: click.Context, path: Path | None, milter_user: str, notifier_
     configuration cannot be used.
     """
     ctx.obj = Site(
-        config.config_path(path), ServiceUser(milter_user), ServiceUser(notifier_user), Screen(), time.time
+        config.config_path(path),
+        ServiceUser(milter_user, "stopit-milter"),
+        ServiceUser(notifier_user, "stopit-notifier"),
+        Screen(),
+        time.time,
     )
 
 

@@ -18,10 +18,9 @@ from pathlib import Path
 
 import click
 
-from stopit_core.cases import CaseStore
 from stopit_core.config import Settings
 from stopit_core.errors import DecodeError, Permanent
-from stopit_core.stores import open_queue
+from stopit_core.stores import open_cases, open_queue
 from stopit_core.wire import decode_report
 from stopit_ctl.archive import CASES, LEDGER, Archive, Kept, Manifest
 from stopit_ctl.forgotten import Forgotten, deal_with_forgotten
@@ -68,7 +67,8 @@ def _in_place(site: Site) -> None:
     settings = site.settings()
     keyring = site.keyring(settings)
     _must_be_stopped(settings)
-    with site.notifier_user.acting(), opened_cases(settings.cases) as store:
+    notifier = site.notifier_user
+    with notifier.acting(), opened_cases(settings.cases, notifier.read) as store:
         store.migrate()
         with store.reading() as reading:
             made_at = reading.last_event_at()
@@ -100,7 +100,7 @@ class _Restoring:
         forgotten = None
         with (
             self.archive.reading(CASES) as lines, self.site.notifier_user.acting(),
-            closing(CaseStore(settings.cases.url)) as store,
+            closing(open_cases(settings.cases, self.site.notifier_user.read)) as store,
         ):  # fmt: skip
             counted = store.fill(line.rstrip(b"\n") for line in lines)
             if not nothing_since:
@@ -111,7 +111,8 @@ class _Restoring:
         self.site.screen.line("Next: `stopitctl check`; then start the daemons; then `stopitctl doctor`.")
 
     def _must_be_new(self, settings: Settings) -> None:
-        with self.site.notifier_user.acting(), closing(CaseStore(settings.cases.url)) as store:
+        notifier = self.site.notifier_user
+        with notifier.acting(), closing(open_cases(settings.cases, notifier.read)) as store:
             if store.is_empty():
                 return
         raise Permanent(
@@ -175,7 +176,8 @@ class _Restoring:
 
     def _reports(self, settings: Settings) -> int:
         payloads = list(self.archive.reports())
-        with self.site.notifier_user.acting(), closing(open_queue(settings.queue)) as queue:
+        notifier = self.site.notifier_user
+        with notifier.acting(), closing(open_queue(settings.queue, notifier.read)) as queue:
             for payload in payloads:
                 queue.put(_report_id(payload), payload)
         return len(payloads)

@@ -3,6 +3,9 @@
 Root may open every file, so what root finds readable says nothing of the daemons; a database that root makes is one
 that they cannot write; and PostgreSQL knows its users by the unix user who asks. So when root runs stopitctl, what
 belongs to a daemon is done with its user's effective ids. Anybody else acts as who they are.
+
+Secrets are the exception: those that the service manager reads as root and hands to a daemon (`credentials`) are read
+here as root too, each only for the daemon that gets it.
 """
 
 from __future__ import annotations
@@ -12,15 +15,21 @@ import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+
+from stopit_core.credentials import CREDENTIALS, DIRECTORY, read_secret
 
 __all__ = ["ServiceUser", "operator"]
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceUser:
-    """A daemon's user by name; "" for whoever runs stopitctl."""
+    """A daemon's user by name, "" for whoever runs stopitctl; `unit` is the daemon. `secrets`: the directory of those
+    that the service manager hands over."""
 
     name: str
+    unit: str = ""
+    secrets: Path = DIRECTORY
 
     @property
     def exists(self) -> bool:
@@ -49,6 +58,21 @@ class ServiceUser:
             os.seteuid(0)
             os.setegid(gid)
             os.setgroups(groups)
+
+    def is_handed(self, path: Path) -> bool:
+        """Whether the daemon gets this secret from the service manager, and need not be able to open it."""
+        return path.parent == self.secrets and path.name in CREDENTIALS.get(self.unit, ())
+
+    def read(self, path: Path) -> str:
+        """A secret as the daemon gets it, also inside `acting`. Raises OSError, UnicodeDecodeError."""
+        acting = os.geteuid()
+        if acting == 0 or os.getuid() != 0 or not self.is_handed(path):
+            return read_secret(path)
+        os.seteuid(0)
+        try:
+            return read_secret(path)
+        finally:
+            os.seteuid(acting)
 
     def _entry(self) -> pwd.struct_passwd | None:
         try:

@@ -180,7 +180,10 @@ class _Simulation:
         yield f"So {_OUTCOMES[decision.outcome]}{self._when(decision)}."
 
     def _traces(self, original: Original) -> Sequence[Trace]:
-        with self.site.notifier_user.acting(), opened_ledger(self.settings.ledger) as ledger:
+        with (
+            self.site.notifier_user.acting(),
+            opened_ledger(self.settings.ledger, self.site.notifier_user.read) as ledger,
+        ):
             return ledger.find(original.message)
 
     def _decide(self, flag: Flag, known: Identification, reporter: Person) -> Decision:

@@ -13,11 +13,12 @@ from pathlib import Path
 
 from stopit_core import config
 from stopit_core.cases import CaseStore
+from stopit_core.credentials import ReadSecret
 from stopit_core.errors import Transient
 from stopit_core.keys import Keyring, read_key
 from stopit_core.ledger import Ledger
 from stopit_core.queue import Queue
-from stopit_core.stores import open_ledger, open_queue
+from stopit_core.stores import open_cases, open_ledger, open_queue
 from stopit_ctl.screen import Screen
 from stopit_ctl.service_user import ServiceUser
 
@@ -48,18 +49,18 @@ class Site:
     def keyring(self, settings: config.Settings) -> Keyring:
         """The site's key. Raises ConfigError when it cannot be used."""
         with self.notifier_user.acting():
-            return read_key(settings.ledger.key_file)
+            return read_key(settings.ledger.key_file, self.notifier_user.read)
 
     @contextmanager
     def queue(self, settings: config.Settings) -> Iterator[Queue]:
         """The queue, as the notifier opens it. Raises ConfigError, Transient."""
-        with self.notifier_user.acting(), opened_queue(settings.queue) as queue:
+        with self.notifier_user.acting(), opened_queue(settings.queue, self.notifier_user.read) as queue:
             yield queue
 
     @contextmanager
     def cases(self, settings: config.Settings) -> Iterator[CaseStore]:
         """The case record, as the notifier opens it. Raises Transient, also when another version made its tables."""
-        with self.notifier_user.acting(), opened_cases(settings.cases) as store:
+        with self.notifier_user.acting(), opened_cases(settings.cases, self.notifier_user.read) as store:
             if not store.is_current():
                 raise Transient(
                     "case record: its tables are not those of this version; stopit-notifier brings them up to date"
@@ -69,26 +70,26 @@ class Site:
 
 
 @contextmanager
-def opened_ledger(settings: config.LedgerStore) -> Iterator[Ledger]:
+def opened_ledger(settings: config.LedgerStore, read: ReadSecret) -> Iterator[Ledger]:
     """The ledger, and closed again. Raises ConfigError, Transient."""
     _must_exist(settings.url)
-    with closing(open_ledger(settings)) as ledger:
+    with closing(open_ledger(settings, read)) as ledger:
         yield ledger
 
 
 @contextmanager
-def opened_queue(settings: config.QueueStore) -> Iterator[Queue]:
+def opened_queue(settings: config.QueueStore, read: ReadSecret) -> Iterator[Queue]:
     """The queue, and closed again. Raises ConfigError, Transient."""
     _must_exist(settings.url)
-    with closing(open_queue(settings)) as queue:
+    with closing(open_queue(settings, read)) as queue:
         yield queue
 
 
 @contextmanager
-def opened_cases(settings: config.Cases) -> Iterator[CaseStore]:
+def opened_cases(settings: config.Cases, read: ReadSecret) -> Iterator[CaseStore]:
     """The case record, and closed again. Raises Transient."""
     _must_exist(settings.url)
-    with closing(CaseStore(settings.url)) as store:
+    with closing(open_cases(settings, read)) as store:
         yield store
 
 

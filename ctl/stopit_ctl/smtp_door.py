@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from stopit_core.config import Campus, Smtp, Tls
+from stopit_core.credentials import ReadSecret, read_secret
 from stopit_core.keys import Keyring, new_ref
 from stopit_ctl.findings import Finding
 
@@ -16,11 +17,11 @@ __all__ = ["connected", "look_at_smtp", "said_by"]
 _TIMEOUT = 15.0
 
 
-def look_at_smtp(smtp: Smtp, campus: Campus, keyring: Keyring) -> Iterator[Finding]:
+def look_at_smtp(smtp: Smtp, campus: Campus, keyring: Keyring, read: ReadSecret = read_secret) -> Iterator[Finding]:
     """Whether the MTA lets us in, and takes mail for the addresses that everything depends on."""
     where = f"{smtp.host}:{smtp.port}"
     try:
-        with connected(smtp) as door:
+        with connected(smtp, read) as door:
             yield Finding.ok(f"smtp: {where} answers{_how(smtp)}")
             yield from _addresses(door, campus, keyring)
     except (OSError, smtplib.SMTPException, UnicodeDecodeError) as error:
@@ -30,7 +31,7 @@ def look_at_smtp(smtp: Smtp, campus: Campus, keyring: Keyring) -> Iterator[Findi
         )
 
 
-def connected(smtp: Smtp) -> smtplib.SMTP:
+def connected(smtp: Smtp, read: ReadSecret = read_secret) -> smtplib.SMTP:
     """An open dialog by these settings, logged in where they say so. Raises OSError, SMTPException."""
     timeout = min(_TIMEOUT, smtp.timeout)
     context = ssl.create_default_context()
@@ -45,7 +46,7 @@ def connected(smtp: Smtp) -> smtplib.SMTP:
             door.starttls(context=context)
             door.ehlo_or_helo_if_needed()
         if smtp.login and smtp.password_file is not None:
-            door.login(smtp.login, smtp.password_file.read_text("utf-8").strip())
+            door.login(smtp.login, read(smtp.password_file))
     except BaseException:
         with suppress(OSError, smtplib.SMTPException):
             door.close()

@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from stopit_core.config import Cases, LedgerStore, QueueStore, Settings
+from stopit_core.credentials import ReadSecret
 from stopit_core.errors import ConfigError, Transient
 from stopit_core.queue.spool import Spool
 from stopit_core.stores import queue_durability_faults
@@ -27,14 +29,15 @@ def look_at_stores(site: Site, settings: Settings, running: bool) -> Iterator[Fi
     """Every store, as each daemon that uses it. `running`: they were started, so what they make must be there."""
     ledger, queue, cases = settings.ledger, settings.queue, settings.cases
     for user in site.users():
-        yield from seen_by(user, lambda: _store("ledger", ledger.url, running, lambda: _ledger(ledger)))
-        yield from seen_by(user, lambda: _store("queue", queue.url, running, lambda: _queue(queue)))
+        look_ledger, look_queue = partial(_ledger, ledger, user.read), partial(_queue, queue, user.read)
+        yield from seen_by(user, partial(_store, "ledger", ledger.url, running, look_ledger))
+        yield from seen_by(user, partial(_store, "queue", queue.url, running, look_queue))
     yield from seen_by(site.milter_user, lambda: _spool(queue.spool_dir))
-    yield from seen_by(
-        site.notifier_user, lambda: _store("case record", cases.url, running, lambda: _cases(cases, running))
-    )
+    notifier = site.notifier_user
+    look_cases = partial(_cases, cases, notifier.read, running)
+    yield from seen_by(notifier, partial(_store, "case record", cases.url, running, look_cases))
     yield from _dead_letters(site, queue)
-    yield from _durability(queue)
+    yield from _durability(queue, site.notifier_user.read)
 
 
 def seen_by(user: ServiceUser, look: Callable[[], Iterator[Finding]]) -> list[Finding]:
@@ -65,14 +68,14 @@ def _store(name: str, url: str, running: bool, look: Callable[[], Iterator[Findi
         yield Finding.fault(f"{name}: {error}", _advice(name, path))
 
 
-def _ledger(settings: LedgerStore) -> Iterator[Finding]:
-    with opened_ledger(settings) as ledger:
+def _ledger(settings: LedgerStore, read: ReadSecret) -> Iterator[Finding]:
+    with opened_ledger(settings, read) as ledger:
         ledger.ping()
     yield Finding.ok("ledger: answers, and takes writes")
 
 
-def _queue(settings: QueueStore) -> Iterator[Finding]:
-    with opened_queue(settings) as queue:
+def _queue(settings: QueueStore, read: ReadSecret) -> Iterator[Finding]:
+    with opened_queue(settings, read) as queue:
         queue.ping()
         depths = queue.depths()
     yield Finding.ok(f"queue: answers, and takes writes; reports in it: {depths.waiting + depths.claimed}")
@@ -80,7 +83,7 @@ def _queue(settings: QueueStore) -> Iterator[Finding]:
 
 def _dead_letters(site: Site, settings: QueueStore) -> Iterator[Finding]:
     try:
-        with site.notifier_user.acting(), opened_queue(settings) as queue:
+        with site.notifier_user.acting(), opened_queue(settings, site.notifier_user.read) as queue:
             dead = queue.depths().dead
     except (ConfigError, Transient):
         return  # the queue itself was found faulty
@@ -91,9 +94,9 @@ def _dead_letters(site: Site, settings: QueueStore) -> Iterator[Finding]:
         )
 
 
-def _durability(settings: QueueStore) -> Iterator[Finding]:
+def _durability(settings: QueueStore, read: ReadSecret) -> Iterator[Finding]:
     try:
-        faults = queue_durability_faults(settings)
+        faults = queue_durability_faults(settings, read)
     except (ConfigError, Transient):
         return  # the queue itself was found faulty
     for fault in faults:
@@ -104,8 +107,8 @@ def _durability(settings: QueueStore) -> Iterator[Finding]:
         yield Finding.ok("queue: the Redis server is set to lose nothing in a power cut")
 
 
-def _cases(settings: Cases, running: bool) -> Iterator[Finding]:
-    with opened_cases(settings) as store:
+def _cases(settings: Cases, read: ReadSecret, running: bool) -> Iterator[Finding]:
+    with opened_cases(settings, read) as store:
         store.ping()
         current = store.is_current()
     if current:

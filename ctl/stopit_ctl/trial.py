@@ -110,7 +110,8 @@ class _Legs:
     def trace_of(self, message_id: str) -> Trace | None:
         """The trace of this message as soon as it is in the ledger; None when it does not come."""
         digest = self.trial.keyring.message(message_id)
-        with self._site.milter_user.acting(), opened_ledger(self._settings.ledger) as ledger:
+        milter = self._site.milter_user
+        with milter.acting(), opened_ledger(self._settings.ledger, milter.read) as ledger:
             return _until(lambda: next(iter(ledger.find(digest)), None), self.within)
 
     def taken(self) -> float | None:

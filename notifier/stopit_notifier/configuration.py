@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from stopit_core.config import Settings, load
+from stopit_core.config import Settings, Smtp, load
+from stopit_core.credentials import read_password
 from stopit_core.errors import ConfigError, Fault
 from stopit_core.keys import KEY_BYTES, Keyring, read_key
 from stopit_core.logs import Log
 from stopit_core.service import Live, reload_settings
-from stopit_core.stores import open_ledger, open_queue
+from stopit_core.stores import open_cases, open_ledger, open_queue
 from stopit_notifier.judging import Judging
 
 __all__ = ["Configuration"]
@@ -56,7 +57,9 @@ def _judging(settings: Settings) -> Judging:
     made: list[Judging] = []
     attempts: tuple[Callable[[], object], ...] = (
         lambda: made.append(Judging.of_site(settings, keyring)),
+        lambda: _smtp_password(settings.smtp),
         lambda: open_queue(settings.queue).close(),
+        lambda: open_cases(settings.cases).close(),
         lambda: open_ledger(settings.ledger).close(),
     )
     for attempt in attempts:
@@ -67,3 +70,9 @@ def _judging(settings: Settings) -> Judging:
     if faults:
         raise ConfigError(faults)
     return made[0]
+
+
+def _smtp_password(settings: Smtp) -> None:
+    """Read once, and only to know: a password that cannot be read would show when the first message is due."""
+    if settings.password_file is not None:
+        read_password("smtp.password_file", settings.password_file)

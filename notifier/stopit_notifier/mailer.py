@@ -25,6 +25,7 @@ from contextlib import suppress
 from typing import Any, NoReturn, Protocol
 
 from stopit_core.config import Smtp, Tls
+from stopit_core.credentials import read_secret
 from stopit_core.errors import Permanent, StopitError, Transient
 from stopit_core.flow import clean
 from stopit_notifier.steps import Probe, Step, no_probe
@@ -167,7 +168,7 @@ class Mailer:
         path = self._settings.password_file
         if path is None:
             raise Transient("smtp.password_file is not set")
-        return path.read_text("utf-8").strip()
+        return read_secret(path)
 
     def _transfer(self, dialog: _Dialog, data: bytes, until: float) -> None:
         """DATA (RFC 5321 section 4.1.1.4): from the command to the answer to the final dot."""

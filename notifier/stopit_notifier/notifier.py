@@ -22,7 +22,7 @@ from stopit_core.metrics import DoorMetrics, NotifierMetrics
 from stopit_core.policy import pairs
 from stopit_core.queue import Queue
 from stopit_core.service import Notify
-from stopit_core.stores import open_ledger, open_queue, queue_durability_faults
+from stopit_core.stores import open_cases, open_ledger, open_queue, queue_durability_faults
 from stopit_notifier.configuration import Configuration
 from stopit_notifier.couriers import Couriers
 from stopit_notifier.endings import Endings, without_addresses
@@ -108,7 +108,7 @@ def build(
     draw = random.SystemRandom().random
     signals = Signals()
     metrics = _metrics()
-    store = CaseStore(settings.cases.url)
+    store = open_cases(settings.cases)
     queue = open_queue(settings.queue)
     ledger = open_ledger(settings.ledger)
     owner = Owner.here()

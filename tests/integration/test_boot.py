@@ -1,5 +1,5 @@
-"""docs/install.md by hand, on a fresh Debian that boots with its own systemd: users, modes, units with all their
-hardening, and the main story through them.
+"""Users, directories and units as the package brings them, on a fresh Debian that boots with its own systemd: modes,
+units with all their hardening, and the main story through them.
 
 Takes two minutes and downloads a Debian, so it runs where it is asked for:
 
@@ -122,6 +122,8 @@ def install_files(host: Path) -> None:
     """Users, directories, units, what Postfix needs, and the script."""
     for kind in ("sysusers.d", "tmpfiles.d"):
         shutil.copy(ROOT / "systemd" / kind / "stopit.conf", host / "usr" / "lib" / kind)
+    (host / "usr" / "share" / "stopit").mkdir()
+    shutil.copy(ROOT / "systemd" / "milter-socket.conf", host / "usr" / "share" / "stopit")
     units = host / "etc" / "systemd" / "system"
     for unit in (ROOT / "systemd").glob("*.service"):
         shutil.copy(unit, units)
@@ -179,7 +181,7 @@ def test_doctor_finds_nothing_but_the_clock_that_a_container_does_not_keep(said:
 
 def test_files_are_for_those_who_need_them(said: dict[str, str]) -> None:
     modes = {line.split()[3]: line.split()[:3] for line in said["modes"].splitlines()}
-    assert modes["/etc/stopit/site.key"] == ["640", "root", "stopit"]
+    assert modes["/etc/stopit/site.key"] == ["600", "root", "root"]
     assert modes["/etc/stopit/stopit.toml"] == ["640", "root", "stopit"]
     assert modes["/var/lib/stopit/queue.db"] == ["660", "stopit", "stopit"]
     assert modes["/var/spool/postfix/stopit/milter.sock"] == ["770", "stopit", "postfix"]

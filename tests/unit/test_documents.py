@@ -21,7 +21,7 @@ SNIPPETS = sorted((ROOT / "config").glob("*/*.snippet")) + sorted((ROOT / "confi
 UNITS = sorted((ROOT / "systemd").glob("*.service"))
 RULES = sorted((ROOT / "config" / "prometheus").glob("*.yml"))
 PACKAGES = {"stopit_core", "stopit_milter", "stopit_notifier", "stopit_ctl", "stopit_lab", "stopit_bench"}
-FILES = {"py", "service", "db"}
+FILES = {"py", "service", "db", "password"}
 POSTFIX = {"stopit_from_outside", "stopit_from_members"}
 
 every_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

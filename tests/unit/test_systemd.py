@@ -14,6 +14,7 @@ import pytest
 from stopit_core.config import parse
 
 SYSTEMD = Path(__file__).parents[2] / "systemd"
+SOCKET = SYSTEMD / "milter-socket.conf"
 UNITS = ("stopit-milter.service", "stopit-notifier.service")
 MOST_EXPOSED = 1.5  # systemd-analyze counts from 0 (safe) to 10; what is left is explained at the end of each unit
 
@@ -123,9 +124,9 @@ def test_a_unit_names_the_program_and_the_file_of_the_documents(unit: str) -> No
 
 def test_the_default_stores_lie_where_their_user_can_write_and_nobody_else_should_look() -> None:
     directories = {}
-    for line in (SYSTEMD / "tmpfiles.d" / "stopit.conf").read_text().splitlines():
-        fields = line.split()
-        if fields[:1] == ["d"]:
+    lines = [*(SYSTEMD / "tmpfiles.d" / "stopit.conf").read_text().splitlines(), *SOCKET.read_text().splitlines()]
+    for fields in (line.split() for line in lines):
+        if fields[:1] in (["d"], ["d-"]):
             directories[Path(fields[1])] = (fields[2], fields[3], fields[4])
 
     def place(url: str) -> tuple[str, str, str]:
@@ -169,7 +170,9 @@ def test_directories_and_files_get_their_owners_and_modes(root: Path, tool: Tool
     (root / "etc" / "stopit").mkdir()
     (root / "etc" / "stopit" / "site.key").write_text("")
 
+    (root / "etc" / "stopit" / "cases.password").write_text("")
     run(tool("systemd-tmpfiles"), f"--root={root}", "--create", "stopit.conf")
+    run(tool("systemd-tmpfiles"), f"--root={root}", "--create", str(SOCKET))
 
     ids = {line.split(":")[0]: int(line.split(":")[2]) for line in (root / "etc" / "passwd").read_text().splitlines()}
     gids = {line.split(":")[0]: int(line.split(":")[2]) for line in (root / "etc" / "group").read_text().splitlines()}
@@ -183,4 +186,5 @@ def test_directories_and_files_get_their_owners_and_modes(root: Path, tool: Tool
     assert found("var/lib/stopit/queue.db") == ("0660", ids["stopit"], gids["stopit"])
     assert found("var/lib/stopit-notifier") == ("0700", ids["stopit-notifier"], gids["stopit-notifier"])
     assert found("var/lib/stopit-notifier/cases.db") == ("0600", ids["stopit-notifier"], gids["stopit-notifier"])
-    assert found("etc/stopit/site.key") == ("0640", 0, gids["stopit"])
+    assert found("run/stopit") == ("2755", ids["stopit"], 0)
+    assert found("etc/stopit/site.key") == found("etc/stopit/cases.password") == ("0600", 0, 0)

@@ -22,6 +22,7 @@ from stopit_core.config.sections import (
     Smtp,
     Tls,
 )
+from stopit_core.config.values import has_password
 
 __all__ = [
     "Campus",
@@ -41,6 +42,7 @@ __all__ = [
     "config_path",
     "describe",
     "describe_key",
+    "has_password",
     "load",
     "parse",
 ]

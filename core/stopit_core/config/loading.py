@@ -54,6 +54,9 @@ def parse(text: str, file: str) -> Settings:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([Fault(file, "", "", f"is not TOML: {error}")]) from error
+    if not document:
+        advice = "nothing is set yet; `stopitctl init DOMAIN` writes a configuration here"
+        raise ConfigError([Fault(file, "", "", advice)])
     try:
         return Settings.model_validate(document)
     except ValidationError as error:

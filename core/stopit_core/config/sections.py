@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -19,6 +19,7 @@ from stopit_core.config.values import (
     MilterSocket,
     Network,
     StoreUrl,
+    has_password,
 )
 from stopit_core.model import Assurance
 
@@ -130,12 +131,27 @@ class MilterService(Section):
     """"observe" does everything but change, withhold or send: for the first week."""
 
 
-class QueueStore(Section):
+class Store(Section):
+    """A store by its URL, and the password of its server."""
+
+    @model_validator(mode="after")
+    def _one_password_for_a_server(self) -> Self:
+        url, file = getattr(self, "url", ""), getattr(self, "password_file", None)
+        if file is not None and url.startswith("sqlite:"):
+            raise ValueError("password_file is for a server; a SQLite file has no password")
+        if file is not None and has_password(url):
+            raise ValueError("url holds a password, and password_file names another: take it out of the url")
+        return self
+
+
+class QueueStore(Store):
     """Where reports wait for the notifier."""
 
     url: StoreUrl = "sqlite:////var/lib/stopit/queue.db"
     """"sqlite:////path" on one mail host, or "redis://..." or "unix:///path" for several. Redis must run with
     appendonly yes, appendfsync always and maxmemory-policy noeviction. A change needs a restart."""
+    password_file: Annotated[AbsolutePath | None, Field(examples=["/etc/stopit/queue.password"])] = None
+    """A file that holds the password of that server, so that none stands in the URL. A change needs a restart."""
     spool_dir: AbsolutePath = Path("/var/lib/stopit/spool")
     """Where the milter keeps reports while the queue is away. On a disk that survives a power cut."""
     lease: Duration = 120.0
@@ -144,24 +160,30 @@ class QueueStore(Section):
     """A report that fails so often is set aside for a person: `stopitctl queue list`."""
 
 
-class LedgerStore(Section):
+class LedgerStore(Store):
     """Traces of the messages that passed: what tells who really sent one, and who received it."""
 
     url: StoreUrl = "sqlite:////var/lib/stopit/ledger.db"
     """"sqlite:////path" or "redis://...". A change needs a restart."""
+    password_file: Annotated[AbsolutePath | None, Field(examples=["/etc/stopit/ledger.password"])] = None
+    """A file that holds the password of that server. A change needs a restart."""
     retention: Duration = 14 * 86400.0
     """How long a trace is kept. A message can be flagged with effect as long as its trace is there."""
     key_file: AbsolutePath = Path("/etc/stopit/site.key")
-    """The site's secret key: 64 hex digits, made by `stopitctl init`. All programs need the same one; a new key
-    makes every trace and every reply address unreadable."""
+    """The site's secret key: 64 hex digits, made by the Debian package or `stopitctl init`. All programs need the
+    same one; a new key makes every trace and every reply address unreadable. Secrets in /etc/stopit may be root's
+    alone (0600): systemd hands them to the daemons when they start."""
 
 
-class Cases(Section):
+class Cases(Store):
     """The case record: on the record, and confidential."""
 
     url: CasesUrl = "sqlite:////var/lib/stopit-notifier/cases.db"
     """"sqlite:////path", in a directory that only the notifier's user can enter, or
     "postgresql+psycopg://user@host/database". A change needs a restart."""
+    password_file: Annotated[AbsolutePath | None, Field(examples=["/etc/stopit/cases.password"])] = None
+    """A file that holds the password of that server. In the URL the milter could read it too. A change needs a
+    restart."""
 
 
 class Identity(Section):
@@ -231,7 +253,7 @@ class Smtp(Section):
     login: str = ""
     """SASL login, where the MTA asks for one."""
     password_file: Annotated[AbsolutePath | None, Field(examples=["/etc/stopit/smtp.password"])] = None
-    """A file that holds the password."""
+    """A file that holds the password. In /etc/stopit systemd hands it over: a new one needs a restart."""
     timeout: Duration = 60.0
     """How long to wait for an answer of the MTA."""
 

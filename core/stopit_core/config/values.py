@@ -6,6 +6,7 @@ import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, WrapSerializer
 
@@ -23,6 +24,7 @@ __all__ = [
     "Network",
     "StoreUrl",
     "format_duration",
+    "has_password",
     "parse_duration",
 ]
 
@@ -36,6 +38,15 @@ def parse_duration(value: object) -> float:
     if not match:
         raise ValueError('must be a number and a unit in quotes, such as "30s", "15m", "12h" or "14d"')
     return float(match[1]) * _UNITS[match[2]]
+
+
+def has_password(url: str) -> bool:
+    """Whether a password stands in a store's URL."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.password or parse_qs(parts.query).get("password"))
+    except ValueError:
+        return False
 
 
 def format_duration(seconds: float) -> str:

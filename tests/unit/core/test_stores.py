@@ -12,15 +12,17 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import make_url
 
-from stopit_core.config import LedgerStore, QueueStore
+from stopit_core.config import Cases, LedgerStore, QueueStore
+from stopit_core.credentials import with_password
 from stopit_core.errors import ConfigError, Transient
 from stopit_core.ledger.redis import RedisLedger
 from stopit_core.ledger.sqlite import SqliteLedger
 from stopit_core.queue.redis import RedisQueue
 from stopit_core.queue.sqlite import SqliteQueue
 from stopit_core.redis_client import connect
-from stopit_core.stores import open_ledger, open_queue, queue_durability_faults
+from stopit_core.stores import open_cases, open_ledger, open_queue, queue_durability_faults
 from stopit_lab.ports import spare_ports
 from stopit_lab.redis import Redis
 
@@ -181,3 +183,54 @@ def test_many_that_make_a_new_file_at_once_all_succeed(tmp_path: Path) -> None:
         process.join()
     assert [process.exitcode for process in processes] == [0] * 6
     assert len(SqliteQueue(path, 3).waiting(10)) == 6
+
+
+class TestPasswordFiles:
+    """A password in a file of its own comes into the URL, whatever characters it has."""
+
+    PASSWORD = "p@ss:w/ö#%"
+
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> Path:
+        path = tmp_path / "store.password"
+        path.write_text(self.PASSWORD + "\n")
+        return path
+
+    def test_redis_takes_it(self, redis_server: Redis, file: Path) -> None:
+        client = connect(redis_server.url)
+        client.execute_command("ACL", "SETUSER", "stopit", "on", f">{self.PASSWORD}", "~*", "&*", "+@all")
+        host = redis_server.url.partition("://")[2]
+        kind = redis_server.url.partition("://")[0]
+        try:
+            open_queue(QueueStore(url=f"{kind}://stopit@{host}", password_file=file)).ping()
+            open_ledger(LedgerStore(url=f"{kind}://stopit@{host}", password_file=file)).ping()
+            file.write_text("another")
+            with pytest.raises(Transient):
+                open_queue(QueueStore(url=f"{kind}://stopit@{host}", password_file=file)).ping()
+        finally:
+            client.execute_command("ACL", "DELUSER", "stopit")
+            client.close()
+
+    @pytest.mark.parametrize(
+        ("url", "wanted"),
+        [
+            ("postgresql+psycopg://vera@db.example.edu:5433/cases?sslmode=require", ("vera", "db.example.edu", 5433)),
+            ("postgresql+psycopg://db.example.edu/cases", ("", "db.example.edu", None)),
+            ("postgresql+psycopg:///cases", ("", "", None)),
+        ],
+    )
+    def test_sqlalchemy_reads_the_same_url_with_it(self, url: str, wanted: tuple[str, str, int | None]) -> None:
+        parsed = make_url(with_password(url, self.PASSWORD))
+        assert parsed.password == self.PASSWORD
+        assert (parsed.username or "", parsed.host or "", parsed.port) == wanted
+        assert parsed.database == "cases"
+        assert parsed.query == make_url(url).query
+
+    def test_the_case_record_asks_for_it(self, tmp_path: Path) -> None:
+        cases = Cases(url="postgresql+psycopg://vera@db.example.edu/cases", password_file=tmp_path / "none")
+        with pytest.raises(ConfigError, match=r"cases\.password_file: there is no such file"):
+            open_cases(cases)
+
+    def test_a_file_that_is_not_there_is_a_fault_of_its_key(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match=r"ledger\.password_file: there is no such file"):
+            open_ledger(LedgerStore(url="redis://127.0.0.1:1/0", password_file=tmp_path / "none"))

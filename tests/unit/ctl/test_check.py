@@ -128,3 +128,11 @@ def test_no_secret_is_shown(host, tmp_path: Path) -> None:
     host.configure(queue={"url": "redis://:hunter2@127.0.0.1:1/0"})
     done = host.run("check")
     assert "hunter2" not in done.output
+
+
+def test_a_password_of_the_case_record_that_the_milter_could_read_is_a_fault(host) -> None:
+    host.configure(cases={"url": "postgresql+psycopg://stopit:secret@127.0.0.1:1/cases"})
+    done = host.run("check")
+    assert done.exit_code == 1
+    assert "cases.url: holds a password, and stopit-milter can read this file too" in done.stderr
+    assert "secret" not in done.output

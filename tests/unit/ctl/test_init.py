@@ -11,6 +11,8 @@ import pytest
 from stopit_core import config
 from stopit_core.keys import read_key
 
+ROOT = Path(__file__).parents[3]
+
 
 @pytest.fixture
 def etc(tmp_path: Path) -> Path:
@@ -97,3 +99,17 @@ def test_a_place_that_cannot_be_written_is_no_traceback(host) -> None:
     done = host.run("init", "example.edu", "--dir", "/proc/stopit")
     assert done.exit_code == 1
     assert "--dir names another place" in done.stderr
+
+
+def test_a_file_of_comments_alone_is_replaced_and_a_key_beside_it_kept(host, etc: Path) -> None:
+    """As the Debian package brings them."""
+    etc.mkdir()
+    (etc / "stopit.toml").write_text((ROOT / "debian" / "conffile" / "stopit.toml").read_text())
+    (etc / "site.key").write_text("5" * 64 + "\n")
+
+    done = host.run("init", "example.edu", "--dir", str(etc))
+
+    assert done.exit_code == 0, done.output
+    assert config.load(etc / "stopit.toml").campus.domains == ("example.edu",)
+    assert (etc / "site.key").read_text() == "5" * 64 + "\n"
+    assert {path.name for path in etc.iterdir()} == {"stopit.toml", "site.key"}

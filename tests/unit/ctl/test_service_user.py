@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -57,6 +58,25 @@ def test_a_file_that_a_daemon_may_not_read_says_what_to_do() -> None:
     denied = PermissionError(13, "Permission denied", "/etc/stopit/site.key")
     (finding,) = seen_by(ServiceUser("nobody"), look)
     assert "chgrp stopit, chmod 0640" in finding.advice
+
+
+@root_only
+def test_a_secret_is_read_as_root_for_the_daemon_that_gets_it_and_for_no_other(tmp_path: Path) -> None:
+    tmp_path.chmod(0o711)
+    for name in ("cases.password", "own.password"):
+        (tmp_path / name).write_text("secret\n")
+        (tmp_path / name).chmod(0o600)
+    milter = ServiceUser("nobody", "stopit-milter", tmp_path)
+    notifier = ServiceUser("nobody", "stopit-notifier", tmp_path)
+
+    with notifier.acting():
+        before = identity()
+        assert notifier.read(tmp_path / "cases.password") == "secret"
+        assert identity() == before
+        with pytest.raises(PermissionError):
+            notifier.read(tmp_path / "own.password")
+    with milter.acting(), pytest.raises(PermissionError):
+        milter.read(tmp_path / "cases.password")
 
 
 @pytest.mark.parametrize("name", ["", "no-such-user-here"])
