@@ -18,6 +18,7 @@ from stopit_ctl.__main__ import command_line
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "config" / "prometheus" / "stopit.rules.yml"
+ALERTMANAGER = RULES.with_name("alertmanager.yml")
 TESTS = ROOT / "tests" / "prometheus"
 PAGES = ROOT / "docs" / "runbooks"
 GROUPS = yaml.safe_load(RULES.read_text())["groups"]
@@ -50,6 +51,30 @@ def test_rules_and_scrape_lines_are_what_prometheus_reads(tmp_path: Path) -> Non
 
 def test_every_rule_does_what_its_test_says() -> None:
     promtool("test", "rules", *sorted(TESTS.glob("*.yml")))
+
+
+def amtool(*arguments: str | Path) -> str:
+    done = subprocess.run(["amtool", *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.strip()
+
+
+def test_the_example_for_alertmanager_is_what_it_reads_and_names_alerts_that_there_are() -> None:
+    amtool("check-config", ALERTMANAGER)
+    named = set(re.findall(r"Stopit\w+", ALERTMANAGER.read_text()))
+    assert named
+    assert named <= set(ALERTS)
+
+
+@pytest.mark.parametrize(
+    ("alert", "receiver"),
+    [("StopitMilterDown", "on-call"), ("StopitDeadLetters", "ops"), ("StopitStaffCasesWaiting", "staff"),
+     ("StopitRecurrenceRising", "staff")],
+)  # fmt: skip
+def test_who_hears_of_an_alert(alert: str, receiver: str) -> None:
+    severity = ALERTS[alert]["labels"]["severity"]
+    labels = (f"alertname={alert}", f"severity={severity}")
+    assert amtool("config", "routes", "test", f"--config.file={ALERTMANAGER}", *labels) == receiver
 
 
 def test_the_jobs_that_the_rules_ask_for_are_those_of_the_scrape_lines() -> None:
