@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -48,17 +49,29 @@ def ready(address: str) -> bool:
     return ask(address, "/readyz")[0] == 200
 
 
+@dataclass(frozen=True)
+class Fresh:
+    """A site that just began, and its daemons' pages of metrics: the first, and those after a moment of idleness."""
+
+    site: Site
+    first: list[str]
+    idle: list[str]
+
+
 @pytest.fixture(scope="module")
-def fresh() -> Iterator[tuple[Site, list[str]]]:
-    """A site on Redis, and its daemons' first pages of metrics."""
+def fresh() -> Iterator[Fresh]:
+    """A site on Redis. Its pages are kept before any test does something to it."""
     with Site(Stores.REDIS) as site:
-        yield site, [ask(address, "/metrics")[1] for address in site.addresses]
+        first = [ask(address, "/metrics")[1] for address in site.addresses]
+        until(lambda: all(map(ready, site.addresses)), "both to be ready")
+        until(lambda: site.notifier_metrics().value("stopit_queue_durable") == 1, "a look at Redis's durability")
+        yield Fresh(site, first, [ask(address, "/metrics")[1] for address in site.addresses])
 
 
 @pytest.fixture
-def site(fresh: tuple[Site, list[str]]) -> Site:
+def site(fresh: Fresh) -> Site:
     """The site, when both daemons are ready."""
-    site, _ = fresh
+    site = fresh.site
     redis(site).start()
     until(lambda: all(map(ready, site.addresses)), "both to be ready")
     return site
@@ -86,11 +99,11 @@ def samples(page: str) -> dict[str, float]:
     }
 
 
-def alerts_in_a_day(first: list[str], later: list[str], directory: Path, **changed: float) -> str:
+def alerts_in_a_day(fresh: Fresh, directory: Path, **changed: float) -> str:
     """What promtool says to the expectation that no alert is as much as pending on a day, at the begin of which the
-    daemons show their `first` pages, and then the `later` ones. `changed`: values that are other than there."""
+    daemons show their first pages, and then the idle ones. `changed`: values that are other than there."""
     series = [f"      - {{series: 'up{{job=\"{job}\",instance=\"mx1\"}}', values: '1x{DAY}'}}" for job in JOBS]
-    for job, before, after in zip(JOBS, map(samples, first), map(samples, later), strict=True):
+    for job, before, after in zip(JOBS, map(samples, fresh.first), map(samples, fresh.idle), strict=True):
         for key, value in after.items():
             name, labels = re.fullmatch(r"(\w+)\{(.*)\}", key).groups()  # type: ignore[union-attr]
             labels = ",".join([f'job="{job}"', 'instance="mx1"', *filter(None, [labels.replace("'", '"')])])
@@ -112,16 +125,10 @@ def alerts_in_a_day(first: list[str], later: list[str], directory: Path, **chang
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
-def test_no_alert_on_an_idle_site_from_its_first_second_on(
-    fresh: tuple[Site, list[str]], site: Site, tmp_path: Path
-) -> None:
-    durable = "stopit_queue_durable"
-    until(lambda: site.notifier_metrics().value(durable) == 1, "a look at Redis's durability")
-    later = [ask(address, "/metrics")[1] for address in site.addresses]
-
-    assert alerts_in_a_day(fresh[1], later, tmp_path) == ""
-    assert "StopitRedisNotDurable" in alerts_in_a_day(fresh[1], later, tmp_path, stopit_queue_durable=0.0)
-    assert "StopitNotifierStuck" in alerts_in_a_day(fresh[1], later, tmp_path, stopit_ready=0.0)
+def test_no_alert_on_an_idle_site_from_its_first_second_on(fresh: Fresh, tmp_path: Path) -> None:
+    assert alerts_in_a_day(fresh, tmp_path) == ""
+    assert "StopitRedisNotDurable" in alerts_in_a_day(fresh, tmp_path, stopit_queue_durable=0.0)
+    assert "StopitNotifierStuck" in alerts_in_a_day(fresh, tmp_path, stopit_ready=0.0)
 
 
 def test_promtool_has_nothing_to_say_of_the_metrics(site: Site) -> None:
