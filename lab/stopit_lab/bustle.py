@@ -1,0 +1,74 @@
+"""A day on a campus in a few seconds: a little of everything that the metrics count, by mail alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stopit_lab.letters import forward_attached, letter, reply
+from stopit_lab.people import REPORT, Cast
+from stopit_lab.site import Site
+from stopit_lab.story import Story
+from stopit_lab.waiting import until
+
+__all__ = ["bustle", "chatter"]
+
+
+def bustle(site: Site, casts: Iterator[Cast]) -> None:
+    """Flags of every kind with what follows: notices, a sender who goes on, staff who must look. Takes four casts.
+
+    Returns when the site has dealt with all of it. Raises TooLate when it does not.
+    """
+    _goes_on(Story(site, next(casts)))
+    _kept(Story(site, next(casts)))
+    _never_received(Story(site, next(casts)))
+    _put_right(Story(site, next(casts)))
+
+
+def chatter(site: Site, cast: Cast, number: int) -> None:
+    """So many ordinary messages, from bob to walt, and one from outside."""
+    for turn in range(number):
+        message = letter(cast.bob, [cast.walt], f"Lunch {turn}", "At one?\n")
+        _taken(site.submit(message, cast.bob, [cast.walt]).accepted)
+    _taken(site.receive(letter(cast.olga, [cast.walt], "News", "From afar.\n"), cast.olga, [cast.walt]).accepted)
+
+
+def _goes_on(story: Story) -> None:
+    """mallory has a notice, writes again all the same, and is reported again."""
+    story.flag(story.write())
+    story.notice()
+    again = story.write()
+    story.flag(again)
+    until(lambda: len(story.service_mail(story.cast.vera)) == 2, "the second acknowledgement")
+
+
+def _kept(story: Story) -> None:
+    """vera wants it on record, walt wants a person to look, and by the report address."""
+    original = story.write()
+    story.flag(original, typed="stopit record")
+    story.acknowledgement()
+    forward = forward_attached([original], story.cast.walt, REPORT, "stopit urgent\n")
+    _taken(story.site.submit(forward, story.cast.walt, [REPORT]).accepted)
+    story.acknowledgement(story.cast.walt)
+
+
+def _never_received(story: Story) -> None:
+    """eve, who never got it, flags it, by the header."""
+    original = story.write()
+    flag = reply(original, story.cast.eve, "Look at this!")
+    flag["X-Stopit"] = "flag"
+    _taken(story.site.submit(flag, story.cast.eve, [story.cast.mallory]).accepted)
+    story.acknowledgement(story.cast.eve)
+
+
+def _put_right(story: Story) -> None:
+    """The sender of a notice says that it was somebody else."""
+    story.flag(story.write())
+    notice = story.notice()
+    answer = reply(notice.message, story.cast.mallory, "This was not me.")
+    _taken(story.site.submit(answer, story.cast.mallory, [story.reply_address(notice)]).accepted)
+    story.site.staff.wait_for(lambda found: story.is_service_mail(found) and "This was not me" in found, "the alert")
+
+
+def _taken(accepted: bool) -> None:
+    if not accepted:
+        raise AssertionError("the MTA did not take a message")
