@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -50,16 +52,20 @@ def values(unit: str, key: str) -> list[str]:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """A file system with nothing but root and Postfix's user in it, and our files where the package puts them."""
-    for kind in ("sysusers.d", "tmpfiles.d"):
-        directory = tmp_path / "usr" / "lib" / kind
-        directory.mkdir(parents=True)
-        (directory / "stopit.conf").write_text((SYSTEMD / kind / "stopit.conf").read_text())
-    (tmp_path / "etc").mkdir()
-    (tmp_path / "etc" / "passwd").write_text("root:x:0:0::/root:/bin/sh\npostfix:x:101:103::/:/usr/sbin/nologin\n")
-    (tmp_path / "etc" / "group").write_text("root:x:0:\npostfix:x:103:\n")
-    return tmp_path
+def root() -> Iterator[Path]:
+    """A file system with nothing but root and Postfix's user in it, and our files where the package puts them. Other
+    users may enter it, unlike pytest's own directories."""
+    with tempfile.TemporaryDirectory(prefix="stopit-root-") as name:
+        place = Path(name)
+        place.chmod(0o755)
+        for kind in ("sysusers.d", "tmpfiles.d"):
+            directory = place / "usr" / "lib" / kind
+            directory.mkdir(parents=True)
+            (directory / "stopit.conf").write_text((SYSTEMD / kind / "stopit.conf").read_text())
+        (place / "etc").mkdir()
+        (place / "etc" / "passwd").write_text("root:x:0:0::/root:/bin/sh\npostfix:x:101:103::/:/usr/sbin/nologin\n")
+        (place / "etc" / "group").write_text("root:x:0:\npostfix:x:103:\n")
+        yield place
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -188,3 +194,56 @@ def test_directories_and_files_get_their_owners_and_modes(root: Path, tool: Tool
     assert found("var/lib/stopit-notifier/cases.db") == ("0600", ids["stopit-notifier"], gids["stopit-notifier"])
     assert found("run/stopit") == ("2755", ids["stopit"], 0)
     assert found("etc/stopit/site.key") == found("etc/stopit/cases.password") == ("0600", 0, 0)
+
+
+def test_each_user_opens_its_own_and_nobody_elses(root: Path, tool: Tool) -> None:
+    """Tried as the users themselves: the milter's cannot read cases, nor the notifier's open the milter's socket."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may act as others")
+    run(tool("systemd-sysusers"), f"--root={root}", "stopit.conf")
+    (root / "etc" / "stopit").mkdir()
+    for name in ("site.key", "cases.password", "stopit.toml"):
+        (root / "etc" / "stopit" / name).write_text(name)
+    run(tool("systemd-tmpfiles"), f"--root={root}", "--create", "stopit.conf")
+    run(tool("systemd-tmpfiles"), f"--root={root}", "--create", str(SOCKET))
+    users = {line.split(":")[0]: line.split(":") for line in (root / "etc" / "passwd").read_text().splitlines()}
+    shared = int(users["stopit"][3])
+
+    def may(user: str, program: str, path: str) -> bool:
+        done = subprocess.run(
+            ["/usr/bin/python3", "-c", program, root / path], capture_output=True, text=True, check=False,
+            user=int(users[user][2]), group=int(users[user][3]),
+            extra_groups=[shared] if user == "stopit-notifier" else [], umask=0o007,
+        )  # fmt: skip
+        assert done.returncode == 0 or "PermissionError" in done.stderr, done.stderr
+        return done.returncode == 0
+
+    read = "import sys; open(sys.argv[1], 'rb').read()"
+    write = "import sys; open(sys.argv[1], 'r+b').read()"
+    call = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
+    listen = "import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])"
+
+    assert may("stopit-notifier", write, "var/lib/stopit-notifier/cases.db")
+    assert not may("stopit", read, "var/lib/stopit-notifier/cases.db")
+    for store in ("queue.db", "ledger.db"):
+        assert may("stopit", write, f"var/lib/stopit/{store}")
+        assert may("stopit-notifier", write, f"var/lib/stopit/{store}")
+    for user in ("stopit", "stopit-notifier"):
+        assert may(user, read, "etc/stopit/stopit.toml")
+        assert not may(user, write, "etc/stopit/stopit.toml")
+        assert not may(user, read, "etc/stopit/site.key")
+        assert not may(user, read, "etc/stopit/cases.password")
+    for directory in ("var/spool/postfix/stopit", "run/stopit"):
+        path = f"{directory}/milter.sock"
+        with socket.socket(socket.AF_UNIX) as door:
+            assert may("stopit", listen, path)
+            (root / path).unlink()
+            door.bind(
+                str(root / path)
+            )  # a listener that stays, as the milter leaves it: its group is the directory's
+            door.listen()
+            os.chown(root / path, int(users["stopit"][2]), (root / directory).stat().st_gid)
+            (root / path).chmod(0o770)
+            assert may("stopit", call, path)
+            assert not may("stopit-notifier", call, path)
+            assert may("postfix", call, path) == (directory == "var/spool/postfix/stopit")
