@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from stopit_core.cases import CaseStore
 
-__all__ = ["open_cases", "open_ledger", "open_queue", "queue_durability_faults"]
+__all__ = ["open_cases", "open_ledger", "open_queue", "queue_durability_faults", "redis_client_of"]
 
 _SQLITE = "sqlite:///"
 
@@ -71,6 +71,15 @@ def queue_durability_faults(settings: QueueStore, read: ReadSecret = read_secret
         return durability_faults(client)
     finally:
         client.close()
+
+
+def redis_client_of(
+    section: str, settings: LedgerStore | QueueStore, read: ReadSecret = read_secret
+) -> redis.Redis | None:
+    """A client of the server that a store is on, None where it is on none. Raises ConfigError."""
+    if _sqlite_path(f"{section}.url", settings.url):
+        return None
+    return _client(f"{section}.url", _with_password(section, settings, read))
 
 
 def _sqlite_path(key: str, url: str) -> Path | None:

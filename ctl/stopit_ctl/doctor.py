@@ -19,6 +19,8 @@ from stopit_ctl.milter_door import look_at_milter
 from stopit_ctl.postfix import Postfix
 from stopit_ctl.postfix_door import naming, spellings
 from stopit_ctl.program import EX_FOUND
+from stopit_ctl.redis_door import look_at_redis
+from stopit_ctl.secrets_kept import look_at_secrets
 from stopit_ctl.site import Site, sqlite_file
 from stopit_ctl.smtp_door import look_at_smtp
 from stopit_ctl.storage import look_at_stores, seen_by
@@ -74,7 +76,9 @@ def _everything(
 ) -> Iterator[Finding]:
     now = site.clock()
     yield from look_at_files(site, settings)
+    yield from look_at_secrets(settings, (site.milter_user, site.notifier_user))
     yield from look_at_stores(site, settings, running=True)
+    yield from seen_by(site.notifier_user, lambda: look_at_redis(settings, site.notifier_user.read))
     milter = list(look_at_milter(settings.milter.socket, postfix.queue_directory()))
     yield from milter
     own = entrance_of(settings.smtp, None, "")

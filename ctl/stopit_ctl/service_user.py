@@ -41,6 +41,18 @@ class ServiceUser:
         """Whether `acting` makes a difference: root is asked, and the user is there."""
         return os.geteuid() == 0 and self.exists
 
+    @property
+    def uid(self) -> int | None:
+        """Its user id; None where there is no such user."""
+        entry = self._entry()
+        return None if entry is None else entry.pw_uid
+
+    @property
+    def gids(self) -> tuple[int, ...]:
+        """The ids of its groups."""
+        entry = self._entry()
+        return () if entry is None else tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
+
     @contextmanager
     def acting(self) -> Iterator[None]:
         """Inside the block this process opens files and sockets as that user, where it can."""

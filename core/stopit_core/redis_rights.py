@@ -1,0 +1,106 @@
+"""What each daemon does on a Redis server, and what the user that we are there may do. Nothing is done by asking.
+
+`redis.acl_check_cmd` of a script tells whether its caller may run a command (Redis 7, and Valkey), also of FLUSHALL.
+A user that may not run EVAL cannot be asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from stopit_core.redis_client import transient
+
+__all__ = ["MILTER", "NOTIFIER", "Rights", "rights_of", "strangers_may_read"]
+
+_BOTH = (
+    "MULTI", "EXEC", "XGROUP CREATE stopit:queue notifier 0 MKSTREAM", "XADD stopit:queue * id x",
+    "HMGET stopit:trace:1:1 x", "ZADD stopit:watch 0 x",
+)  # fmt: skip
+MILTER = (
+    *_BOTH, "EVALSHA x 0", "SCRIPT LOAD x", "HSETNX stopit:trace:1:1 x y", "HSET stopit:trace:1:1 x y",
+    "HINCRBY stopit:trace:1:1 x 1", "EXPIREAT stopit:trace:1:1 1", "ZRANGEBYSCORE stopit:watch 0 1",
+    "ZREMRANGEBYSCORE stopit:watch 0 1",
+)  # fmt: skip
+"""What stopit-milter runs, with keys as it names them. Nothing in it reads a report."""
+NOTIFIER = (
+    *_BOTH, "CONFIG GET appendonly", "XREADGROUP GROUP notifier x STREAMS stopit:queue >",
+    "XAUTOCLAIM stopit:queue notifier x 1 0", "XPENDING stopit:queue notifier", "XRANGE stopit:queue - +",
+    "XLEN stopit:queue", "XACK stopit:queue notifier 1-1", "XDEL stopit:queue 1-1", "HSET stopit:queue:dead x y",
+    "HDEL stopit:queue:dead x", "HGET stopit:queue:dead x", "HKEYS stopit:queue:dead", "HLEN stopit:queue:dead",
+)  # fmt: skip
+"""What stopit-notifier and stopitctl run."""
+
+_MORE = ("FLUSHALL", "KEYS *", "SHUTDOWN", "CONFIG SET dir x", "ACL SETUSER x", "GET not-stopit", "DEL not-stopit")
+"""What nobody of ours needs."""
+
+_ASK = """
+local allowed = {}
+for _, command in ipairs(ARGV) do
+  local words = {}
+  for word in string.gmatch(command, '%S+') do words[#words + 1] = word end
+  allowed[#allowed + 1] = redis.acl_check_cmd(unpack(words)) and 1 or 0
+end
+return allowed
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What a user may do: `user` is its name on the server, `lacks_*` what is missing for each daemon's work, `more`
+    what it may do that nobody of ours needs. Commands without their arguments."""
+
+    user: str
+    lacks_milter: tuple[str, ...]
+    lacks_notifier: tuple[str, ...]
+    more: tuple[str, ...]
+
+
+def rights_of(client: redis.Redis) -> Rights | None:
+    """The rights of the user that this client is; None when it may not ask. Raises Transient."""
+    with transient(client):
+        try:
+            user = client.acl_whoami()
+        except redis.exceptions.NoPermissionError:
+            user = client.connection_pool.connection_kwargs.get("username") or "default"
+        try:
+            allowed: Any = client.eval(_ASK, 0, *MILTER, *NOTIFIER, *_MORE)
+        except redis.exceptions.ResponseError:  # no scripts for this user, or a server before 7
+            return None
+    name = user.decode("utf-8", "replace") if isinstance(user, bytes) else str(user)
+    milter, notifier = len(MILTER), len(MILTER) + len(NOTIFIER)
+    return Rights(
+        name,
+        _named(MILTER, allowed[:milter], False),
+        _named(NOTIFIER, allowed[milter:notifier], False),
+        _named(_MORE, allowed[notifier:], True),
+    )
+
+
+def strangers_may_read(client: redis.Redis) -> bool:
+    """Whether whoever connects without a name or password can read the queue."""
+    given = client.connection_pool.connection_kwargs
+    kwargs = {name: value for name, value in given.items() if name not in ("username", "password")}
+    pool = redis.ConnectionPool(connection_class=client.connection_pool.connection_class, **kwargs)
+    stranger = redis.Redis(connection_pool=pool)
+    try:
+        stranger.xlen("stopit:queue")
+    except (redis.RedisError, OSError):
+        return False
+    finally:
+        pool.disconnect()
+    return True
+
+
+def _named(commands: Sequence[str], allowed: Sequence[int], wanted: bool) -> tuple[str, ...]:
+    """The names of the commands of which it is so, each once."""
+    found = (command for command, may in zip(commands, allowed, strict=True) if bool(may) is wanted)
+    return tuple(dict.fromkeys(_name(command) for command in found))
+
+
+def _name(command: str) -> str:
+    words = command.split()
+    return " ".join(words[:2]) if words[0] in ("CONFIG", "ACL", "XGROUP", "SCRIPT") else words[0]

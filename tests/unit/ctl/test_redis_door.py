@@ -1,0 +1,131 @@
+"""Who may do what on a real Redis server, as doctor finds it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+import redis
+from msgspec.structs import replace
+
+from stopit_core.model import Digest, Trace
+from stopit_core.redis_rights import MILTER, NOTIFIER
+from stopit_core.stores import open_ledger, open_queue
+from stopit_ctl.findings import Finding, State
+from stopit_ctl.redis_door import look_at_redis
+from stopit_lab.ports import spare_ports
+from stopit_lab.redis import Redis
+
+
+@pytest.fixture(scope="module")
+def server(redis_process: Redis) -> Iterator[Redis]:
+    """One that also listens on TCP; `redis_process` is asked for so that a missing server skips as it does there."""
+    (port,) = spare_ports(1)
+    with Redis(port=port) as running:
+        yield running
+
+
+@pytest.fixture
+def admin(server: Redis) -> Iterator[redis.Redis]:
+    """Whoever sets the users up, by the Unix socket; each test begins with the default user alone."""
+    with redis.Redis.from_url(server.url) as client:
+        client.execute_command("ACL", "SETUSER", "default", "on", "nopass", "~*", "&*", "+@all")
+        for name in client.acl_users():
+            if name != b"default" and name != "default":
+                client.acl_deluser(name)
+        yield client
+
+
+def look(host, url: str) -> list[Finding]:
+    return list(look_at_redis(host.configure(queue={"url": url}, ledger={"url": url})))
+
+
+def faults(found: list[Finding]) -> list[str]:
+    return [str(finding) for finding in found if finding.state is State.FAULT]
+
+
+def role(admin: redis.Redis, name: str, commands: tuple[str, ...], *more: str) -> None:
+    """A user that may run these commands on Stopit's keys, and no others."""
+    allowed = {"+eval", "+acl|whoami"}
+    for command in commands:
+        words = command.lower().split()
+        allowed.add(f"+{words[0]}|{words[1]}" if words[0] in ("config", "xgroup", "script") else f"+{words[0]}")
+    admin.execute_command("ACL", "SETUSER", name, "on", ">secret", "resetkeys", "~stopit:*", "-@all", *allowed, *more)
+
+
+def url_of(server: Redis, name: str) -> str:
+    return server.tcp_url.replace("://", f"://{name}:secret@")
+
+
+def test_sqlite_has_no_users(host) -> None:
+    assert list(look_at_redis(host.settings)) == []
+
+
+def test_a_default_user_that_anybody_reaches_by_tcp_is_a_fault(host, server: Redis, admin: redis.Redis) -> None:
+    (fault,) = faults(look(host, server.tcp_url))
+    assert "can read the queue without a password" in fault
+
+
+def test_a_unix_socket_of_a_group_is_enough(host, server: Redis, admin: redis.Redis) -> None:
+    found = look(host, server.url)
+    assert faults(found) == []
+    assert 'redis: user "default" may do what both daemons must' in str(found[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "commands"),
+    [("stopit-milter", MILTER), ("stopit-notifier", NOTIFIER), ("both daemons", (*MILTER, *NOTIFIER))],
+)
+def test_a_role_with_what_it_needs_and_no_more(
+    host, server: Redis, admin: redis.Redis, name: str, commands: tuple[str, ...]
+) -> None:
+    role(admin, "role", commands)
+    admin.execute_command("ACL", "SETUSER", "default", "off")
+    try:
+        found = look(host, url_of(server, "role"))
+    finally:
+        with redis.Redis.from_url(url_of(server, "role")):
+            admin.execute_command("ACL", "SETUSER", "default", "on")
+    assert [str(finding) for finding in found] == [f'redis: user "role" may do what {name} must']
+
+
+def test_a_role_that_lacks_something_or_may_do_more(host, server: Redis, admin: redis.Redis) -> None:
+    role(admin, "poor", tuple(command for command in NOTIFIER if not command.startswith("XACK")))
+    role(admin, "rich", (*MILTER, *NOTIFIER), "+flushall", "allkeys", "+del")
+    assert any("stopit-notifier lacks XACK" in fault for fault in faults(look(host, url_of(server, "poor"))))
+    rich = faults(look(host, url_of(server, "rich")))
+    assert any("may do more than it must: FLUSHALL, DEL" in fault for fault in rich)
+
+
+def test_a_user_that_cannot_be_asked(host, server: Redis, admin: redis.Redis) -> None:
+    admin.execute_command("ACL", "SETUSER", "mute", "on", ">secret", "~stopit:*", "+xlen")
+    assert look(host, url_of(server, "mute"))[0].state is State.UNTRIED
+
+
+def test_the_lists_of_what_a_daemon_needs_are_whole(host, server: Redis, admin: redis.Redis) -> None:
+    """Each does its work as a user that may do just that."""
+    role(admin, "milter", MILTER)
+    role(admin, "notifier", NOTIFIER)
+    by = {name: host.configure(queue={"url": url_of(server, name)}, ledger={"url": url_of(server, name)})
+          for name in ("milter", "notifier")}  # fmt: skip
+    trace = Trace(Digest(b"m" * 16), time.time(), "Q1")
+    with closing(open_queue(by["milter"].queue)) as queue, closing(open_ledger(by["milter"].ledger)) as ledger:
+        queue.ping()
+        for number in range(3):
+            queue.put(f"r{number}", b"report")
+        ledger.ping()
+        ledger.write([trace, replace(trace, queue_id="Q2")])
+        assert ledger.watched(time.time()) == frozenset()
+        ledger.expire(time.time())
+    with closing(open_queue(by["notifier"].queue)) as queue, closing(open_ledger(by["notifier"].ledger)) as ledger:
+        first, second, third = queue.claim("n", 3, 60.0)
+        queue.ack(first.id)
+        queue.bury(second.id, "unreadable")
+        (dead,) = queue.dead(10)
+        assert queue.retry(dead.id)
+        assert queue.depths().waiting == 1
+        queue.ack_all([third.id])
+        assert len(ledger.find(trace.message)) == 2
+        ledger.watch(Digest(b"p" * 8), time.time() + 60)

@@ -1,0 +1,41 @@
+"""Who can read the key, as doctor tells it."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from stopit_ctl.findings import Finding, State
+from stopit_ctl.secrets_kept import look_at_secrets
+
+ROOT = os.geteuid() == 0
+NOBODY = 65534
+
+
+def look(host) -> Finding:
+    (finding,) = look_at_secrets(host.settings, ())
+    return finding
+
+
+def test_a_key_of_one_s_own(host) -> None:
+    assert look(host).state is State.OK
+    assert "alone (mode 0600)" in look(host).what
+
+
+@pytest.mark.skipif(not ROOT, reason="only root gives files away")
+def test_a_key_that_is_somebody_else_s(host) -> None:
+    os.chown(host.key, NOBODY, -1)
+    assert "nobody's, who can change it" in look(host).what
+
+
+@pytest.mark.skipif(not ROOT, reason="only root gives files away")
+def test_a_key_that_another_group_reads(host) -> None:
+    os.chown(host.key, -1, 4242)
+    host.key.chmod(0o640)
+    assert "group 4242 can read" in look(host).what
+
+
+def test_a_directory_in_which_anybody_can_put_another(host) -> None:
+    host.directory.chmod(0o777)
+    assert "anybody can put another file in place of" in look(host).what
