@@ -127,7 +127,9 @@ def _configuration(site: Site, settings: Settings, archive: Archive) -> tuple[Ke
 def _paths(site: Site, settings: Settings) -> Iterator[Path]:
     """The files that the configuration is made of. The first one is itself, the second one the key."""
     yield from (site.path.absolute(), settings.ledger.key_file.absolute())
-    yield from (path.absolute() for path in (settings.identity.aliases, settings.smtp.password_file) if path)
+    servers = (settings.queue, settings.ledger, settings.cases, settings.smtp)
+    others = (settings.identity.aliases, *(server.password_file for server in servers))
+    yield from (path.absolute() for path in others if path)
     if templates := settings.notifier.templates:
         yield from sorted(path.absolute() for path in templates.iterdir() if path.is_file())
 

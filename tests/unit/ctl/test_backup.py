@@ -10,8 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from stopit_core.cases import CaseState, MessageState, Party, ReportRow
+from stopit_core.config import Settings
 from stopit_core.keys import new_ref
 from stopit_core.ledger.sqlite import SqliteLedger
 from stopit_core.messages import NoticeFacts
@@ -113,6 +115,33 @@ def site(host) -> Site:
 def test_a_backup_says_what_is_in_it(site: Site, golden: Callable[[str, str], None]) -> None:
     said = site.back_up()
     golden("backup", re.sub(r"in \d+ rows|\d+ kB", lambda found: re.sub(r"\d+", "9", found[0]), said))
+
+
+def test_every_file_that_the_configuration_names_is_in_it(site: Site) -> None:
+    names = ["aliases", "smtp.password"]
+    for name in names:
+        (site.host.directory / name).write_text("")
+    smtp = {"login": "stopit", "password_file": site.host.directory / "smtp.password", "tls": "starttls"}
+    templates = {"templates": site.host.directory / "templates"}
+    site.host.configure(identity={"aliases": site.host.directory / "aliases"}, smtp=smtp, notifier=templates)
+    site.back_up()
+    kept = {path.name.partition("-")[2] for path in (site.backup / "etc").iterdir()}
+    assert kept == {"stopit.toml", "site.key", "_day.txt.j2", *names}
+
+
+def test_no_section_names_a_file_that_a_backup_forgets() -> None:
+    """Another key that names a file goes into `backup._paths` too, or is no secret of the site's own."""
+    named = {
+        f"{section}.{key}"
+        for section, field in Settings.model_fields.items()
+        if isinstance(kind := field.annotation, type) and issubclass(kind, BaseModel)
+        for key in kind.model_fields
+        if key.endswith("_file") or key in ("aliases", "templates")
+    }
+    assert named == {
+        "ledger.key_file", "identity.aliases", "notifier.templates", "queue.password_file", "ledger.password_file",
+        "cases.password_file", "smtp.password_file",
+    }  # fmt: skip
 
 
 def test_a_backup_is_for_its_owner_alone(site: Site) -> None:
