@@ -32,7 +32,7 @@ def chatter(site: Site, cast: Cast, number: int) -> None:
     _taken(site.receive(letter(cast.olga, [cast.walt], "News", "From afar.\n"), cast.olga, [cast.walt]).accepted)
 
 
-def _goes_on(story: Story) -> None:
+def _goes_on(story: Story[Site]) -> None:
     """mallory has a notice, writes again all the same, and is reported again."""
     story.flag(story.write())
     story.notice()
@@ -41,7 +41,7 @@ def _goes_on(story: Story) -> None:
     until(lambda: len(story.service_mail(story.cast.vera)) == 2, "the second acknowledgement")
 
 
-def _kept(story: Story) -> None:
+def _kept(story: Story[Site]) -> None:
     """vera wants it on record, walt wants a person to look, and by the report address."""
     original = story.write()
     story.flag(original, typed="stopit record")
@@ -51,7 +51,7 @@ def _kept(story: Story) -> None:
     story.acknowledgement(story.cast.walt)
 
 
-def _never_received(story: Story) -> None:
+def _never_received(story: Story[Site]) -> None:
     """eve, who never got it, flags it, by the header."""
     original = story.write()
     flag = reply(original, story.cast.eve, "Look at this!")
@@ -60,7 +60,7 @@ def _never_received(story: Story) -> None:
     story.acknowledgement(story.cast.eve)
 
 
-def _put_right(story: Story) -> None:
+def _put_right(story: Story[Site]) -> None:
     """The sender of a notice says that it was somebody else."""
     story.flag(story.write())
     notice = story.notice()

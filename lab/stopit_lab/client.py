@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import smtplib
-from collections.abc import Sequence
+import socket
+import ssl
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
 
 from stopit_lab.ports import HOST
 
-__all__ = ["Client", "SmtpReply"]
+__all__ = ["Client", "Connect", "SmtpReply"]
 
 _TIMEOUT = 90.0
+
+Connect = Callable[[int, float], socket.socket]
+"""How a port is reached, within so many seconds, where that is not by this machine's own network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +53,25 @@ class SmtpReply:
 class Client:
     """Sends through one port. `login` is claimed by XCLIENT, unless there is a `password`: then by SASL.
 
-    `address` is the client address that the MTA shall see instead of the real one (XCLIENT ADDR).
+    `address` is the client address that the MTA shall see instead of the real one (XCLIENT ADDR). With `tls` there is
+    STARTTLS before anything is claimed. `connect` is how to reach a host that lives elsewhere.
     """
 
-    def __init__(self, port: int, login: str = "", password: str = "", address: str = "") -> None:
+    def __init__(
+        self,
+        port: int,
+        login: str = "",
+        password: str = "",
+        address: str = "",
+        tls: ssl.SSLContext | None = None,
+        connect: Connect | None = None,
+    ) -> None:
         self._port = port
         self._login = login
         self._password = password
         self._address = address
+        self._tls = tls
+        self._connect = connect
 
     def send(
         self, message: EmailMessage | bytes, sender: str, recipients: Sequence[str], options: Sequence[str] = ()
@@ -65,7 +81,7 @@ class Client:
         Raises OSError or SMTPException only where the server says nothing at all.
         """
         data = message if isinstance(message, bytes) else message.as_bytes(policy=SMTP_POLICY)
-        with smtplib.SMTP(HOST, self._port, local_hostname="client.example", timeout=_TIMEOUT) as door:
+        with _Door(HOST, self._port, self._connect) as door:
             refusal = self._introduce(door)
             if refusal:
                 return refusal
@@ -86,6 +102,11 @@ class Client:
         code, text = door.ehlo()
         if code != 250:
             return _reply("EHLO", code, text)
+        if self._tls is not None:
+            code, text = door.starttls(context=self._tls)
+            if code != 220:
+                return _reply("STARTTLS", code, text)
+            door.ehlo()
         if self._password:
             try:
                 door.login(self._login, self._password)
@@ -100,6 +121,19 @@ class Client:
                 return _reply("XCLIENT", code, text)
             door.ehlo()
         return None
+
+
+class _Door(smtplib.SMTP):
+    """A connection that is made the given way."""
+
+    def __init__(self, host: str, port: int, connect: Connect | None) -> None:
+        self._made_by = connect
+        super().__init__(host, port, local_hostname="client.example", timeout=_TIMEOUT)
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        if self._made_by is not None:
+            return self._made_by(port, timeout)
+        return socket.create_connection((host, port), timeout)
 
 
 def _reply(step: str, code: int, text: bytes | str) -> SmtpReply:

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from stopit_lab.waiting import PATIENCE, TooLate
 
-__all__ = ["Daemon", "Metrics", "program", "scrape"]
+__all__ = ["Daemon", "Metrics", "program", "read_metrics", "scrape"]
 
 
 def program(name: str) -> str:
@@ -155,6 +155,10 @@ class Metrics:
 def scrape(address: str) -> Metrics:
     """The metrics at "host:port", as Prometheus reads them. Raises OSError when nobody answers."""
     with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as page:
-        text = page.read().decode()
+        return read_metrics(page.read().decode())
+
+
+def read_metrics(text: str) -> Metrics:
+    """A page of metrics in Prometheus's text format."""
     families = text_string_to_metric_families(text)
     return Metrics((sample.name, sample.labels, sample.value) for family in families for sample in family.samples)

@@ -85,7 +85,7 @@ def _start(teller: Teller, site: Site) -> None:
     teller.claim("All of it is running.", site.milter.running and site.notifier.running)
 
 
-def _original(teller: Teller, story: Story) -> EmailMessage:
+def _original(teller: Teller, story: Story[Site]) -> EmailMessage:
     teller.scene("mallory writes to vera and walt")
     original = story.write()
     received = story.find(story.cast.vera, original)
@@ -94,7 +94,7 @@ def _original(teller: Teller, story: Story) -> EmailMessage:
     return original
 
 
-def _flag(teller: Teller, story: Story, original: EmailMessage) -> EmailMessage:
+def _flag(teller: Teller, story: Story[Site], original: EmailMessage) -> EmailMessage:
     teller.scene('vera answers with one word, "stopit"')
     flag, said = story.answer(original)
     teller.mail("what vera sends, to mallory", Received(flag.as_bytes()), _SHOWN)
@@ -102,7 +102,7 @@ def _flag(teller: Teller, story: Story, original: EmailMessage) -> EmailMessage:
     return flag
 
 
-def _never_got(teller: Teller, story: Story, flag: EmailMessage) -> None:
+def _never_got(teller: Teller, story: Story[Site], flag: EmailMessage) -> None:
     teller.scene("What mallory never got")
     story.staff_copy(flag)
     story.site.postfix.wait_until_queue_is_empty()
@@ -110,7 +110,7 @@ def _never_got(teller: Teller, story: Story, flag: EmailMessage) -> None:
     teller.claim("vera's reply is not in mallory's mailbox.", not story.has(story.cast.mallory, flag))
 
 
-def _staff(teller: Teller, story: Story, flag: EmailMessage) -> None:
+def _staff(teller: Teller, story: Story[Site], flag: EmailMessage) -> None:
     teller.scene("What staff get")
     copy = story.staff_copy(flag)
     teller.mail(f"in the mailbox of {STAFF}", copy, [*_SHOWN, "X-Stopit-Report", "X-Stopit-Flag"], own_words=False)
@@ -118,7 +118,7 @@ def _staff(teller: Teller, story: Story, flag: EmailMessage) -> None:
     teller.claim("The only copy of the reply is theirs, tagged with the report's number.", tagged)
 
 
-def _acknowledgement(teller: Teller, story: Story) -> Received:
+def _acknowledgement(teller: Teller, story: Story[Site]) -> Received:
     teller.scene("What vera is told")
     acknowledgement = story.acknowledgement()
     teller.mail("in vera's mailbox", acknowledgement, _SHOWN)
@@ -127,7 +127,7 @@ def _acknowledgement(teller: Teller, story: Story) -> Received:
     return acknowledgement
 
 
-def _notice(teller: Teller, story: Story) -> None:
+def _notice(teller: Teller, story: Story[Site]) -> None:
     teller.scene("What mallory gets instead")
     notice = story.notice()
     story.site.postfix.wait_until_queue_is_empty()
@@ -143,7 +143,7 @@ def _notice(teller: Teller, story: Story) -> None:
     teller.claim("walt heard nothing of it.", story.service_mail(story.cast.walt) == [])
 
 
-def _case(teller: Teller, story: Story, acknowledgement: Received) -> None:
+def _case(teller: Teller, story: Story[Site], acknowledgement: Received) -> None:
     number = story.case_number(acknowledgement)
     teller.scene(f"What is on record: stopitctl cases show {number} --addresses")
     shown = story.site.ctl("cases", "show", number, "--addresses")
@@ -179,7 +179,7 @@ def _notices(site: Site) -> float:
     return site.notifier_metrics().value("stopit_messages_sent_total", kind="notice", result="sent")
 
 
-def _mailbox(story: Story, reader: str) -> list[Received]:
+def _mailbox(story: Story[Site], reader: str) -> list[Received]:
     return story.site.mailbox(reader).messages()
 
 

@@ -9,20 +9,39 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from email.message import EmailMessage
+from typing import Generic, Protocol, TypeVar
 
 from stopit_lab.client import SmtpReply
 from stopit_lab.letters import Style, letter, reply
-from stopit_lab.mailbox import Received
+from stopit_lab.mailbox import Mailbox, Received
 from stopit_lab.people import REPORT, Cast, login_of
-from stopit_lab.site import Site
 
-__all__ = ["Story"]
+__all__ = ["MailSite", "Story"]
 
 
-class Story:
+class MailSite(Protocol):
+    """What a story needs of a site: a way for members to send, and their mailboxes."""
+
+    def submit(
+        self, message: EmailMessage | bytes, author: str, recipients: Sequence[str], sender: str | None = None
+    ) -> SmtpReply:
+        """Send as a logged-in member. `sender` is MAIL FROM where it is not the author's own address."""
+
+    def mailbox(self, address: str) -> Mailbox:
+        """The mailbox of a person."""
+
+    @property
+    def staff(self) -> Mailbox:
+        """The staff mailbox."""
+
+
+AnySite = TypeVar("AnySite", bound=MailSite)
+
+
+class Story(Generic[AnySite]):
     """One story at one site, with a cast of its own."""
 
-    def __init__(self, site: Site, cast: Cast) -> None:
+    def __init__(self, site: AnySite, cast: Cast) -> None:
         self.site = site
         self.cast = cast
         self.subject = f"Your talk on Tuesday, canary{cast.number}subject"

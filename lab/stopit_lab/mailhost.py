@@ -1,0 +1,231 @@
+"""A campus's mail server on a booted Debian, and Stopit installed on it from the package, as a postmaster does it.
+
+`MailHost` is what both kinds of MTA share: members with passwords, their clients, their mailboxes, the package, the
+configuration and the daemons' units. `postfix_host` and `sendmail_host` add how the MTA was set up before Stopit, and
+how it is told of it. A `Story` is told on a mail host as on a lab's site.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from email.message import EmailMessage
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+from typing import ClassVar
+
+from stopit_lab.client import Client, SmtpReply
+from stopit_lab.daemons import Metrics, read_metrics
+from stopit_lab.debian import Done, Host
+from stopit_lab.mailbox import Mailbox
+from stopit_lab.people import CAMPUS, STAFF, Cast, login_of
+from stopit_lab.waiting import PATIENCE, until
+
+__all__ = ["MILTER", "NOTIFIER", "UNITS", "MailHost"]
+
+MILTER = "stopit-milter.service"
+NOTIFIER = "stopit-notifier.service"
+UNITS = (MILTER, NOTIFIER)
+
+PACKAGE = "stopit"
+PACKAGES = (
+    "systemd", "systemd-sysv", "dbus", "procps", "python3", "ca-certificates", "libmilter1.0.1", "ssl-cert",
+    "redis-server",
+)  # fmt: skip
+"""What every mail host has before Stopit comes. With them the package installs without a network."""
+
+_PASSWORD = "correct horse battery"
+_ALIASES = "/etc/aliases"
+_TOML = "/etc/stopit/stopit.toml"
+_CERTIFICATE = "/etc/ssl/certs/ssl-cert-snakeoil.pem"
+_PORTS = {MILTER: 9464, NOTIFIER: 9465}
+
+_CASES = """
+import json, sqlite3
+record = sqlite3.connect("file:/var/lib/stopit-notifier/cases.db?mode=ro", uri=True)
+rows = record.execute("SELECT report_id, number FROM reports JOIN cases ON cases.id = reports.case_id")
+print(json.dumps(list(rows)))
+"""
+
+# Values in TOML by section and key, over what `stopitctl init` wrote.
+Changes = Mapping[tuple[str, str], str]
+
+QUICK: Changes = {
+    ("campus", "emergency"): '["In danger now? Call 112."]',
+    ("policy", "notice_delay"): '["1s", "1s"]',
+    ("notifier", "settle"): '"1s"',
+    ("smtp", "port"): "10587",
+}
+"""Notices that do not keep a test waiting, and the notifier's own door."""
+
+_REDIS = "/run/redis/redis-server.sock"
+REDIS: Changes = {("queue", "url"): f'"unix://{_REDIS}"', ("ledger", "url"): f'"unix://{_REDIS}"'}
+
+
+class MailHost(ABC):
+    """One mail server for members of `casts`, who all have the same password."""
+
+    packages: ClassVar[Sequence[str]]
+
+    def __init__(self, host: Host, casts: Sequence[Cast]) -> None:
+        self.host = host
+        self.casts = tuple(casts)
+        self._tls: ssl.SSLContext | None = None
+
+    @abstractmethod
+    def set_up_mta(self) -> None:
+        """Bring the MTA to how it ran before Stopit came: local mailboxes, and submission for whoever logs in."""
+
+    @abstractmethod
+    def tell_mta(self) -> None:
+        """Let the MTA ask the milter, by what Stopit gives a postmaster for that."""
+
+    @abstractmethod
+    def mailbox(self, address: str) -> Mailbox:
+        """The mailbox of a person."""
+
+    def add_members(self) -> None:
+        """Accounts for all members, and for staff."""
+        logins = [login_of(address) for cast in self.casts for address in _members(cast)]
+        lines = [f"{login}:{_PASSWORD}:::{login}:/home/{login}:/bin/bash" for login in [*logins, login_of(STAFF)]]
+        self.host.run("newusers", input="\n".join(lines) + "\n")
+        aliases = self.host.path(_ALIASES)
+        more = [f"{login_of(cast.mallory_alias)}: {login_of(cast.mallory)}" for cast in self.casts]
+        more += [_everyone(cast) for cast in self.casts]
+        aliases.write_text("\n".join([aliases.read_text() if aliases.exists() else "", *more, ""]))
+        self.host.run("newaliases")
+
+    def set_up_redis(self) -> None:
+        """Redis as the documents ask for it: durable, never forgetful, and on a socket for its group alone."""
+        with self.host.path("/etc/redis/redis.conf").open("a") as file:
+            file.write("\nappendonly yes\nappendfsync always\nmaxmemory-policy noeviction\n")
+            file.write(f"port 0\nunixsocket {_REDIS}\nunixsocketperm 770\n")
+        self.host.run("systemctl", "restart", "redis-server")
+
+    def install(self, package: Path) -> Done:
+        """Install this .deb, or upgrade to it, as a postmaster does."""
+        self.host.copy(package, f"/root/{package.name}")
+        environment = {"DEBIAN_FRONTEND": "noninteractive"}
+        return self.host.run(
+            "apt-get", "install", "--yes", "--no-install-recommends", f"/root/{package.name}", environment=environment
+        )
+
+    def let_into_redis(self) -> None:
+        """Let the daemons' users open the socket."""
+        self.host.shell("usermod -aG redis stopit; usermod -aG redis stopit-notifier")
+
+    def configure(self, changes: Changes = QUICK) -> None:
+        """Write a configuration and a key, with these changes; make the report address."""
+        self.ctl("init", CAMPUS)
+        self.change(changes)
+        with self.host.path(_ALIASES).open("a") as file:
+            file.write(f"stopit: {login_of(STAFF)}\n")
+        self.host.run("newaliases")
+
+    def change(self, changes: Changes) -> None:
+        """Edit the configuration, key by key. A running daemon reads it at its next reload."""
+        text = self.host.path(_TOML).read_text()
+        for (section, key), value in changes.items():
+            text = _edited(text, section, key, value)
+        self.host.path(_TOML).write_text(text)
+
+    def start(self) -> None:
+        """Enable and start both daemons."""
+        self.host.run("systemctl", "enable", "--now", *UNITS)
+
+    def ctl(self, *arguments: str, check: bool = True) -> Done:
+        """What `stopitctl` says to root."""
+        return self.host.run("stopitctl", *arguments, check=check)
+
+    def client(self, author: str, port: int = 587, password: str = _PASSWORD) -> Client:
+        """A member's mail client: STARTTLS, then login and password."""
+        return Client(port, login_of(author), password, tls=self._trust(), connect=self.host.connect)
+
+    def submit(
+        self, message: EmailMessage | bytes, author: str, recipients: Sequence[str], sender: str | None = None
+    ) -> SmtpReply:
+        """Send as a logged-in member. `sender` is MAIL FROM where it is not the author's own address."""
+        return self.client(author).send(message, author if sender is None else sender, recipients)
+
+    @property
+    def staff(self) -> Mailbox:
+        """The staff mailbox."""
+        return self.mailbox(STAFF)
+
+    def metrics(self, unit: str) -> Metrics:
+        """What a daemon counts now. Raises OSError when it does not answer."""
+        return read_metrics(self._get(_PORTS[unit], "/metrics"))
+
+    def pid(self, unit: str) -> int:
+        """The unit's main process, by its number in the guest; 0 while there is none."""
+        return int(self.host.show(unit, "MainPID") or 0)
+
+    def processes(self, unit: str) -> list[int]:
+        """All processes of the unit's user, by their numbers in the guest."""
+        listed = self.host.run("ps", "-o", "pid=", "-u", self.host.show(unit, "User"))
+        return [int(pid) for pid in listed.out.split()]
+
+    def is_ready(self, unit: str) -> bool:
+        """Whether the daemon has said that it does its work."""
+        return self.host.show(unit, "ActiveState") == "active" and self.pid(unit) != 0
+
+    def wait_until_ready(self, unit: str, timeout: float = PATIENCE) -> None:
+        """Return when the daemon has said so."""
+        until(lambda: self.is_ready(unit), f"{unit} to be ready", timeout)
+
+    def cases_by_report(self) -> dict[str, list[str]]:
+        """The numbers of the cases that each report is on, by the report's id; asked of the case record itself."""
+        found: dict[str, list[str]] = {}
+        for report, number in json.loads(self.host.run("python3", "-c", _CASES).out):
+            found.setdefault(report, []).append(number)
+        return found
+
+    def nothing_waits(self) -> bool:
+        """Whether no report waits to be decided and no message that is due to be sent."""
+        counts = self.metrics(NOTIFIER)
+        return not (counts.value("stopit_queue_depth") or counts.total("stopit_outbox_due"))
+
+    def logs(self) -> str:
+        """What all of them said since the boot."""
+        return self.host.journal()
+
+    def _get(self, port: int, path: str) -> str:
+        page = HTTPConnection("127.0.0.1", port)
+        page.sock = self.host.connect(port)
+        try:
+            page.request("GET", path)
+            answer: HTTPResponse = page.getresponse()
+            return answer.read().decode()
+        finally:
+            page.close()
+
+    def _trust(self) -> ssl.SSLContext:
+        """Trust in the host's own certificate, which Debian made for it, and in no other."""
+        if self._tls is None:
+            self._tls = ssl.create_default_context(cafile=str(self.host.path(_CERTIFICATE)))
+            self._tls.check_hostname = False  # it bears the name of the machine that the image was made on
+        return self._tls
+
+
+def _members(cast: Cast) -> Iterator[str]:
+    yield from (cast.mallory, cast.vera, cast.walt, cast.bob)
+
+
+def _everyone(cast: Cast) -> str:
+    return f"{login_of(cast.everyone)}: {', '.join(map(login_of, (cast.mallory, cast.vera, cast.walt)))}"
+
+
+def _edited(text: str, section: str, key: str, value: str) -> str:
+    """stopit.toml with this key set where its line stands, behind a # or not. Raises KeyError where none does."""
+    begin = re.search(rf"^\[{re.escape(section)}\]$", text, re.MULTILINE)
+    if begin is None:
+        raise KeyError(section)
+    line = re.compile(rf"^#?{re.escape(key)} = .*$", re.MULTILINE)
+    found = line.search(text, begin.end())
+    following = re.search(r"^\[", text[begin.end() :], re.MULTILINE)
+    if found is None or (following is not None and found.start() > begin.end() + following.start()):
+        raise KeyError(f"{section}.{key}")
+    return text[: found.start()] + f"{key} = {value}" + text[found.end() :]
