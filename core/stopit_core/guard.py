@@ -31,6 +31,7 @@ _MAX_LINE = 998  # RFC 5322 section 2.1.1
 _MIN_WORD = 3
 _RANDOM = re.compile(r"[a-z2-7]{16}(?:[a-z2-7]{16})?")  # a ref, or a token: base32
 _HEADER = re.compile(rb"([!-9;-~]+): (.+)")
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _FIXED = {
     "Auto-Submitted": ("auto-generated", "auto-replied"),
     "X-Auto-Response-Suppress": ("All",),
@@ -60,13 +61,14 @@ def check_message(outgoing: Outgoing) -> None:
     _must(not any(b"\r" in line or b"\n" in line for line in lines), "a line end is not CRLF")
     _must(data.endswith(b"\r\n") and all(len(line) <= _MAX_LINE for line in lines), "a line is too long or not ended")
     raw_names = tuple(_names(data.partition(b"\r\n\r\n")[0]))
+    _must(not _CONTROL.search(data.partition(b"\r\n\r\n")[0]), "its headers hold a control character")
     message = message_from_bytes(data)
     _must(raw_names == HEADER_NAMES, "its headers are not the ones that belong there")
     _must(tuple(message.keys()) == HEADER_NAMES, "its headers read differently to another reader")
     _must(not message.is_multipart() and not message.defects, "it has parts or defects")
-    _must(_addresses(message, "To") == [outgoing.recipient], "its recipient is not the one of the envelope")
-    _must(_addresses(message, "Reply-To") == [outgoing.envelope_from], "its answers would go astray")
-    _must(len(_addresses(message, "From")) == 1, "it has not one author")
+    _must(_is_just(message, data, "To", outgoing.recipient), "its recipient is not the one of the envelope")
+    _must(_is_just(message, data, "Reply-To", outgoing.envelope_from), "its answers would go astray")
+    _must(len(getaddresses([str(message["From"])])) == 1, "it has not one author")
     _must(message["Message-ID"] == f"<{outgoing.message_id}>", "its Message-ID is not the one on record")
     _must(_is_date(message["Date"]), "its date cannot be read")
     for name, allowed in _FIXED.items():
@@ -113,8 +115,9 @@ def _names(head: bytes) -> Iterator[str]:
         yield match[1].decode("ascii") if match else ""
 
 
-def _addresses(message: Message, name: str) -> list[str]:
-    return [address for _, address in getaddresses([str(message[name])])]
+def _is_just(message: Message, data: bytes, name: str, address: str) -> bool:
+    """Whether a header is this address in angle brackets and nothing else: no name, no comment, no second one."""
+    return message[name] == f"<{address}>" and f"\r\n{name}: <{address}>\r\n".encode() in data
 
 
 def _is_date(value: str) -> bool:
