@@ -18,10 +18,10 @@ __all__ = ["MILTER", "NOTIFIER", "Rights", "rights_of", "strangers_may_read"]
 
 _BOTH = (
     "MULTI", "EXEC", "XGROUP CREATE stopit:queue notifier 0 MKSTREAM", "XADD stopit:queue * id x",
-    "HMGET stopit:trace:1:1 x", "ZADD stopit:watch 0 x",
+    "HMGET stopit:trace:1:1 x", "ZADD stopit:watch 0 x", "INFO replication", "EVALSHA x 0", "SCRIPT LOAD x",
 )  # fmt: skip
 MILTER = (
-    *_BOTH, "EVALSHA x 0", "SCRIPT LOAD x", "HSETNX stopit:trace:1:1 x y", "HSET stopit:trace:1:1 x y",
+    *_BOTH, "HSETNX stopit:trace:1:1 x y", "HSET stopit:trace:1:1 x y",
     "HINCRBY stopit:trace:1:1 x 1", "EXPIREAT stopit:trace:1:1 1", "ZRANGEBYSCORE stopit:watch 0 1",
     "ZREMRANGEBYSCORE stopit:watch 0 1",
 )  # fmt: skip
