@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -27,14 +28,18 @@ class Redis:
     """One server. Its data outlives `stop` and `kill`; `close` removes it.
 
     `directory`: an existing one to keep the data in (a Unix socket's path must stay under 108 bytes), else a fresh
-    one below /tmp. `port`: listen on this TCP port at 127.0.0.1 too; none unless given.
+    one below /tmp. `port`: listen on this TCP port at 127.0.0.1 too; none unless given. `settings`: more lines of
+    redis.conf, or others than the lab's own.
     """
 
-    def __init__(self, directory: Path | None = None, port: int = 0) -> None:
+    def __init__(
+        self, directory: Path | None = None, port: int = 0, settings: Mapping[str, str] | None = None
+    ) -> None:
         self._own = directory is None
         self.directory = directory or Path(tempfile.mkdtemp(prefix="stopit-redis-"))
         self.socket = self.directory / "redis.sock"
         self._port = port
+        self._settings = dict(settings or {})
         self._process: subprocess.Popen[bytes] | None = None
 
     @staticmethod
@@ -104,7 +109,8 @@ class Redis:
             "maxmemory-policy": "noeviction", "hash-max-listpack-value": "256",
             "daemonize": "no", "loglevel": "warning", "logfile": str(self.directory / "redis.log"),
         }  # fmt: skip
-        return ["redis-server", *(word for name, value in settings.items() for word in (f"--{name}", value))]
+        lines = {**settings, **self._settings}.items()
+        return ["redis-server", *(word for name, value in lines for word in (f"--{name}", *value.split(" ")))]
 
     def _answers(self) -> bool:
         if self._process is not None and self._process.poll() is not None:

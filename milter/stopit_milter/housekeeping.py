@@ -9,10 +9,10 @@ from stopit_core.errors import Transient
 from stopit_core.ledger.writer import TraceEvent
 from stopit_core.logs import Log
 from stopit_core.metrics import MilterMetrics, Stage, TraceResult
-from stopit_core.queue import Queue
-from stopit_core.queue.spool import Spool
+from stopit_core.queue.copies import Copies
+from stopit_core.queue.spool import Spool, Taker
 
-__all__ = ["Recurring", "SpoolDrainer", "trace_counter"]
+__all__ = ["CopyKeeper", "Recurring", "SpoolDrainer", "trace_counter"]
 
 
 class Recurring:
@@ -41,7 +41,7 @@ class Recurring:
 class SpoolDrainer:
     """Moves what is in the spool to the queue, as soon as that takes it again."""
 
-    def __init__(self, spool: Spool, queue: Queue, metrics: MilterMetrics, log: Log) -> None:
+    def __init__(self, spool: Spool, queue: Taker, metrics: MilterMetrics, log: Log) -> None:
         self._spool = spool
         self._queue = queue
         self._metrics = metrics
@@ -72,6 +72,29 @@ class SpoolDrainer:
             return self._spool.depth()
         except Transient:
             return 0
+
+
+class CopyKeeper:
+    """Puts reports into the queue again that a failover of Redis may have lost, and removes copies that are safe."""
+
+    def __init__(self, copies: Copies, metrics: MilterMetrics, log: Log) -> None:
+        self._copies = copies
+        self._metrics = metrics
+        self._log = log
+        self._waiting = False
+
+    def look(self) -> None:
+        """One look. A fault is counted, and the next look tries again; until then everything is kept."""
+        try:
+            again = self._copies.settle()
+            if again:
+                self._log.warning("Redis has another history: reports put into the queue again", reports=again)
+            self._waiting = False
+        except Exception as error:  # noqa: BLE001  the thread must outlive whatever the disk or the store does
+            self._metrics.faults.labels(Stage.SPOOL.value).inc()
+            if not self._waiting:
+                self._log.warning("copies of reports are kept until it is clear which Redis holds", why=error)
+            self._waiting = True
 
 
 def trace_counter(metrics: MilterMetrics) -> Callable[[TraceEvent, int], None]:

@@ -25,12 +25,13 @@ from stopit_core.ledger.writer import TraceWriter
 from stopit_core.logs import Log
 from stopit_core.metrics import MilterDoorMetrics, MilterMetrics
 from stopit_core.model import ContactReport, Digest, Trace
+from stopit_core.queue.copies import Copies
 from stopit_core.queue.spool import DurableReports, Spool
 from stopit_core.service import Live
 from stopit_core.stores import open_ledger, open_queue, queue_durability_faults
 from stopit_milter.configuration import Configuration
 from stopit_milter.engine import Engine
-from stopit_milter.housekeeping import Recurring, SpoolDrainer, trace_counter
+from stopit_milter.housekeeping import CopyKeeper, Recurring, SpoolDrainer, trace_counter
 from stopit_milter.line import ChildLine, Order, Word
 from stopit_milter.listener import Listener
 from stopit_milter.outlets import Outlets
@@ -42,6 +43,7 @@ __all__ = ["contact_teller", "run_metrics", "run_worker"]
 
 _STOP_SECONDS = 3.0
 _LOOK_SECONDS = 0.5
+_COPIES_SECONDS = 3.0
 _QUIET_LOOKS = 3
 
 
@@ -56,7 +58,8 @@ def run_worker(
     settings = configuration.settings
     live = Live(configuration.engine)
     queue, ledger, spool = open_queue(settings.queue), open_ledger(settings.ledger), Spool(settings.queue.spool_dir)
-    reports = DurableReports(queue, spool)
+    copies = Copies(queue, spool)
+    reports = DurableReports(copies, spool)
     traces = TraceWriter(
         ledger,
         live.current.keyring,
@@ -65,12 +68,14 @@ def run_worker(
         trace_counter(metrics),
     )
     tally = Tally(metrics)
-    drainer = Recurring("spool-drainer", SpoolDrainer(spool, queue, metrics, log).drain_once)
+    drainer = Recurring("spool-drainer", SpoolDrainer(spool, copies, metrics, log).drain_once)
+    keeper = Recurring("copies", CopyKeeper(copies, metrics, log).look, _COPIES_SECONDS)
     stock = partial(_take_stock, tally, metrics, listener, line, settings.milter.recycle_after)
     counting = Recurring("tally", stock)
 
     def end() -> None:
         drainer.stop(_STOP_SECONDS)
+        keeper.stop(_STOP_SECONDS)
         traces.stop(_STOP_SECONDS)
         counting.stop(_STOP_SECONDS)
         tally.fold()
@@ -94,6 +99,7 @@ def run_worker(
     context = Context(live, Outlets(reports, traces, metrics, log), metrics, tally, log)
     traces.start()
     drainer.start()
+    keeper.start()
     counting.start()
     if slot == 0:
         _in_background("durability", lambda: _warn_of_durability(configuration, log))

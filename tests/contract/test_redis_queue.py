@@ -78,6 +78,20 @@ def test_a_lost_group_is_made_again_from_the_start(queue: RedisQueue, client: re
     assert [d.payload for d in queue.claim("one", 10, LONG)] == [b"b"]
 
 
+def test_another_report_under_the_same_id_is_not_acknowledged(queue: RedisQueue, client: redis.Redis) -> None:
+    """Two masters can give one id to two reports, while one of them takes the other's place."""
+    queue.put("a", b"a")
+    [claimed] = queue.claim("one", 1, LONG)
+    client.delete(STREAM)
+    client.xadd(STREAM, {"id": "b", "report": b"b", "at": "1.0"}, id=claimed.id)
+    queue.ping()
+    queue.ack(claimed.id)
+    [other] = queue.claim("two", 1, LONG)
+    assert (other.id, other.payload) == (claimed.id, b"b")
+    queue.ack(other.id)
+    assert queue.waiting(10) == []
+
+
 def test_a_server_out_of_memory_refuses_and_loses_nothing(queue: RedisQueue, client: redis.Redis) -> None:
     queue.put("a", b"a")
     client.config_set("maxmemory", "1")

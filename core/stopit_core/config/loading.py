@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,8 @@ from stopit_core.errors import ConfigError, Fault
 __all__ = ["DEFAULT_PATH", "config_path", "load", "parse"]
 
 DEFAULT_PATH = Path("/etc/stopit/stopit.toml")
+_PASSWORD = re.compile(r"(://[^\s/@:]*:|[?&][a-z_]*pas[a-z]*=)[^\s@&]+")
+"""What a URL may hold that a fault must not show."""
 _PLAIN = {
     "missing": "this key is needed",
     "int_parsing": "must be a whole number",
@@ -126,7 +129,8 @@ def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return '"' + _one_line(value.replace("\\", "\\\\").replace('"', '\\"')) + '"'
+        shown = _PASSWORD.sub(r"\1***", value)
+        return '"' + _one_line(shown.replace("\\", "\\\\").replace('"', '\\"')) + '"'
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     return str(value)

@@ -148,12 +148,17 @@ class QueueStore(Store):
     """Where reports wait for the notifier."""
 
     url: StoreUrl = "sqlite:////var/lib/stopit/queue.db"
-    """"sqlite:////path" on one mail host, or "redis://..." or "unix:///path" for several. Redis must run with
-    appendonly yes, appendfsync always and maxmemory-policy noeviction. A change needs a restart."""
+    """"sqlite:////path" on one mail host. For several, one Redis server: "redis://[user:password@]host:port/0",
+    "rediss://..." (TLS) or "unix:///path"; or a Redis service that Sentinels watch, naming each of them:
+    "redis+sentinel://[user:password@]host:port,host:port,host:port/SERVICE[/0]". That may be followed by
+    ?sentinel_username=, sentinel_password=; and with "rediss+sentinel://" (TLS to all) by ssl_ca_certs=,
+    ssl_certfile=, ssl_keyfile=, joined by &. Redis must run with appendonly yes, appendfsync always and
+    maxmemory-policy noeviction; see docs/several-hosts.md. A change needs a restart."""
     password_file: Annotated[AbsolutePath | None, Field(examples=["/etc/stopit/queue.password"])] = None
     """A file that holds the password of that server, so that none stands in the URL. A change needs a restart."""
     spool_dir: AbsolutePath = Path("/var/lib/stopit/spool")
-    """Where the milter keeps reports while the queue is away. On a disk that survives a power cut."""
+    """Where the milter keeps reports while the queue is away, and with Sentinels a copy of each report until no
+    failover can lose it. On a disk that survives a power cut."""
     lease: Duration = 120.0
     """A notifier that has not finished a report by then is taken for dead, and another one takes it."""
     max_attempts: Annotated[int, Field(ge=1, le=1000)] = 10
@@ -164,7 +169,7 @@ class LedgerStore(Store):
     """Traces of the messages that passed: what tells who really sent one, and who received it."""
 
     url: StoreUrl = "sqlite:////var/lib/stopit/ledger.db"
-    """"sqlite:////path" or "redis://...". A change needs a restart."""
+    """"sqlite:////path", or a Redis as in queue.url. A change needs a restart."""
     password_file: Annotated[AbsolutePath | None, Field(examples=["/etc/stopit/ledger.password"])] = None
     """A file that holds the password of that server. A change needs a restart."""
     retention: Duration = 14 * 86400.0

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 from pydantic import AfterValidator, BeforeValidator, WrapSerializer
 
 from stopit_core.addresses import is_address
+from stopit_core.redis_url import SentinelUrl, is_sentinel_url
 
 __all__ = [
     "AbsolutePath",
@@ -101,9 +102,15 @@ def _host_port(value: str, separator: str) -> bool:
 
 
 def _store_url(value: str) -> str:
+    if is_sentinel_url(value):
+        SentinelUrl.parse(value)
+        return value
     if re.fullmatch(r"sqlite:////\S+", value) or re.match(r"(redis|rediss|unix)://\S", value):
         return value
-    raise ValueError('must be "sqlite:////absolute/path", "redis://host:6379/0" or "unix:///path/of/redis.sock"')
+    raise ValueError(
+        'must be "sqlite:////absolute/path", "redis://host:6379/0", "unix:///path/of/redis.sock" or '
+        '"redis+sentinel://host:26379,host:26379,host:26379/SERVICE"'
+    )
 
 
 def _cases_url(value: str) -> str:

@@ -66,8 +66,15 @@ def exhausted(max_attempts: int) -> str:
 class Queue(Protocol):
     """Every method may be called from any thread; raises `errors.Transient` when the store cannot be used now."""
 
-    def put(self, report_id: str, payload: bytes) -> None:
-        """Take a report (`wire.encode_report`). It is durable when this returns."""
+    def put(self, report_id: str, payload: bytes) -> str:
+        """Take a report (`wire.encode_report`). It is durable when this returns; what this returns is why.
+
+        "": nothing else need be done. Else it is the *history* that the report went into, which a failover may throw
+        away: who put it must keep a copy until that cannot happen any more (`queue.copies`).
+        """
+
+    def history(self) -> str:
+        """The history that holds now; "" where there is only one. Raises Transient when that cannot be told."""
 
     def claim(
         self, consumer: str, limit: int, lease: float, wait: float = 0.0, again: int | None = None

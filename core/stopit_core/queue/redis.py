@@ -1,9 +1,12 @@
 """The queue in Redis: a Stream with one consumer group, for several mail hosts.
 
 `stopit:queue` holds what is not yet acknowledged, `stopit:queue:dead` (a hash by entry id) the dead letters. Nothing
-is ever trimmed: MAXLEN would drop reports that nobody has read. An entry leaves by XACK and XDEL in one MULTI, so
+is ever trimmed: MAXLEN would drop reports that nobody has read. An entry leaves by XACK and XDEL in one step, so
 that what is in the stream is what is still to be done, and a group that was lost (FLUSHALL, a restored backup) is
 made again from the start of the stream without losing any.
+
+An entry leaves only when it is the report that was claimed. Entry ids are times: while one master replaces another,
+both may give one id to different reports, and who claimed at the one may acknowledge to the other.
 
 Two acknowledging the same entry in the same instant as another buries it can leave a dead letter of a report that is
 done; a retry of it is harmless, because the case record takes each report once.
@@ -21,6 +24,7 @@ import redis
 
 from stopit_core.queue import DeadLetter, Delivery, Depths, exhausted
 from stopit_core.redis_client import BLOCK, transient
+from stopit_core.sentinel import history, history_in, watched_over
 
 __all__ = ["RedisQueue"]
 
@@ -29,6 +33,23 @@ _DEAD = "stopit:queue:dead"
 _GROUP = "notifier"
 _PAGE = 100
 """Passed leases looked at in one step."""
+
+_ANY = b"*"
+"""In place of a report's id: whatever the entry is."""
+_LEAVE = """
+for i = 2, #ARGV, 2 do
+  local entry = redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i])[1]
+  local report = ''
+  for at = 1, entry and #entry[2] or 0, 2 do
+    if entry[2][at] == 'id' then report = entry[2][at + 1] end
+  end
+  if not entry or ARGV[i + 1] == '*' or ARGV[i + 1] == report then
+    redis.call('XACK', KEYS[1], ARGV[1], ARGV[i])
+    redis.call('XDEL', KEYS[1], ARGV[i])
+  end
+end
+"""
+"""The group, and for each entry its id and the id of the report that it must be."""
 
 _T = TypeVar("_T")
 
@@ -63,11 +84,29 @@ class RedisQueue:
         self._reader = reader
         self._max_attempts = max_attempts
         self._clock = clock
+        self._leave = client.register_script(_LEAVE)
+        self._claimed: dict[str, bytes] = {}
 
-    def put(self, report_id: str, payload: bytes) -> None:
-        """See `Queue.put`. Durable as far as the server is: `redis_client.durability_faults`."""
+    def put(self, report_id: str, payload: bytes) -> str:
+        """See `Queue.put`. Durable as far as the server is: `redis_client.durability_faults`.
+
+        The history is asked before the report is added. A server that stops being master in between refuses it.
+        """
+        entry: Any = {"id": report_id, "report": payload, "at": repr(self._clock())}
         with transient(self._client):
-            self._client.xadd(_STREAM, {"id": report_id, "report": payload, "at": repr(self._clock())})
+            if not watched_over(self._client):
+                self._client.xadd(_STREAM, entry)
+                return ""
+            with self._client.pipeline(transaction=False) as commands:
+                commands.info("replication")
+                commands.xadd(_STREAM, entry)
+                replication, _id = _run(commands)
+            return history_in(replication)
+
+    def history(self) -> str:
+        """See `Queue.history`."""
+        with transient(self._client):
+            return history(self._client)
 
     def claim(
         self, consumer: str, limit: int, lease: float, wait: float = 0.0, again: int | None = None
@@ -94,9 +133,11 @@ class RedisQueue:
         ids = list(filter(_is_id, delivery_ids))
         if not ids:
             return
-        with transient(self._client), self._client.pipeline(transaction=True) as commands:
-            _leave(commands, *ids)
-            _run(commands)
+        claimed = [(entry_id, self._claimed.get(entry_id, _ANY)) for entry_id in ids]
+        with transient(self._client):
+            self._leave([_STREAM], [_GROUP, *(part for pair in claimed for part in pair)])
+        for entry_id in ids:
+            self._claimed.pop(entry_id, None)
 
     def bury(self, delivery_id: str, error: str) -> None:
         """See `Queue.bury`."""
@@ -177,6 +218,7 @@ class RedisQueue:
                 if delivery.attempts > self._max_attempts:
                     self._bury(entry, self._max_attempts, exhausted(self._max_attempts))
                 else:
+                    self._claimed[entry.id] = entry.report_id
                     claimed.append(delivery)
             if _text(start) == "0-0":
                 break
@@ -187,6 +229,7 @@ class RedisQueue:
         milliseconds = int(block * 1000) or None
         reply: Any = self._reader.xreadgroup(_GROUP, consumer, {_STREAM: ">"}, count=limit, block=milliseconds)
         entries = [entry for _stream, found in reply or () for entry in _entries(found)]
+        self._claimed.update((entry.id, entry.report_id) for entry in entries)
         return _deliveries(entries, [1] * len(entries))
 
     def _attempts(self, entries: Iterable[_Entry]) -> list[int]:
@@ -200,8 +243,10 @@ class RedisQueue:
         dead = _Dead(entry.report_id, entry.payload, attempts, entry.put_at, self._clock(), error)
         with self._client.pipeline(transaction=True) as commands:
             commands.hset(_DEAD, entry.id, msgspec.msgpack.encode(dead))
-            _leave(commands, entry.id)
+            commands.xack(_STREAM, _GROUP, entry.id)
+            commands.xdel(_STREAM, entry.id)
             _run(commands)
+        self._claimed.pop(entry.id, None)
 
     def _with_group(self, read: Callable[[], _T]) -> _T:
         """Run a read of the group; when the group is not there, make it and run it again."""
@@ -220,11 +265,6 @@ class RedisQueue:
         except redis.ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):
                 raise
-
-
-def _leave(commands: Any, *entry_ids: str) -> None:
-    commands.xack(_STREAM, _GROUP, *entry_ids)
-    commands.xdel(_STREAM, *entry_ids)
 
 
 def _run(commands: Any, missing_group: Any = None) -> list[Any]:

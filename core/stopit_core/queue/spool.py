@@ -19,28 +19,40 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
+from typing import Protocol
 
 from stopit_core.errors import Transient
 from stopit_core.model import Report
-from stopit_core.queue import Queue
 from stopit_core.wire import encode_report
 
-__all__ = ["DurableReports", "Spool", "Where"]
+__all__ = ["DurableReports", "Spool", "Taker", "Where"]
 
 _MODE = 0o660
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _SUFFIX = ".report"
 _PARTIAL = ".partial"
 _LOCK = ".drain"
+_PART = "copies-"
 _LEFT_BEHIND = 3600.0
 """A partial file is what a crash left, once it is this old (seconds)."""
 
 
-class Spool:
-    """Reports in `directory`, which is made when only it is missing. Several processes may use one spool."""
+class Taker(Protocol):
+    """What takes reports for good: the queue, or the queue with copies (`queue.copies`)."""
 
-    def __init__(self, directory: Path) -> None:
+    def put(self, report_id: str, payload: bytes) -> object:
+        """Take a report; durable when this returns. Raises Transient."""
+
+
+class Spool:
+    """Reports in `directory`, which is made when only it is missing. Several processes may use one spool.
+
+    A spool may have parts: spools below it, of which its own methods know nothing.
+    """
+
+    def __init__(self, directory: Path, within: Spool | None = None) -> None:
         self._directory = directory
+        self._within = within
 
     def put(self, report_id: str, payload: bytes) -> None:
         """Keep a report; durable when this returns. The same id again is nothing.
@@ -51,15 +63,13 @@ class Spool:
             raise ValueError(f"not a report id: {report_id!r}")
         target = self._directory / f"{report_id}{_SUFFIX}"
         with self._faults():
-            if not self._directory.is_dir():
-                self._directory.mkdir(mode=0o770, exist_ok=True)
-                _sync(self._directory.parent)
+            self._make()
             if not target.exists():
                 self._write(target, payload)
             # Also when it was there: who renamed it may not have come to this yet.
             _sync(self._directory)
 
-    def drain(self, queue: Queue) -> int:
+    def drain(self, queue: Taker) -> int:
         """Move what is here to the queue, the oldest first; tells how many.
 
         Raises Transient when the queue or the directory fails; what was moved until then is moved. While another
@@ -94,6 +104,32 @@ class Spool:
         with self._faults():
             return sum(1 for _ in self._files()) if self._directory.is_dir() else 0
 
+    def ids(self) -> list[str]:
+        """The ids of the reports here. Raises Transient."""
+        with self._faults():
+            names = [entry.name for entry in self._files()] if self._directory.is_dir() else []
+        return [name.removesuffix(_SUFFIX) for name in names]
+
+    def forget(self, report_id: str) -> None:
+        """Remove a report that is safe elsewhere. Raises Transient."""
+        with self._faults():
+            (self._directory / f"{report_id}{_SUFFIX}").unlink(missing_ok=True)
+
+    def part(self, name: str) -> Spool:
+        """A part of this spool, which is made when something is put there."""
+        return Spool(self._directory / f"{_PART}{name}", self)
+
+    def parts(self) -> list[str]:
+        """The names of the parts that are there. Raises Transient."""
+        with self._faults():
+            return sorted(path.name.removeprefix(_PART) for path in self._directory.glob(f"{_PART}*"))
+
+    def remove(self) -> None:
+        """Remove the directory of a spool in which nothing is left; nothing when something is."""
+        with suppress(OSError):
+            (self._directory / _LOCK).unlink(missing_ok=True)
+            self._directory.rmdir()
+
     def ping(self) -> None:
         """Return when a file can be written and synced here; raises Transient."""
         with self._faults():
@@ -107,6 +143,13 @@ class Spool:
             yield
         except OSError as error:
             raise Transient(f"spool {self._directory}: {error}") from error
+
+    def _make(self) -> None:
+        if not self._directory.is_dir():
+            if self._within is not None:
+                self._within._make()
+            self._directory.mkdir(mode=0o770, exist_ok=True)
+            _sync(self._directory.parent)
 
     def _write(self, target: Path, payload: bytes) -> None:
         partial = self._directory / f".{target.stem}.{secrets.token_hex(4)}{_PARTIAL}"
@@ -171,7 +214,7 @@ class Where(Enum):
 class DurableReports:
     """Makes reports durable: in the queue, else in the spool."""
 
-    def __init__(self, queue: Queue, spool: Spool) -> None:
+    def __init__(self, queue: Taker, spool: Spool) -> None:
         self._queue = queue
         self._spool = spool
 

@@ -70,13 +70,18 @@ class SqliteQueue:
         self._max_attempts = max_attempts
         self._clock = clock
 
-    def put(self, report_id: str, payload: bytes) -> None:
+    def put(self, report_id: str, payload: bytes) -> str:
         """See `Queue.put`. While a report of this id is in the queue, dead letters too, it is nothing."""
         with self._file.write() as db:
             db.execute(
                 "INSERT INTO report (report_id, payload, put_at) VALUES (?, ?, ?) ON CONFLICT (report_id) DO NOTHING",
                 (report_id, payload, self._clock()),
             )
+        return ""
+
+    def history(self) -> str:
+        """See `Queue.history`. A file has one."""
+        return ""
 
     def claim(
         self, consumer: str, limit: int, lease: float, wait: float = 0.0, again: int | None = None

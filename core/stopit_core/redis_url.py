@@ -1,0 +1,92 @@
+"""The URL of a Redis service that Sentinels watch over, taken apart. Pure.
+
+    redis+sentinel://[user:password@]host[:port],host[:port].../SERVICE[/DATABASE][?option=value]
+
+The form is the usual one among Python programs (Redis-Sentinel-Url, Prefect); redis-py itself has none. The user and
+the password are for the Redis servers; the Sentinels' are options, because they have users of their own.
+`rediss+sentinel` speaks TLS to both.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, unquote
+
+__all__ = ["SentinelUrl", "is_sentinel_url"]
+
+_SCHEME = re.compile(r"(rediss?)\+sentinel://", re.IGNORECASE)
+_PORT = 26379
+_TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_OPTIONS = ("sentinel_username", "sentinel_password", *_TLS_OPTIONS)
+_HOST = re.compile(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+")
+_FORM = "redis+sentinel://host:26379,host:26379,host:26379/SERVICE"
+
+
+def is_sentinel_url(url: str) -> bool:
+    """Whether the URL says that Sentinels are to be asked."""
+    return _SCHEME.match(url) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class SentinelUrl:
+    """`sentinels` as (host, port); `login` and `sentinel_login` as (user, password), "" where there is none.
+
+    `tls` is None without TLS, else redis-py's `ssl_...` arguments that were given.
+    """
+
+    sentinels: tuple[tuple[str, int], ...]
+    service: str
+    database: int
+    login: tuple[str, str]
+    sentinel_login: tuple[str, str]
+    tls: dict[str, str] | None
+
+    @classmethod
+    def parse(cls, url: str) -> SentinelUrl:
+        """Raises ValueError that says what would be right, and never shows a password."""
+        scheme = _SCHEME.match(url)
+        if scheme is None:
+            raise ValueError(f'must be "{_FORM}"')
+        rest, _, query = url[scheme.end() :].partition("?")
+        places, _, path = rest.partition("/")
+        login, _, hosts = places.rpartition("@")
+        service, _, database = path.partition("/")
+        if "@" in path:
+            raise ValueError("must spell / and @ in the password as %2F and %40")
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", service):
+            raise ValueError(f'must name the service that the Sentinels watch, as in "{_FORM}"')
+        if database and not re.fullmatch(r"\d{1,4}", database):
+            raise ValueError("must have the number of a database after the service, or nothing")
+        options = _options(query)
+        secure = scheme[1].lower() == "rediss"
+        given_tls = {name: value for name, value in options.items() if name in _TLS_OPTIONS}
+        if given_tls and not secure:
+            raise ValueError(f'must begin with "rediss+sentinel://" to use {", ".join(given_tls)}')
+        return cls(
+            tuple(map(_place, hosts.split(","))), service, int(database or 0), _login(login),
+            (options.get("sentinel_username", ""), options.get("sentinel_password", "")),
+            given_tls if secure else None,
+        )  # fmt: skip
+
+
+def _options(query: str) -> dict[str, str]:
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    unknown = [name for name in options if name not in _OPTIONS]
+    if unknown:
+        raise ValueError(f"has an unknown option, {unknown[0]}; there are {', '.join(_OPTIONS)}")
+    return options
+
+
+def _place(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":") if not text.endswith("]") else (text, "", "")
+    if not colon:
+        host, port = text, str(_PORT)
+    if not _HOST.fullmatch(host) or not re.fullmatch(r"\d{1,5}", port) or not 0 < int(port) < 65536:
+        raise ValueError(f'must have a host and a port for each Sentinel, as in "{_FORM}"')
+    return host.strip("[]"), int(port)
+
+
+def _login(text: str) -> tuple[str, str]:
+    user, _, password = text.partition(":")
+    return unquote(user), unquote(password)

@@ -1,0 +1,121 @@
+"""Copies: kept as long as the queue could lose the report, put again when it may have, never removed on a guess."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stopit_core.errors import Transient
+from stopit_core.model import ContactReport, Digest
+from stopit_core.queue.copies import Copies
+from stopit_core.queue.spool import DurableReports, Spool, Where
+from stopit_core.queue.sqlite import SqliteQueue
+
+OLD, NEW = "a" * 40, "b" * 40
+
+
+class TwoMasters(SqliteQueue):
+    """A queue with a history: the one that it writes into, and the one that the Sentinels name ("" for none)."""
+
+    writes = named = OLD
+
+    def put(self, report_id: str, payload: bytes) -> str:
+        super().put(f"{self.writes}{report_id}", payload)
+        return self.writes
+
+    def history(self) -> str:
+        if not self.named:
+            raise Transient("no majority")
+        return self.named
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> TwoMasters:
+    return TwoMasters(tmp_path / "queue.db", 3)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path / "spool"
+
+
+@pytest.fixture
+def now() -> list[float]:
+    return [1000.0]
+
+
+@pytest.fixture
+def copies(queue: TwoMasters, directory: Path, now: list[float]) -> Copies:
+    return Copies(queue, Spool(directory), 600.0, lambda: now[0])
+
+
+def files(directory: Path) -> list[str]:
+    return sorted(str(path.relative_to(directory)) for path in directory.rglob("*.report"))
+
+
+def test_a_copy_goes_when_its_history_has_held_for_so_long(copies: Copies, directory: Path, now: list[float]) -> None:
+    copies.put("a", b"a")
+    assert files(directory) == [f"copies-{OLD}/a.report"]
+    assert Spool(directory).depth() == 0
+    assert copies.settle() == 0
+    now[0] += 599.0
+    copies.put("b", b"b")
+    copies.settle()
+    assert files(directory) == [f"copies-{OLD}/a.report", f"copies-{OLD}/b.report"]
+    now[0] += 1.0
+    copies.settle()
+    assert files(directory) == [f"copies-{OLD}/b.report"]
+
+
+def test_another_history_brings_them_again(copies: Copies, queue: TwoMasters, directory: Path) -> None:
+    copies.put("a", b"a")
+    copies.put("b", b"b")
+    queue.writes = queue.named = NEW
+    assert copies.settle() == 2
+    assert sorted(d.payload for d in queue.waiting(9)) == [b"a", b"a", b"b", b"b"]
+    assert files(directory) == [f"copies-{NEW}/a.report", f"copies-{NEW}/b.report"]
+    assert [path.name for path in directory.iterdir()] == [f"copies-{NEW}"]
+
+
+@pytest.mark.parametrize("named", ["", NEW], ids=["nobody can tell", "still connected to the old master"])
+def test_nothing_is_removed_while_it_is_not_clear(
+    copies: Copies, queue: TwoMasters, directory: Path, now: list[float], named: str
+) -> None:
+    copies.put("a", b"a")
+    copies.settle()
+    now[0] += 10_000.0
+    queue.named = named
+    with pytest.raises(Transient):
+        copies.settle()
+    assert files(directory) == [f"copies-{OLD}/a.report"]
+
+
+def test_where_nothing_can_be_lost_there_is_no_copy(tmp_path: Path, directory: Path) -> None:
+    copies = Copies(SqliteQueue(tmp_path / "q.db", 3), Spool(directory))
+    copies.put("a", b"a")
+    assert copies.settle() == 0
+    assert not directory.exists()
+
+
+def test_copies_that_a_site_without_sentinels_still_has_are_put_and_gone(tmp_path: Path, directory: Path) -> None:
+    Spool(directory).part(OLD).put("a", b"a")
+    queue = SqliteQueue(tmp_path / "q.db", 3)
+    assert Copies(queue, Spool(directory)).settle() == 1
+    assert [d.payload for d in queue.waiting(9)] == [b"a"]
+    assert list(directory.iterdir()) == []
+
+
+def test_a_report_that_cannot_be_copied_goes_to_the_spool(copies: Copies, directory: Path) -> None:
+    report = ContactReport(id="c0ffee", at=1.0, queue_id="4XYZ", pair=Digest(b"12345678"))
+    directory.mkdir()
+    (directory / f"copies-{OLD}").write_text("in the way")
+    assert DurableReports(copies, Spool(directory)).put(report) is Where.SPOOL
+    assert files(directory) == ["c0ffee.report"]
+
+
+def test_the_spool_is_drained_into_copies(copies: Copies, directory: Path) -> None:
+    spool = Spool(directory)
+    spool.put("a", b"a")
+    assert spool.drain(copies) == 1
+    assert files(directory) == [f"copies-{OLD}/a.report"]
