@@ -11,10 +11,15 @@ from stopit_bench.processes import Usage, tree, usage
 from stopit_bench.record import Figure, Series, Unit, at_most, once
 from stopit_bench.sides import our_side
 from stopit_lab.site import Stores
+from stopit_lab.waiting import until
 
 __all__ = ["measure_long"]
 
 _LOOKS = (0.1, 0.5, 1.0)
+_WORKERS = 2
+_PROCESSES = 2 + _WORKERS
+"""The parent, the one that answers Prometheus, and the workers: so many when nothing is under way."""
+_SETTLE = 60.0
 _ASKED = 1_000_000
 """A shorter run shows how a process warms up, and no leak: it has no targets."""
 
@@ -46,10 +51,11 @@ def measure_long(bench: Bench) -> Found:
 def _run(bench: Bench, stores: Stores, messages: int) -> list[Look]:
     looks: list[Look] = []
     with ExitStack() as stack:
-        ours = our_side(bench, stack, stores, workers=2)
+        ours = our_side(bench, stack, stores, workers=_WORKERS)
         for before, share in pairwise((0.0, *_LOOKS)):
             bench.say(f"{stores.value}: to {share:.0%} of {messages:,} messages")
             ours.run(int(messages * share) - int(messages * before))
+            until(lambda: len(tree(ours.site.milter.pid)) == _PROCESSES, "the end of relieved workers", _SETTLE)
             looks.append({pid: usage(pid) for pid in tree(ours.site.milter.pid)})
     return looks
 
