@@ -10,6 +10,7 @@ import pytest
 
 from stopit_lab.postgresql import PostgreSql
 from stopit_lab.redis import Redis
+from stopit_lab.sentinel import RedisService
 
 
 def needed(what: str, installed: bool) -> None:
@@ -35,6 +36,14 @@ def redis_server(redis_process: Redis) -> Redis:
     redis_process.start()
     redis_process.wipe()
     return redis_process
+
+
+@pytest.fixture
+def redis_service() -> Iterator[RedisService]:
+    """Three redis-servers and three Sentinels of a test's own, because it is there to fail over."""
+    needed("redis-sentinel", RedisService.installed())
+    with RedisService() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,8 @@ class Stores(StrEnum):
 
 class Site:
     """One site. `values` (section to key to value) go over the lab's own settings; `passwords` (login to password)
-    opens the SASL door. `home` is the directory to make the site's own in. A `bare_postfix` knows no milter."""
+    opens the SASL door. `home` is the directory to make the site's own in. A `bare_postfix` knows no milter. `mail`
+    is where the mailboxes are, when that is another site's: then the two are hosts of one campus."""
 
     def __init__(
         self,
@@ -67,6 +68,7 @@ class Site:
         passwords: Mapping[str, str] | None = None,
         home: Path | None = None,
         bare_postfix: bool = False,
+        mail: Path | None = None,
     ) -> None:
         self.stores = stores
         self.directory = Path(tempfile.mkdtemp(prefix="stopit-lab-", dir=home))
@@ -79,6 +81,7 @@ class Site:
         self.dovecot = Dovecot(self.directory / "dovecot", passwords) if passwords else None
         auth = self.dovecot.socket if self.dovecot else None
         self.postfix = Postfix(self.directory / "postfix", f"unix:{self._socket}", auth, bare_postfix)
+        self.postfix.mail = mail or self.postfix.mail
         self.milter = self._daemon("stopit-milter")
         self.notifier = self._daemon("stopit-notifier")
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 import redis
-from tests.conftest import needed
 
 from stopit_core.config import LedgerStore, QueueStore
 from stopit_core.errors import Transient
@@ -33,10 +32,8 @@ AT_ONCE = 2.0
 
 
 @pytest.fixture
-def service() -> Iterator[RedisService]:
-    needed("redis-sentinel", RedisService.installed())
-    with RedisService() as running:
-        yield running
+def service(redis_service: RedisService) -> RedisService:
+    return redis_service
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ MakeSite = Callable[..., Site]
 @pytest.fixture(scope="session", autouse=True)
 def servers() -> None:
     """Real servers and root: without them the tests are skipped, but never where they are said to be there."""
-    missing = [name for name in ("postfix", "redis-server", "dovecot") if not shutil.which(name)]
+    missing = [name for name in ("postfix", "redis-server", "redis-sentinel", "dovecot") if not shutil.which(name)]
     lacks = [*missing, *([] if os.geteuid() == 0 else ["root"])]
     if not lacks:
         return
