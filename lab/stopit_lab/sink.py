@@ -60,7 +60,8 @@ class Sink:
     """One server. `faults[At.RCPT].append("451 later")` (or an Act) is for the next RCPT, and used up by it.
 
     `on_taken` is called, in the server's thread, with each message before the answer goes out: where a milter
-    would see it. `login`: the (login, password) that it takes. `tls` is `implicit`, or by STARTTLS.
+    would see it. `login`: the (login, password) that it takes. `tls` is `implicit`, or by STARTTLS. `streams`: it
+    takes PIPELINING (RFC 2920) and CHUNKING (RFC 3030); faults at DATA and DOT are then those before and after BDAT.
     """
 
     def __init__(
@@ -70,11 +71,15 @@ class Sink:
         tls: ssl.SSLContext | None = None,
         implicit: bool = False,
         login: tuple[str, str] | None = None,
+        streams: bool = False,
     ) -> None:
+        self.streams = streams
         self.faults: defaultdict[At, deque[str | Act]] = defaultdict(deque)
         self.taken: list[Taken] = []
         self.commands: list[str] = []
         self.on_taken = on_taken
+        self.connected: set[object] = set()
+        """The server's ends of the connections that are open. What came over one that is closed is done with."""
         self._starttls = None if implicit else tls
         self._login = login
         (self.port,) = spare_ports(1)
@@ -130,6 +135,16 @@ class _Protocol(SMTP):
         )  # fmt: skip
         self._sink = sink
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client is there."""
+        self._sink.connected.add(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """It is gone."""
+        super().connection_lost(error)
+        self._sink.connected.discard(self)
+
     async def _handle_client(self) -> None:
         if self._tls_protocol is None and await self.went_wrong(At.CONNECT):
             self._line().close()
@@ -181,10 +196,34 @@ class _Protocol(SMTP):
         if not await self.went_wrong(At.DATA):
             await super().smtp_DATA(arg)
 
+    async def smtp_BDAT(self, arg: str) -> None:
+        """The whole message in one chunk: `BDAT n LAST`."""
+        self._sink.commands.append(f"BDAT {arg}")
+        content = await self._reader.readexactly(int(arg.split()[0]))
+        if await self.went_wrong(At.DATA):
+            return
+        assert self.envelope is not None
+        if not self.envelope.rcpt_tos:
+            await self.push("503 5.5.1 no recipient")
+            return
+        self.envelope.original_content = content
+        status = await self.event_handler.handle_DATA(self, self.session, self.envelope)
+        self._set_post_data_state()  # type: ignore[no-untyped-call]
+        if status:
+            await self.push(status)
+
 
 class _Handler:
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
+
+    async def handle_EHLO(
+        self, _server: _Protocol, session: Any, _envelope: Any, hostname: str, responses: list[str]
+    ) -> list[str]:
+        """What the server can do."""
+        session.host_name = hostname
+        *first, last = responses
+        return [*first, *(["250-PIPELINING", "250-CHUNKING"] if self._sink.streams else []), last]
 
     async def handle_DATA(self, server: _Protocol, _session: Any, envelope: Any) -> str:
         """The end of the message."""

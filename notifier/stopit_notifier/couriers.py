@@ -8,17 +8,14 @@ go.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from stopit_core.cases import Message
 from stopit_core.errors import Permanent, Transient
-from stopit_notifier.mailer import Letter, Mailer, Unanswered
+from stopit_notifier.mailer import End, Letter, Mailer, Unanswered
 
-__all__ = ["Couriers", "End", "Flight", "attempt"]
-
-End = bool | Exception
-"""What became of an attempt: True, the MTA took it; False, it was called off; else why not (`Mailer.send`)."""
+__all__ = ["Couriers", "Flight", "attempt"]
 
 
 def attempt(mailer: Mailer, message: Letter, before_data: Callable[[], bool]) -> End:
@@ -56,25 +53,35 @@ class Couriers:
         self._mailers = tuple(mailers)
         self._threads = ThreadPoolExecutor(len(self._mailers), "courier")  # they start when they are needed
 
-    def carry(self, lot: Sequence[Message], send: Callable[[Mailer, Message], End]) -> Flight:
-        """Have `send` called with each message of the lot, in any order. Returns at once.
+    def carry(
+        self, lot: Sequence[Message], send: Callable[[Mailer, Iterator[Message]], Iterator[tuple[Message, End]]]
+    ) -> Flight:
+        """Have the messages of the lot sent, in any order. Returns at once.
 
-        `send` may be called by several threads. What it raises counts as how that message ended.
+        `send` is called by several threads; each takes from the same messages as it gets ahead. What it raises counts
+        as how those ended that it has in hand.
         """
         waiting = deque(lot)
         ended: list[tuple[Message, End]] = []
 
-        def work(mailer: Mailer) -> None:
+        def share(in_hand: dict[int, Message]) -> Iterator[Message]:
             while waiting:
                 try:
                     message = waiting.popleft()
                 except IndexError:  # another was quicker
                     return
+                in_hand[message.id] = message
+                yield message
+
+        def work(mailer: Mailer) -> None:
+            while waiting:
+                in_hand: dict[int, Message] = {}
                 try:
-                    end = send(mailer, message)
+                    for message, end in send(mailer, share(in_hand)):
+                        del in_hand[message.id]
+                        ended.append((message, end))
                 except Exception as error:  # noqa: BLE001  the others have still to be written down
-                    end = error
-                ended.append((message, end))
+                    ended.extend((message, error) for message in in_hand.values())
 
         return Flight([self._threads.submit(work, mailer) for mailer in self._mailers], ended)
 

@@ -31,11 +31,10 @@ from stopit_core.service import Live
 from stopit_core.trial import Trial
 from stopit_core.wire import decode_report
 from stopit_notifier.answering import Answering
-from stopit_notifier.couriers import End
 from stopit_notifier.deciding import Deciding
 from stopit_notifier.endings import without_addresses
 from stopit_notifier.judging import Judging
-from stopit_notifier.mailer import Letter
+from stopit_notifier.mailer import End, Letter
 from stopit_notifier.steps import Probe, Step
 
 __all__ = ["Intake"]

@@ -14,23 +14,22 @@ the settings want encrypted. The connection is kept between messages.
 
 from __future__ import annotations
 
-import io
 import re
 import smtplib
-import socket
 import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NoReturn, Protocol
+from typing import NoReturn, Protocol
 
 from stopit_core.config import Smtp, Tls
 from stopit_core.credentials import read_secret
 from stopit_core.errors import Permanent, StopitError, Transient
 from stopit_core.flow import clean
+from stopit_notifier.dialog import Dialog, TlsDialog
 from stopit_notifier.steps import Probe, Step, no_probe
 
-__all__ = ["Letter", "Mailer", "Unanswered"]
+__all__ = ["End", "Letter", "Mailer", "Unanswered"]
 
 _AUTHENTICATION_REQUIRED = 530  # RFC 4954 section 6: the session is refused, not the message
 _MAX_REPLY = 300
@@ -64,6 +63,10 @@ class Unanswered(StopitError):
         self.hung = hung
 
 
+End = bool | Exception
+"""What became of an attempt: True, the MTA took it; False, it was called off; else why not (`Mailer.send`)."""
+
+
 class Mailer:
     """Sends through the MTA of the settings. For one thread.
 
@@ -87,7 +90,7 @@ class Mailer:
         self._probe = probe
         self._monotonic = monotonic
         self._took = took
-        self._open: _Dialog | None = None
+        self._open: Dialog | None = None
 
     def send(self, letter: Letter, before_data: Callable[[], bool]) -> bool:
         """Send it. True when the MTA took it; False when `before_data` said no, and then nothing was sent.
@@ -110,7 +113,7 @@ class Mailer:
             self._refused("the dialog", error.smtp_code, error.smtp_error)
         except (smtplib.SMTPException, OSError) as error:
             self.close()
-            raise Transient(f"{self._name()}: {error}") from error
+            raise Transient(f"{self.name}: {error}") from error
         except BaseException:
             self.close()
             raise
@@ -118,13 +121,66 @@ class Mailer:
             self._took(self._monotonic() - began)
         return True
 
+    def ready(self) -> Dialog:
+        """An open connection that answers, for `write`. Raises Transient when there is none to be had."""
+        until = self._monotonic() + self._settings.timeout
+        if self._open is not None:
+            self._open.until = until
+            with suppress(smtplib.SMTPException, OSError):
+                if self._open.ask("RSET")[0][0] == 250:
+                    return self._open
+        self.close()
+        try:
+            self._open = self._connect(until)
+        except (smtplib.SMTPException, OSError) as error:
+            raise Transient(f"{self.name}: {error}") from error
+        return self._open
+
+    def write(self, dialog: Dialog, letter: Letter, in_time: Callable[[], bool]) -> bool:
+        """Write a letter whole, to a server that takes it so (`Dialog.streams`); False when it is too late for it.
+
+        What `heard` tells next is of the oldest letter that was written. Raises OSError or SMTPException when not all
+        of it went out: then the server cannot take it.
+        """
+        self._probe(Step.CONNECTED)
+        whole = _streamed(letter)
+        dialog.until = self._monotonic() + self._data_within
+        if not in_time():
+            return False
+        self._probe(Step.BEFORE_DATA)
+        dialog.begun.append(self._monotonic())
+        dialog.send(whole)
+        self._probe(Step.AFTER_DOT)
+        return True
+
+    def heard(self, dialog: Dialog) -> End:
+        """What the server says of the oldest letter that was written. OSError or SMTPException: nothing."""
+        try:
+            replies = [dialog.getreply() for _ in range(4)]
+        finally:
+            self._took(self._monotonic() - dialog.begun.popleft())
+        for what, reply, wanted in zip(("RSET", "MAIL", "RCPT"), replies, ((250,), (250,), (250, 251)), strict=False):
+            if reply[0] not in wanted:
+                return self._refusal(what, *reply)
+        code, words = replies[-1]
+        if not 200 <= code < 600 or 300 <= code < 400:
+            return Unanswered(f"{self.name}: no sense in the answer to the message: {code}", hung=False)
+        if code >= 300:
+            return self._refusal("the message", code, words)
+        self._probe(Step.ACCEPTED)
+        return True
+
+    def unanswered(self, dialog: Dialog, error: Exception) -> Unanswered:
+        """The end of a letter that was written to a connection of which no answer comes any more."""
+        return Unanswered(f"{self.name}: no answer to the end of the message: {error}", dialog.hung)
+
     def close(self) -> None:
         """Close the connection, if there is one. The next send opens another."""
         dialog, self._open = self._open, None
         if dialog is not None:
             dialog.close()
 
-    def _addressed(self, letter: Letter) -> _Dialog:
+    def _addressed(self, letter: Letter) -> Dialog:
         """An open dialog in which MAIL and RCPT of this letter were accepted, and no message before it is begun."""
         until = self._monotonic() + self._settings.timeout
         commands = (f"MAIL FROM:<{letter.envelope_from}>", f"RCPT TO:<{letter.recipient}>")
@@ -144,10 +200,10 @@ class Mailer:
             self._said(reply, what, *wanted)
         return self._open
 
-    def _connect(self, until: float) -> _Dialog:
+    def _connect(self, until: float) -> Dialog:
         settings = self._settings
         context = None if settings.tls is Tls.NONE else ssl.create_default_context()
-        kind = _TlsDialog if settings.tls is Tls.IMPLICIT else _Dialog
+        kind = TlsDialog if settings.tls is Tls.IMPLICIT else Dialog
         dialog = kind(until, self._monotonic, context)
         try:
             dialog.open(settings.host, settings.port, self._hostname)
@@ -158,7 +214,7 @@ class Mailer:
                 dialog.login(settings.login, self._password())
         except smtplib.SMTPResponseException as error:  # nothing was said of a message yet, so it can wait
             dialog.close()
-            raise Transient(f"{self._name()}: {_words(error.smtp_code, error.smtp_error)}") from error
+            raise Transient(f"{self.name}: {_words(error.smtp_code, error.smtp_error)}") from error
         except BaseException:
             dialog.close()
             raise
@@ -170,7 +226,7 @@ class Mailer:
             raise Transient("smtp.password_file is not set")
         return read_secret(path)
 
-    def _transfer(self, dialog: _Dialog, data: bytes, until: float) -> None:
+    def _transfer(self, dialog: Dialog, data: bytes, until: float) -> None:
         """DATA (RFC 5321 section 4.1.1.4): from the command to the answer to the final dot."""
         dialog.until = until
         self._said(dialog.docmd("DATA"), "DATA", 354)
@@ -178,18 +234,17 @@ class Mailer:
         self._probe(Step.BEFORE_DOT)
         if self._monotonic() >= dialog.until:
             self.close()
-            raise Transient(f"{self._name()}: took too long for the message; it was torn down before its end")
+            raise Transient(f"{self.name}: took too long for the message; it was torn down before its end")
         try:
             dialog.send(b".\r\n")
             self._probe(Step.AFTER_DOT)
             code, words = dialog.getreply()
         except (smtplib.SMTPException, OSError) as error:
             self.close()
-            hung = isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError)
-            raise Unanswered(f"{self._name()}: no answer to the end of the message: {error}", hung) from error
+            raise self.unanswered(dialog, error) from error
         if not 200 <= code < 600 or 300 <= code < 400:
             self.close()
-            raise Unanswered(f"{self._name()}: no sense in the answer to the end of the message: {code}", hung=False)
+            raise Unanswered(f"{self.name}: no sense in the answer to the end of the message: {code}", hung=False)
         if code >= 300:
             self._refused("the message", code, words)
         self._probe(Step.ACCEPTED)
@@ -199,113 +254,41 @@ class Mailer:
             self._refused(what, *reply)
 
     def _refused(self, what: str, code: int, words: bytes | str) -> NoReturn:
-        text = f"{self._name()}: {what}: {_words(code, words)}"
-        if not 500 <= code < 600 or code == _AUTHENTICATION_REQUIRED:
+        refusal = self._refusal(what, code, words)
+        if isinstance(refusal, Transient):
             self.close()  # what is temporary may be so for this connection alone
-        if 500 <= code < 600 and code != _AUTHENTICATION_REQUIRED:
-            raise Permanent(text)
-        raise Transient(text)
+        raise refusal
 
-    def _name(self) -> str:
+    def _refusal(self, what: str, code: int, words: bytes | str) -> Transient | Permanent:
+        text = f"{self.name}: {what}: {_words(code, words)}"
+        if 500 <= code < 600 and code != _AUTHENTICATION_REQUIRED:
+            return Permanent(text)
+        return Transient(text)
+
+    @property
+    def name(self) -> str:
+        """Where it sends to, for messages."""
         return f"smtp {self._settings.host}:{self._settings.port}"
 
 
-class _Dialog(smtplib.SMTP):
-    """An SMTP connection in which no wait lasts longer than `until` (on the monotonic clock), however the server
-    deals out its bytes."""
-
-    def __init__(self, until: float, monotonic: Callable[[], float], context: ssl.SSLContext | None) -> None:
-        self.until = until
-        self._monotonic = monotonic
-        self._prepare(context)
-
-    def _prepare(self, _context: ssl.SSLContext | None) -> None:
-        super().__init__(local_hostname="")
-
-    def open(self, host: str, port: int, hostname: str) -> None:
-        """Connect, and say EHLO as `hostname`."""
-        self.local_hostname = hostname
-        self._host = host  # what starttls checks the certificate against
-        self.timeout = self.remaining()
-        code, words = self.connect(host, port)
-        if code != 220:
-            raise smtplib.SMTPConnectError(code, words)
-        # The dot goes out by itself, after a look at the clock. Without this it would wait until the server has
-        # acknowledged what came before, and a server takes 40 ms for that when it has nothing to say (RFC 1122).
-        if self.sock is not None:
-            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.greet()
-
-    def greet(self) -> None:
-        """EHLO, else HELO."""
-        self.ehlo_or_helo_if_needed()
-
-    def ask(self, *commands: str) -> list[tuple[int, bytes]]:
-        """Say these commands, and what the server says to each.
-
-        In one go where it takes that (PIPELINING, RFC 2920); else one after the other, up to the first refusal.
-        """
-        if any("\r" in command or "\n" in command for command in commands):
-            raise ValueError("a line end in an SMTP command")
-        if self.has_extn("pipelining"):
-            self.send("".join(f"{command}\r\n" for command in commands))
-            return [self.getreply() for _ in commands]
-        replies: list[tuple[int, bytes]] = []
-        for command in commands:
-            replies.append(self.docmd(command))
-            if replies[-1][0] >= 300:
-                break
-        return replies
-
-    def remaining(self) -> float:
-        """Seconds left. Raises TimeoutError when there are none."""
-        left = self.until - self._monotonic()
-        if left <= 0:
-            raise TimeoutError("timed out")
-        return left
-
-    def getreply(self) -> tuple[int, bytes]:
-        """The next reply, read by the deadline."""
-        if self.file is None and self.sock is not None:
-            self.file = io.BufferedReader(_Timed(self.sock, self.remaining))
-        return super().getreply()
-
-    def send(self, s: Any) -> None:
-        """All of `s`, by the deadline."""
-        if self.sock is not None:
-            self.sock.settimeout(self.remaining())
-        super().send(s)
-
-
-class _TlsDialog(_Dialog, smtplib.SMTP_SSL):
-    """The same over TLS from the first byte (RFC 8314)."""
-
-    def _prepare(self, context: ssl.SSLContext | None) -> None:
-        smtplib.SMTP_SSL.__init__(self, local_hostname="", context=context)
-
-
-class _Timed(io.RawIOBase):
-    """What comes from a socket, each read with the time that is left."""
-
-    def __init__(self, sock: socket.socket, remaining: Callable[[], float]) -> None:
-        self._sock = sock
-        self._remaining = remaining
-
-    def readable(self) -> bool:
-        """Yes."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Read once."""
-        self._sock.settimeout(self._remaining())
-        return self._sock.recv_into(buffer)
+def _mended(data: bytes) -> bytes:
+    """The message with line ends that are CRLF, the last line ended."""
+    lines = re.sub(rb"\r\n|\r|\n", b"\r\n", data)
+    return lines if lines.endswith(b"\r\n") else lines + b"\r\n"
 
 
 def _dotted(data: bytes) -> bytes:
-    """The message as DATA carries it: line ends CRLF, the last line ended, leading dots doubled."""
-    lines = re.sub(rb"\r\n|\r|\n", b"\r\n", data)
-    ended = lines if lines.endswith(b"\r\n") else lines + b"\r\n"
-    return re.sub(rb"(?m)^\.", b"..", ended)
+    """The message as DATA carries it: leading dots doubled."""
+    return re.sub(rb"(?m)^\.", b"..", _mended(data))
+
+
+def _streamed(letter: Letter) -> bytes:
+    """All that is said for one letter to a server that is not waited for (RFC 3030)."""
+    data = _mended(letter.data)
+    envelope = f"MAIL FROM:<{letter.envelope_from}>\r\nRCPT TO:<{letter.recipient}>\r\n"
+    if envelope.count("\r") + envelope.count("\n") > 4:
+        raise ValueError("a line end in an SMTP command")
+    return f"RSET\r\n{envelope}BDAT {len(data)} LAST\r\n".encode("ascii") + data
 
 
 def _words(code: int, words: bytes | str) -> str:

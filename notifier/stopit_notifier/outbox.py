@@ -31,7 +31,7 @@ next message of ours has no trace.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -39,13 +39,14 @@ from stopit_core.cases import CaseStore, Message, Party
 from stopit_core.errors import Permanent, Transient
 from stopit_core.guard import Unsafe
 from stopit_core.service import Live
-from stopit_notifier.couriers import Couriers, End, Flight, attempt
+from stopit_notifier.couriers import Couriers, Flight, attempt
 from stopit_notifier.endings import Endings
 from stopit_notifier.judging import Judging
-from stopit_notifier.mailer import Letter, Mailer, Unanswered
+from stopit_notifier.mailer import End, Letter, Mailer, Unanswered
 from stopit_notifier.owner import Owner
 from stopit_notifier.settling import Finding, Settling
 from stopit_notifier.steps import Probe, Step
+from stopit_notifier.streaming import Streaming
 from stopit_notifier.vetting import check, vet
 
 __all__ = ["Outbox", "Terms", "pause"]
@@ -168,9 +169,8 @@ class Outbox:
         def in_time() -> bool:
             return self._monotonic() < until
 
-        def send(mailer: Mailer, message: Message) -> End:
-            check(message)
-            return in_time() and attempt(mailer, message, in_time)
+        def send(mailer: Mailer, messages: Iterator[Message]) -> Iterator[tuple[Message, End]]:
+            return Streaming(mailer, check, in_time).send(messages)
 
         return self._terms.couriers.carry(lot, send)
 

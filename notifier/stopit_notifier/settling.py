@@ -89,11 +89,11 @@ class Settling:
         """The interrupted messages that have been so for twice `settle` seconds, and what became of each."""
         now = self._monotonic()
         with self._store.sending() as sending:
-            under_way = sending.under_way()
-            last = sending.last_sent() if under_way else None
-        seen = self._first_seen
-        self._first_seen = {key: seen.get(key, now) for key in map(_attempt, under_way)}
-        late = [message for message in under_way if now - self._first_seen[_attempt(message)] >= 2 * settle]
+            seen = self._first_seen
+            self._first_seen = {attempt: seen.get(attempt, now) for attempt in sending.under_way()}
+            old = {attempt for attempt, first in self._first_seen.items() if now - first >= 2 * settle}
+            late = sending.still_under_way(old) if old else []
+            last = sending.last_sent() if old else None
         found = [self._ask(message, last, people) for message in late]
         if found:
             self._probe(Step.SETTLING)
@@ -119,7 +119,3 @@ class Settling:
 
     def _own_traces(self, message: Message, people: People) -> list[Trace]:
         return [trace for trace in self._ledger.find(people.keyring.message(message.message_id)) if trace.own]
-
-
-def _attempt(message: Message) -> tuple[int, int]:
-    return message.id, message.attempts

@@ -34,6 +34,11 @@ _DUE = (
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
 )
+_UNDER_WAY = (
+    select(messages.c.id, messages.c.attempts)
+    .where(messages.c.state == MessageState.SENDING.value)
+    .order_by(messages.c.id)
+)
 _MARK_SENT = update(messages).values(state=MessageState.SENT.value, sent_at=bindparam("at"), error="")
 
 
@@ -57,12 +62,22 @@ class Sending:
         statement = select(messages.c.due_at).where(messages.c.state == MessageState.PENDING.value)
         return self.connection.execute(statement.order_by(messages.c.due_at).limit(1)).scalar()
 
-    def under_way(self) -> list[Message]:
-        """Messages that somebody claimed and has not finished."""
+    def under_way(self) -> list[tuple[int, int]]:
+        """Messages that somebody claimed and has not finished: the id and the attempt of each."""
+        rows = self.connection.execute(_UNDER_WAY)
+        return [(row.id, row.attempts) for row in rows]
+
+    def still_under_way(self, attempts: Collection[tuple[int, int]]) -> list[Message]:
+        """The messages of these attempts (see `under_way`) that are so still."""
         rows = self.connection.execute(
-            select(messages).where(messages.c.state == MessageState.SENDING.value).order_by(messages.c.id)
+            select(messages)
+            .where(
+                messages.c.id.in_([message_id for message_id, _ in attempts]),
+                messages.c.state == MessageState.SENDING.value,
+            )
+            .order_by(messages.c.id)
         )
-        return [message_of(row) for row in rows]
+        return [message for message in map(message_of, rows) if (message.id, message.attempts) in attempts]
 
     def last_sent(self) -> Message | None:
         """The message sent last: its trace shows whether our own mail passes the milter."""

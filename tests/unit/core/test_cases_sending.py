@@ -246,8 +246,11 @@ def test_under_way_is_what_was_claimed_and_has_no_end(store: CaseStore) -> None:
         sending.unanswered(mine, "")
         sending.sent(sent, NOW)
         sending.put_back(put_back, "", NOW + 99)
-        (found,) = sending.under_way()
+        (attempt,) = sending.under_way()
+        (found,) = sending.still_under_way({attempt, (sent.id, sent.attempts)})
+        assert sending.still_under_way({(mine.id, mine.attempts + 1)}) == []
 
+    assert attempt == (mine.id, mine.attempts)
     assert found == replace(mine, data_at=NOW + 1, error="no answer")
 
 

@@ -96,6 +96,32 @@ class TestMessage:
         with pytest.raises(Malformed, match="recipient"):
             check_message(replace(NOTICE, recipient="eve@example.edu"))
 
+    def test_letter_that_many_get_is_looked_at_for_each(self) -> None:
+        """The same letter to others passes; what differs is looked at, however often the rest was seen."""
+        other = replace(altered(b"To: <olivera@", b"To: <walt@"), recipient="walt@example.edu")
+        check_message(NOTICE)
+        check_message(other)
+        for wrong in (
+            replace(other, recipient="olivera@example.edu"),
+            replace(other, envelope_from="eve@example.edu"),
+            replace(other, message_id="other@example.edu"),
+            replace(other, data=other.data.replace(b"To: <walt@example.edu>", b"To: <walt@example.edu>, <eve@x.edu>")),
+            replace(other, data=other.data.replace(b"Hello,", b"Hello,\n"), recipient="walt@example.edu"),
+        ):
+            with pytest.raises(Malformed):
+                check_message(wrong)
+
+    @pytest.mark.parametrize("recipient", ['"a b"@example.edu', "a@[192.0.2.1]", "ä@example.edu", "a..b@example.edu", "a"])
+    def test_unusual_address_is_read_as_it_always_was(self, recipient: str) -> None:
+        """Where an address could be read in two ways the whole letter is read, under that address."""
+        data = NOTICE.data.replace(b"<olivera@example.edu>", f"<{recipient}>".encode())
+        check = replace(NOTICE, data=data, recipient=recipient)
+        if recipient.isascii():
+            check_message(check)
+        else:
+            with pytest.raises(Malformed, match="ASCII"):
+                check_message(check)
+
     def test_the_last_line_is_ended(self) -> None:
         with pytest.raises(Malformed, match="ended"):
             check_message(replace(NOTICE, data=NOTICE.data.removesuffix(b"\r\n")))

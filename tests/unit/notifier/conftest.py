@@ -21,6 +21,7 @@ from stopit_core.people import Person
 from stopit_core.policy import Reason, pairs
 from stopit_core.service import Live
 from stopit_lab.sink import Sink, Taken
+from stopit_lab.waiting import until
 from stopit_notifier.couriers import Couriers
 from stopit_notifier.endings import Endings
 from stopit_notifier.judging import Judging
@@ -49,7 +50,7 @@ GIVE_UP = 3 * 86400.0
 class Rig:
     """An outbox and what is around it. `now` is the clock, `ticks` the monotonic one: they stand until moved."""
 
-    def __init__(self, url: str, directory: Path) -> None:
+    def __init__(self, url: str, directory: Path, streams: bool = False) -> None:
         self.now = 1_700_000_000.0
         self.ticks = 1000.0
         self.milter = True
@@ -61,7 +62,7 @@ class Rig:
         self.registry = CollectorRegistry()
         self.metrics = NotifierMetrics(self.registry, pairs(), [kind.value for kind in MessageKind], CaseState)
         self.said = io.StringIO()
-        self.sink = Sink(on_taken=self._passes_the_milter)
+        self.sink = Sink(on_taken=self._passes_the_milter, streams=streams)
         self.boot = "boot-1"
         self.data_within = 30.0  # real seconds, unlike `SETTLE`; less only where the MTA is to hang
         self._couriers: list[Couriers] = []
@@ -93,6 +94,12 @@ class Rig:
             self.store, settling, endings, self.judging, terms, owner,
             clock=self.clock, monotonic=self.monotonic, draw=lambda: 0.0, probe=probe,
         )  # fmt: skip
+
+    def ends(self) -> None:
+        """What is left of outboxes that were killed ends: their threads, and what the MTA does with what it had."""
+        for couriers in self._couriers:
+            couriers.close()
+        until(lambda: not self.sink.connected, "the MTA to see that the connections are closed")
 
     def settled(self, outbox: Outbox | None = None) -> Outbox:
         """The outbox of a notifier that was started and has had time to settle and send everything."""
@@ -195,6 +202,15 @@ def rig(cases_url: str, tmp_path: Path) -> Iterator[Rig]:
 def quick_rig(tmp_path: Path) -> Iterator[Rig]:
     """A rig on SQLite, for what the kind of database cannot matter to."""
     rig = Rig(f"sqlite:///{tmp_path}/cases.db", tmp_path)
+    rig.sink.start()
+    yield rig
+    rig.close()
+
+
+@pytest.fixture(params=[True, False], ids=["streams", "by-itself"])
+def lot_rig(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Rig]:
+    """A quick rig, whose MTA takes letters one behind the other, or does not."""
+    rig = Rig(f"sqlite:///{tmp_path}/cases.db", tmp_path, streams=request.param)
     rig.sink.start()
     yield rig
     rig.close()

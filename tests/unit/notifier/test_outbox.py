@@ -14,7 +14,6 @@ from stopit_core.cases.schema import messages
 from stopit_core.errors import Transient
 from stopit_core.messages import MessageKind
 from stopit_lab.sink import Act, At
-from stopit_lab.waiting import until
 from stopit_notifier.outbox import pause
 from stopit_notifier.steps import Step
 
@@ -24,6 +23,7 @@ SENDING_STEPS = [
     Step.MESSAGE_CLAIMED, Step.CONNECTED, Step.RECIPIENT_ACCEPTED, Step.BEFORE_DATA, Step.BEFORE_DOT, Step.AFTER_DOT,
     Step.ACCEPTED, Step.BEFORE_MARK, Step.MARKED_SENT, Step.WATCHED,
 ]  # fmt: skip
+NOT_IN_A_STREAM = {Step.RECIPIENT_ACCEPTED, Step.BEFORE_DOT}
 DAY = 86400.0
 SLOW = 0.2
 
@@ -96,12 +96,6 @@ def everything(outbox: Any) -> None:
         pass
 
 
-def the_mta_finishes(rig: Rig, step: Step) -> None:
-    """Let the MTA take what it has in real time, before the test's own clock moves on."""
-    if step is Step.AFTER_DOT:
-        until(lambda: len(rig.sink.taken) == rig.sink.commands.count("DATA"), "the MTA to take what it was sent")
-
-
 def acknowledgements(rig: Rig, number: int = 10) -> list[Any]:
     return [rig.queue(MessageKind.ACKNOWLEDGEMENT) for _ in range(number)]
 
@@ -120,21 +114,24 @@ def test_acknowledgements_go_out_in_lots_and_notices_by_themselves(rig: Rig) -> 
 
 
 @pytest.mark.parametrize("step", SENDING_STEPS, ids=lambda step: step.value)
-def test_lot_that_is_killed_at_any_step_is_finished(quick_rig: Rig, step: Step) -> None:
-    rig = quick_rig
+def test_lot_that_is_killed_at_any_step_is_finished(lot_rig: Rig, step: Step) -> None:
+    rig = lot_rig
+    if rig.sink.streams and step in NOT_IN_A_STREAM:
+        pytest.skip("a letter in a stream is one write")
     sent_something(rig)
     lot = acknowledgements(rig)
     with pytest.raises(Killed):
         everything(rig.outbox(killer(step)))
 
-    the_mta_finishes(rig, step)
+    rig.ends()
     rig.settled()
 
     assert [rig.message(each).state for each in lot] == [MessageState.SENT] * len(lot)
     assert [rig.copies(each) for each in lot] == [1] * len(lot)
 
 
-def test_message_of_a_lot_that_is_refused_holds_up_no_other(rig: Rig) -> None:
+def test_message_of_a_lot_that_is_refused_holds_up_no_other(lot_rig: Rig) -> None:
+    rig = lot_rig
     lot = acknowledgements(rig)
     _spoil(rig, lot[0], b"Subject:", b"Bcc: eve@campus.example\r\nSubject:")
     rig.sink.faults[At.RCPT].extend(["550 5.1.1 no such user", "451 4.3.0 come again"])
@@ -142,12 +139,20 @@ def test_message_of_a_lot_that_is_refused_holds_up_no_other(rig: Rig) -> None:
 
     everything(rig.outbox())
 
-    states = [rig.message(each).state for each in lot]
-    assert states[0] is MessageState.FAILED
-    assert sorted(states[1:]) == ["failed", "pending", "sending", *["sent"] * 6]
+    spoilt, *states = [rig.message(each).state for each in lot]
+    assert spoilt is MessageState.FAILED
+    if rig.sink.streams:  # the connection that breaks takes with it what was behind
+        assert states.count(MessageState.FAILED) == 1
+        assert {MessageState.PENDING, MessageState.SENDING, MessageState.SENT} <= set(states)
+    else:
+        assert sorted(states) == ["failed", "pending", "sending", *["sent"] * 6]
+    rig.pass_time(30)
+    rig.settled()
+    assert sorted(rig.copies(each) for each in lot) == [0, 0, *[1] * 8]
 
 
-def test_what_a_lot_has_no_time_for_is_put_back(rig: Rig) -> None:
+def test_what_a_lot_has_no_time_for_is_put_back(lot_rig: Rig) -> None:
+    rig = lot_rig
     lot = acknowledgements(rig)
     outbox = rig.outbox(lambda step: rig.pass_time(SLOW) if step is Step.CONNECTED else None)
 
@@ -187,7 +192,7 @@ def test_killed_at_any_step_it_is_sent_once(quick_rig: Rig, step: Step, kind: Me
     with pytest.raises(Killed):
         rig.outbox(killer(step)).run_once()
 
-    the_mta_finishes(rig, step)
+    rig.ends()
     rig.settled()
 
     assert rig.copies(message) == 1

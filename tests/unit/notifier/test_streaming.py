@@ -1,0 +1,199 @@
+"""Letters in a stream, to a real SMTP server that fails at each place: none is lost, doubled, or sent to another."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from stopit_core.config import Smtp
+from stopit_core.errors import Permanent, Transient
+from stopit_core.guard import Malformed
+from stopit_lab.ports import spare_ports
+from stopit_lab.sink import Act, At, Sink
+from stopit_notifier.mailer import Mailer, Unanswered
+from stopit_notifier.steps import Step
+from stopit_notifier.streaming import Streaming
+
+
+@dataclass(frozen=True)
+class Note:
+    """A letter that is no message of ours: nobody here cares."""
+
+    number: int
+
+    @property
+    def envelope_from(self) -> str:
+        return f"stopit+{self.number}@example.edu"
+
+    @property
+    def recipient(self) -> str:
+        return f"member{self.number}@example.edu"
+
+    @property
+    def data(self) -> bytes:
+        return b"Subject: note %d\r\n\r\n.\r\n..two\r\nBDAT 3 LAST\r\n" % self.number
+
+
+NOTES = [Note(number) for number in range(12)]
+
+MakeMailer = Callable[..., Mailer]
+
+
+@pytest.fixture(params=[True, False], ids=["streams", "by-itself"])
+def any_sink(request: pytest.FixtureRequest) -> Iterator[Sink]:
+    with Sink(streams=request.param) as server:
+        yield server
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    with Sink(streams=True) as server:
+        yield server
+
+
+@pytest.fixture
+def make() -> Iterator[MakeMailer]:
+    made = []
+
+    def mailer(port: int, data_within: float = 5.0, probe: Callable[[Step], None] = lambda _step: None) -> Mailer:
+        settings = Smtp.model_validate({"host": "localhost", "port": port, "timeout": "5s"})
+        made.append(Mailer(settings, "notifier.example.edu", data_within, probe))
+        return made[-1]
+
+    yield mailer
+    for each in made:
+        each.close()
+
+
+def nothing(_note: Note) -> None:
+    pass
+
+
+def stream(
+    mailer: Mailer, check: Callable[[Note], None] = nothing, in_time: Callable[[], bool] = lambda: True
+) -> dict[int, object]:
+    """What became of each note."""
+    ends = list(Streaming(mailer, check, in_time).send(iter(NOTES)))
+    assert sorted(note.number for note, _ in ends) == [note.number for note in NOTES]
+    return {note.number: end for note, end in ends}
+
+
+def arrived(sink: Sink) -> dict[int, int]:
+    """How often each note was taken; each is as it was sent, to its own recipient and no other."""
+    counts = dict.fromkeys(range(len(NOTES)), 0)
+    for taken in sink.taken:
+        (note,) = (each for each in NOTES if each.envelope_from == taken.mail_from)
+        assert (taken.recipients, taken.data) == ((note.recipient,), note.data)
+        counts[note.number] += 1
+    return counts
+
+
+def test_all_arrive_as_they_are_over_one_connection(any_sink: Sink, make: MakeMailer) -> None:
+    mailer = make(any_sink.port)
+
+    assert set(stream(mailer).values()) == {True}
+    assert set(stream(mailer).values()) == {True}
+
+    assert set(arrived(any_sink).values()) == {2}
+    assert sum(command.startswith("EHLO") for command in any_sink.commands) == 1
+
+
+def test_streams_do_not_wait_for_the_answer(sink: Sink, make: MakeMailer) -> None:
+    """The server sees the next MAIL before anybody could have read its answer to the message before."""
+    steps: list[Step] = []
+
+    stream(make(sink.port, probe=steps.append))
+
+    assert steps[:8] == [Step.CONNECTED, Step.BEFORE_DATA, Step.AFTER_DOT] * 2 + [Step.CONNECTED, Step.BEFORE_DATA]
+    assert steps.count(Step.ACCEPTED) == len(NOTES)
+    assert not any(command == "DATA" for command in sink.commands)
+
+
+@pytest.mark.parametrize("at", [At.MAIL, At.RCPT, At.DATA, At.DOT])
+@pytest.mark.parametrize(("words", "kind"), [("451 4.3.0 later", Transient), ("550 5.1.1 no", Permanent)])
+def test_letter_that_is_refused_holds_up_no_other(
+    any_sink: Sink, make: MakeMailer, at: At, words: str, kind: type[Exception]
+) -> None:
+    any_sink.faults[at].append(words)
+
+    ends = stream(make(any_sink.port))
+
+    assert isinstance(ends.pop(0), kind)
+    assert set(ends.values()) == {True}
+    assert arrived(any_sink) == {note.number: int(note.number > 0) for note in NOTES}
+
+
+@pytest.mark.parametrize("act", [Act.DROP, Act.HANG, Act.DRIBBLE, Act.TAKE_AND_DROP, Act.TAKE_AND_HANG])
+def test_connection_that_breaks_leaves_in_doubt_what_was_under_way_and_no_other(
+    sink: Sink, make: MakeMailer, act: Act
+) -> None:
+    sink.faults[At.DOT].append(act)
+
+    ends = stream(make(sink.port, data_within=0.5))
+
+    doubtful = {number for number, end in ends.items() if isinstance(end, Unanswered)}
+    unsent = {number for number, end in ends.items() if isinstance(end, Transient)}  # the line was dead already
+    assert 0 in doubtful
+    assert len(doubtful | unsent) <= 4 + (len(unsent) > 0)
+    assert {end for number, end in ends.items() if number not in doubtful | unsent} == {True}
+    hangs = act not in (Act.DROP, Act.TAKE_AND_DROP)
+    assert {end.hung for end in ends.values() if isinstance(end, Unanswered)} == {hangs}
+    counts = arrived(sink)
+    assert counts[0] == (act in (Act.TAKE_AND_DROP, Act.TAKE_AND_HANG))
+    assert all(counts[number] == int(number not in unsent) for number in counts if number not in doubtful)
+
+
+def test_connection_that_was_dropped_meanwhile_is_opened_again(sink: Sink, make: MakeMailer) -> None:
+    mailer = make(sink.port)
+    stream(mailer)
+    sink.faults[At.RSET].append(Act.DROP)
+
+    assert set(stream(mailer).values()) == {True}
+
+    assert set(arrived(sink).values()) == {2}
+
+
+def test_what_is_not_in_time_is_called_off(any_sink: Sink, make: MakeMailer) -> None:
+    asked = itertools.count()
+
+    ends = stream(make(any_sink.port), in_time=lambda: next(asked) < 6)
+
+    sent = {number for number, end in ends.items() if end is True}
+    assert sent
+    assert {end for number, end in ends.items() if number not in sent} == {False}
+    assert {number for number, count in arrived(any_sink).items() if count} == sent
+
+
+def test_forbidden_letter_never_leaves(any_sink: Sink, make: MakeMailer) -> None:
+    def check(note: Note) -> None:
+        if note.number == 5:
+            raise Malformed("not sent: it is number five")
+
+    ends = stream(make(any_sink.port), check)
+
+    assert isinstance(ends.pop(5), Malformed)
+    assert set(ends.values()) == {True}
+    assert arrived(any_sink)[5] == 0
+
+
+def test_server_that_is_away_is_transient_for_each(make: MakeMailer) -> None:
+    (port,) = spare_ports(1)
+
+    assert {type(end) for end in stream(make(port)).values()} == {Transient}
+
+
+def test_line_end_in_an_address_makes_no_command(sink: Sink, make: MakeMailer) -> None:
+    @dataclass(frozen=True)
+    class Bad(Note):
+        @property
+        def recipient(self) -> str:
+            return "a@example.edu>\r\nRCPT TO:<eve@example.edu"
+
+    (first, second) = Streaming(make(sink.port), nothing, lambda: True).send(iter([Bad(0), NOTES[1]]))
+
+    assert isinstance(first[1], ValueError)
+    assert second[1] is True
+    assert [taken.recipients for taken in sink.taken] == [(NOTES[1].recipient,)]
