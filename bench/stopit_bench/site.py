@@ -6,6 +6,7 @@ The site's domain is the one that milterload's mail is of, so that senders and r
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +26,8 @@ __all__ = ["CAMPUS", "REPORT", "BenchSite"]
 CAMPUS = "example.edu"
 REPORT = f"stopit@{CAMPUS}"
 _DRAIN = 60.0
+_MEMORY = Path("/dev/shm")
+"""A file system in memory, as /run is where systemd makes the runtime directory; /run of a container may be none."""
 
 
 class BenchSite:
@@ -46,7 +49,11 @@ class BenchSite:
         self._values = dict(values or {})
         self._ports = spare_ports(2)
         self._config = directory / "stopit.toml"
-        self.milter = Daemon("stopit-milter", [program("stopit-milter"), "--config", str(self._config)], directory)
+        self._runtime = Path(tempfile.mkdtemp(prefix="stopit-bench-", dir=_MEMORY if _MEMORY.is_dir() else None))
+        self.milter = Daemon(
+            "stopit-milter", [program("stopit-milter"), "--config", str(self._config)], directory,
+            {"RUNTIME_DIRECTORY": str(self._runtime)},
+        )  # fmt: skip
         self.notifier = Daemon(
             "stopit-notifier", [program("stopit-notifier"), "--config", str(self._config)], directory
         )
@@ -71,7 +78,8 @@ class BenchSite:
         self.milter.kill()
         if self.redis:
             self.redis.close()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        for place in (self.directory, self._runtime):
+            shutil.rmtree(place, ignore_errors=True)
 
     @property
     def settings(self) -> Settings:

@@ -29,12 +29,16 @@ class Daemon:
     """A process that says READY=1 when it does its work.
 
     `command` is the whole command line. Everything the process writes goes to `log`; a new start appends.
+    `environ` goes over the environment that there is.
     """
 
-    def __init__(self, name: str, command: Sequence[str], directory: Path) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], directory: Path, environ: Mapping[str, str] | None = None
+    ) -> None:
         self.name = name
         self.log = directory / f"{name}.log"
         self._command = tuple(command)
+        self._environ = dict(environ or {})
         self._notify = directory / f"{name}.notify"
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
@@ -70,7 +74,9 @@ class Daemon:
             self._process = subprocess.Popen(
                 self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 # What a killed process leaves among the temporary files goes with the site.
-                env={**os.environ, "NOTIFY_SOCKET": str(self._notify), "TMPDIR": str(self.log.parent)},
+                env={
+                    **os.environ, "NOTIFY_SOCKET": str(self._notify), "TMPDIR": str(self.log.parent), **self._environ
+                },
             )  # fmt: skip
 
     def wait_until_ready(self, timeout: float = PATIENCE) -> None:
