@@ -51,7 +51,8 @@ class Couriers:
     def __init__(self, mailers: Sequence[Mailer]) -> None:
         self.first = mailers[0]
         self._mailers = tuple(mailers)
-        self._threads = ThreadPoolExecutor(len(self._mailers), "courier")  # they start when they are needed
+        # A mailer is for one thread, so each has one, which takes lot after lot. They start when they are needed.
+        self._threads = tuple(ThreadPoolExecutor(1, "courier") for _ in self._mailers)
 
     def carry(
         self, lot: Sequence[Message], send: Callable[[Mailer, Iterator[Message]], Iterator[tuple[Message, End]]]
@@ -83,10 +84,12 @@ class Couriers:
                 except Exception as error:  # noqa: BLE001  the others have still to be written down
                     ended.extend((message, error) for message in in_hand.values())
 
-        return Flight([self._threads.submit(work, mailer) for mailer in self._mailers], ended)
+        together = zip(self._threads, self._mailers, strict=True)
+        return Flight([thread.submit(work, mailer) for thread, mailer in together], ended)
 
     def close(self) -> None:
         """End the threads, and close every connection."""
-        self._threads.shutdown()
+        for thread in self._threads:
+            thread.shutdown()
         for mailer in self._mailers:
             mailer.close()

@@ -31,6 +31,7 @@ next message of ours has no trace.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -51,7 +52,9 @@ from stopit_notifier.vetting import check, vet
 
 __all__ = ["Outbox", "Terms", "pause"]
 
-_LOT = 64
+_LOT = 128
+_FLIGHTS = 2
+"""So many lots are under way: while one is written down, and the next decided, the MTA has another."""
 _FIRST_PAUSE = 30.0
 _LONGEST_PAUSE = 3600.0
 
@@ -92,7 +95,7 @@ class Outbox:
         self._monotonic = monotonic
         self._draw = draw
         self._probe = probe
-        self._flight: Flight | None = None
+        self._flights: deque[Flight] = deque()
         self._taken: dict[int, tuple[Message, float]] = {}
 
     def renew(self, terms: Terms) -> None:
@@ -103,22 +106,24 @@ class Outbox:
     def run_once(self, patient: bool = True) -> bool:
         """Deal with the next message that is due, or set out with the next lot; False when none is due.
 
-        First what became of the lot before is written down; that is waited for, unless not `patient`: then it is
-        False. Raises Transient when the record is away.
+        What became of the lots before is written down as they end. What goes out by itself waits for them, and so
+        does a lot when two are under way; unless `patient`, that is False. Raises Transient when the record is away.
         """
-        if self._flight and not (patient or self._flight.over):
-            return False
-        self._land()
-        with self._store.sending() as sending:
-            lot = sending.claim_lot(self._owner.name, self._clock(), _LOT)
-        if not lot:
-            return False
-        for _ in lot:
-            self._probe(Step.MESSAGE_CLAIMED)
-        if len(lot) == 1:
-            self._deal_with(lot[0])
-        else:
-            self._flight = self._set_out(lot)
+        self._land_those_over()
+        while self._flights:
+            if len(self._flights) < _FLIGHTS and (lot := self._claim(alone=False)):
+                self._flights.append(self._set_out(lot))
+                return True
+            if not patient:
+                return False
+            self._land()
+        match self._claim():
+            case []:
+                return False
+            case [message]:
+                self._deal_with(message)
+            case lot:
+                self._flights.append(self._set_out(lot))
         return True
 
     def settle(self) -> None:
@@ -135,9 +140,9 @@ class Outbox:
             self._probe(Step.SETTLED)
 
     def send_aside(self, letter: Letter) -> End:
-        """Send what is no row of the record, once, and say what became of it. After the lot that is under way."""
-        if self._flight:
-            self._flight.ends()
+        """Send what is no row of the record, once, and say what became of it. After the lots that are under way."""
+        for flight in self._flights:
+            flight.ends()
         return attempt(self._terms.couriers.first, letter, lambda: True)
 
     def next_due(self) -> float | None:
@@ -146,12 +151,20 @@ class Outbox:
             return sending.next_due()
 
     def close(self) -> None:
-        """Finish the lot that is under way, and close the connections to the MTA."""
+        """Finish the lots that are under way, and close the connections to the MTA."""
         try:
             with suppress(Transient):  # what could not be written down is settled later
-                self._land()
+                while self._flights:
+                    self._land()
         finally:
             self._terms.couriers.close()
+
+    def _claim(self, *, alone: bool = True) -> list[Message]:
+        with self._store.sending() as sending:
+            lot = sending.claim_lot(self._owner.name, self._clock(), _LOT, alone=alone)
+        for _ in lot:
+            self._probe(Step.MESSAGE_CLAIMED)
+        return lot
 
     def _deal_with(self, message: Message) -> None:
         try:
@@ -174,10 +187,14 @@ class Outbox:
 
         return self._terms.couriers.carry(lot, send)
 
+    def _land_those_over(self) -> None:
+        self._mark_taken()
+        while self._flights and self._flights[0].over:
+            self._land()
+
     def _land(self) -> None:
-        """Wait for the lot that is under way, and write down what became of it."""
-        flight, self._flight = self._flight, None
-        ended = flight.ends() if flight else []
+        """Wait for the first lot that is under way, and write down what became of it."""
+        ended = self._flights.popleft().ends()
         self._taken |= {message.id: (message, self._clock()) for message, end in ended if end is True}
         self._mark_taken()
         for message, end in ended:

@@ -130,15 +130,15 @@ class Sending:
         rows = self.connection.execute(_DUE, {"now": now, "most": 1}).all()
         return self._claimed(message_of(rows[0]), owner, now) if rows else None
 
-    def claim_lot(self, owner: str, now: float, most: int) -> list[Message]:
+    def claim_lot(self, owner: str, now: float, most: int, *, alone: bool = True) -> list[Message]:
         """The next message that is due, if that is a notice; else up to `most` that are due before the next notice.
 
-        They are `sending` and this owner's. Several have begun with that (`data_at`): see `outbox`.
+        Not `alone`: nothing, when that would be one message. They are `sending` and this owner's. Several have begun with that (`data_at`): see `outbox`.
         """
         due = list(map(message_of, self.connection.execute(_DUE, {"now": now, "most": most})))
         lot = list(takewhile(lambda message: message.party is not Party.SENDER, due))
         if len(lot) < 2:
-            return [self._claimed(message, owner, now) for message in due[:1]]
+            return [self._claimed(message, owner, now) for message in due[:1]] if alone else []
         self.connection.execute(
             update(messages)
             .where(messages.c.id.in_([message.id for message in lot]))

@@ -105,13 +105,17 @@ class TestMessage:
             replace(other, recipient="olivera@example.edu"),
             replace(other, envelope_from="eve@example.edu"),
             replace(other, message_id="other@example.edu"),
-            replace(other, data=other.data.replace(b"To: <walt@example.edu>", b"To: <walt@example.edu>, <eve@x.edu>")),
+            replace(
+                other, data=other.data.replace(b"To: <walt@example.edu>", b"To: <walt@example.edu>, <eve@x.edu>")
+            ),
             replace(other, data=other.data.replace(b"Hello,", b"Hello,\n"), recipient="walt@example.edu"),
         ):
             with pytest.raises(Malformed):
                 check_message(wrong)
 
-    @pytest.mark.parametrize("recipient", ['"a b"@example.edu', "a@[192.0.2.1]", "ä@example.edu", "a..b@example.edu", "a"])
+    @pytest.mark.parametrize(
+        "recipient", ['"a b"@example.edu', "a@[192.0.2.1]", "ä@example.edu", "a..b@example.edu", "a"]
+    )
     def test_unusual_address_is_read_as_it_always_was(self, recipient: str) -> None:
         """Where an address could be read in two ways the whole letter is read, under that address."""
         data = NOTICE.data.replace(b"<olivera@example.edu>", f"<{recipient}>".encode())
