@@ -219,7 +219,8 @@ class Intake:
         Traces are written behind, so they are waited for while a flag is so young that they may be on their way.
         Under a flood reports are older than that when they are taken, so that nobody can slow this down.
         """
-        traces = {each.message: self._traces(each.message) for report in reports for each in _originals(report)}
+        named = {each.message for report in reports for each in _originals(report)}
+        traces = {message: self._traces(message) for message in named}
         for _ in range(int(_LAG / _LOOK_AGAIN)):
             young = [report for report in reports if abs(self._clock() - report.at) < _LAG]
             missing = {each.message for report in young for each in report.originals if not traces[each.message]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 from stopit_notifier.__main__ import run
@@ -14,12 +15,14 @@ from stopit_notifier.steps import Probe, Step
 def mortal(fatal: Step, passes: int) -> Probe:
     """A probe that kills this process at its `passes`-th pass of the fatal step."""
     left = passes
+    lock = threading.Lock()  # letters go out in several threads
 
     def probe(step: Step) -> None:
         nonlocal left
-        left -= step is fatal
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+        with lock:
+            left -= step is fatal
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     return probe
 

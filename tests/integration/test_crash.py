@@ -24,6 +24,7 @@ SENDING = [
     Step.MESSAGE_CLAIMED, Step.CONNECTED, Step.RECIPIENT_ACCEPTED, Step.BEFORE_DATA, Step.BEFORE_DOT,
     Step.AFTER_DOT, Step.ACCEPTED, Step.BEFORE_MARK, Step.MARKED_SENT,
 ]  # fmt: skip
+IN_A_STREAM = [Step.MESSAGE_CLAIMED, Step.CONNECTED, Step.BEFORE_DATA, Step.AFTER_DOT, Step.ACCEPTED]
 SETTLING = [Step.SETTLING, Step.SETTLED]
 ACKNOWLEDGEMENT, NOTICE = 1, 2
 """The order in which a case's messages are sent."""
@@ -92,6 +93,31 @@ def test_killed_again_while_it_recovers(
         crash_site.notifier.start()
 
     _once(story, nothing_more_is_sent)
+
+
+@pytest.mark.parametrize("step", IN_A_STREAM, ids=lambda value: str(value))
+def test_killed_in_the_middle_of_a_lot(
+    crash_site: Site, cast: Cast, step: Step, nothing_more_is_sent: Settled
+) -> None:
+    """Four acknowledgements go out one behind the other; Postfix has some of them, and the record does not know."""
+    story = Story(crash_site, cast)
+    reporters = [cast.vera, cast.walt, cast.bob, cast.eve]
+    original = story.write(recipients=reporters)
+
+    crash_site.notifier.terminate()
+    for reporter in reporters:
+        story.flag(original, reporter)
+    try:
+        _dies(crash_site, step, 3)
+    finally:
+        crash_site.notifier.start()
+
+    story.notice()
+    for reporter in reporters:
+        story.acknowledgement(reporter)
+    nothing_more_is_sent(crash_site)
+    assert len(story.notices()) == 1
+    assert [len(story.service_mail(reporter)) for reporter in reporters] == [1] * 4
 
 
 def test_every_step_is_tried() -> None:

@@ -60,8 +60,10 @@ class Traces:
 
     known: dict[Digest, list[Trace]] = field(default_factory=dict)
     away: bool = False
+    asked: int = 0
 
     def find(self, message: Digest) -> list[Trace]:
+        self.asked += 1
         if self.away:
             raise Transient("ledger is away")
         return self.known.get(message, [])
@@ -359,6 +361,15 @@ def test_flags_that_are_decided_together_see_each_other(site: Site) -> None:
         assert reading.broken_at(case) is None
         (notice,) = (each for each in reading.messages(case) if each.kind == MessageKind.NOTICE)
         assert [row.notice_id for row in reading.reports(case)] == [notice.id] * 3
+
+
+def test_ledger_is_asked_once_a_lot_for_what_many_flag(site: Site) -> None:
+    members = [f"member{number}@campus.example" for number in range(20)]
+    original = site.ledger.add("one@x", "mallory", *members)
+
+    together(site, *(flag_by(member, original) for member in members))
+
+    assert site.ledger.asked == 1
 
 
 def test_caps_hold_within_a_lot(site: Site) -> None:
