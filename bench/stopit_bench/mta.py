@@ -97,11 +97,16 @@ class Injection:
 
 
 class DiscardPostfix:
-    """One instance below `directory`. `doors`: a name, and the milter's socket ("unix:/path") or "" for none."""
+    """One instance below `directory`. `doors`: a name, and the milter's socket ("unix:/path") or "" for none.
 
-    def __init__(self, directory: Path, doors: Mapping[str, str], campus: str) -> None:
+    `ports`: those of the doors, where somebody has to know them before.
+    """
+
+    def __init__(
+        self, directory: Path, doors: Mapping[str, str], campus: str, ports: Mapping[str, int] | None = None
+    ) -> None:
         self.directory = directory
-        self.ports = dict(zip(doors, spare_ports(len(doors)), strict=True))
+        self.ports = dict(ports or zip(doors, spare_ports(len(doors)), strict=True))
         self._doors = dict(doors)
         self._campus = campus
         self._config = directory / "config"

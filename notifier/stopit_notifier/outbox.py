@@ -21,8 +21,8 @@ All this is for messages that go out by themselves: notices always, and whatever
 alerts, of which a second one does no harm, also go out in lots, by several connections side by side. A lot is
 claimed in one transaction that is its claim and its `begin` in one, and marked in another. Nobody is asked between
 RCPT and DATA; instead a lot is given `settle` seconds, and what has not come to its DATA by then is put back. Killed
-in between, each of a lot is found as in 5, and is sent again unless the ledger knows it. While one lot is under way
-the next reports are decided; no notice and no other lot goes out meanwhile.
+in between, each of a lot is found as in 5, and is sent again unless the ledger knows it. Two lots may be under way,
+and meanwhile the next reports are decided; no notice goes out until both have ended.
 
 What is left: a process that is stopped for longer than `settle` between its look at the clock and the system call
 that sends the dot, a few microseconds; and a crash while the milter hangs or dies, of which nothing tells until the

@@ -1,19 +1,23 @@
 """Ten thousand members flag one message: one notice, ten thousand acknowledgements, through a real Postfix.
 
-The reports are on the queue before the notifier starts, and the clock runs from its READY=1 to the last message
-taken by Postfix. Before each flood smtp-source injects messages of the same size into the same door.
+The door is the one that a site has for its notifier, with the milter before it, which must have the trace of each of
+our own messages before Postfix has its answer. The reports are on the queue before the notifier starts, and the clock
+runs from its READY=1 to the last message taken by Postfix. Before each flood smtp-source injects messages of the same
+size into the same door, and so through the same milter.
 """
 
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from stopit_bench.bench import Bench, Found
 from stopit_bench.mta import DiscardPostfix
 from stopit_bench.record import Figure, Series, Unit, at_least, ratio
 from stopit_bench.reports import put_flood
 from stopit_bench.site import CAMPUS, BenchSite
+from stopit_lab.ports import spare_ports
 from stopit_lab.site import Stores
 from stopit_lab.waiting import until
 
@@ -34,15 +38,15 @@ def measure_flood(bench: Bench) -> Found:
     figures: list[Figure] = []
     series: list[Series] = []
     for stores in Stores:
-        with ExitStack() as stack:
-            mta = stack.enter_context(DiscardPostfix(bench.place("postfix"), {_DOOR: ""}, CAMPUS))
-            ours, one, four = [], [], []
-            for number in range(bench.sizes.flood_rounds):
-                bench.say(f"{stores.value}: flood {number + 1} of {bench.sizes.flood_rounds}")
+        ours, one, four = [], [], []
+        for number in range(bench.sizes.flood_rounds):
+            bench.say(f"{stores.value}: flood {number + 1} of {bench.sizes.flood_rounds}")
+            with _site(bench, stores) as (site, mta):
                 injected = bench.sizes.flood // _SHARE
                 four.append(mta.inject(_DOOR, injected, body=_BYTES).per_second)
                 one.append(mta.inject(_DOOR, injected, body=_BYTES, sessions=1).per_second)
-                ours.append(_flood(bench, stores, mta))
+                ours.append(_flood(bench.sizes.flood, site))
+                mta.wait_until_queue_is_empty()
         sent = Series(f"notifier on {stores.value}", Unit.PER_SECOND, tuple(ours))
         sessions = [
             Series(f"smtp-source, {name}, beside {stores.value}", Unit.PER_SECOND, tuple(values))
@@ -57,23 +61,32 @@ def measure_flood(bench: Bench) -> Found:
     )  # fmt: skip
 
 
-def _flood(bench: Bench, stores: Stores, mta: DiscardPostfix) -> float:
+@contextmanager
+def _site(bench: Bench, stores: Stores) -> Iterator[tuple[BenchSite, DiscardPostfix]]:
+    """A site whose milter runs, and the Postfix that its notifier sends through, with that milter before the door."""
+    (port,) = spare_ports(1)
+    with BenchSite(bench.place(stores.value), stores, smtp_port=port, values=_VALUES) as site:
+        site.milter.start()
+        mta = DiscardPostfix(bench.place("postfix"), {_DOOR: site.socket}, CAMPUS, {_DOOR: port})
+        with mta:
+            yield site, mta
+
+
+def _flood(members: int, site: BenchSite) -> float:
     """Messages a second. Raises RuntimeError when not exactly one notice, and one acknowledgement each, was sent."""
-    members = bench.sizes.flood
-    with BenchSite(bench.place(stores.value), stores, smtp_port=mta.ports[_DOOR], values=_VALUES) as site:
-        put_flood(site, "flood", members, time.time() - 60)
-        site.notifier.start()
-        begin = time.monotonic()
-        until(lambda: _sent(site) >= members + 1, f"{members + 1} messages", _PATIENCE)
-        seconds = time.monotonic() - begin
-        counted = site.notifier_metrics()
-        kinds = {
-            kind: counted.value("stopit_messages_sent_total", kind=kind, result="sent")
-            for kind in ("notice", "acknowledgement")
-        }
+    put_flood(site, "flood", members, time.time() - 60)
+    site.notifier.start()
+    begin = time.monotonic()
+    until(lambda: _sent(site) >= members + 1, f"{members + 1} messages", _PATIENCE)
+    seconds = time.monotonic() - begin
+    counted = site.notifier_metrics()
+    kinds = {
+        kind: counted.value("stopit_messages_sent_total", kind=kind, result="sent")
+        for kind in ("notice", "acknowledgement")
+    }
     if kinds != {"notice": 1, "acknowledgement": members}:
         raise RuntimeError(f"expected one notice and {members} acknowledgements, and there were {kinds}")
-    mta.wait_until_queue_is_empty()
+    site.notifier.terminate()
     return (members + 1) / seconds
 
 

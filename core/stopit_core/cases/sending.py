@@ -133,7 +133,8 @@ class Sending:
     def claim_lot(self, owner: str, now: float, most: int, *, alone: bool = True) -> list[Message]:
         """The next message that is due, if that is a notice; else up to `most` that are due before the next notice.
 
-        Not `alone`: nothing, when that would be one message. They are `sending` and this owner's. Several have begun with that (`data_at`): see `outbox`.
+        Not `alone`: nothing, when that would be one message. They are `sending` and this owner's. Several have begun
+        with that (`data_at`): see `outbox`.
         """
         due = list(map(message_of, self.connection.execute(_DUE, {"now": now, "most": most})))
         lot = list(takewhile(lambda message: message.party is not Party.SENDER, due))
