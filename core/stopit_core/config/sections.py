@@ -117,8 +117,9 @@ class MilterService(Section):
     socket: MilterSocket = "unix:/var/spool/postfix/stopit/milter.sock"
     """Where the MTA finds the milter: "unix:/path" or "inet:port@host". Postfix runs chrooted below
     /var/spool/postfix and calls the same socket unix:stopit/milter.sock. A change needs a restart."""
-    workers: Annotated[int, Field(ge=1, le=64)] = 1
-    """Processes that share the socket; one for each core that mail may take. A change needs a restart."""
+    workers: Annotated[int, Field(ge=1, le=64)] = 2
+    """Processes that share the socket; one for each core that mail may take, and no fewer than two where one is to go
+    on while another is started again. A change needs a restart."""
     recycle_after: Annotated[int, Field(ge=0)] = 200_000
     """A worker that has handled so many messages is relieved by a new one, and ends with its last connection: what
     leaks slowly never adds up. 0 keeps workers for ever. A change needs a restart."""

@@ -96,7 +96,7 @@ WITHHELD = (b"a", [b"-", b"h", b"h", b"+"])
 
 
 class Running:
-    """A stopit-milter on SQLite in a directory of its own."""
+    """A stopit-milter on SQLite in a directory of its own, with one worker unless a test is of several."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -113,7 +113,7 @@ class Running:
                 "name": "Example Campus", "domains": ["campus.example"],
                 "report_address": "stopit@campus.example", "staff_address": "staff@campus.example",
             },
-            "milter": {"socket": f"unix:{self.socket}", "metrics": self.metrics},
+            "milter": {"socket": f"unix:{self.socket}", "metrics": self.metrics, "workers": 1},
             "queue": {"url": f"sqlite:///{self.directory}/queue.db", "spool_dir": self.directory / "spool"},
             "ledger": {"url": f"sqlite:///{self.directory}/ledger.db", "key_file": self.directory / "site.key"},
         }  # fmt: skip
