@@ -186,7 +186,8 @@ def test_with_neither_redis_nor_spool_the_milter_is_not_ready(site: Site) -> Non
     until(lambda: ready(milter), "the milter to be ready")
 
 
-def test_worker_that_hangs_is_seen_and_one_that_dies_is_counted(site: Site) -> None:
+def test_only_worker_that_hangs_is_seen_and_one_that_dies_is_counted(make_site: Callable[..., Site]) -> None:
+    site = make_site(values={"milter": {"workers": 1}})
     milter, _ = site.addresses
     worker = _worker(site)
     os.kill(worker, signal.SIGSTOP)
