@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 import redis
@@ -17,6 +18,8 @@ from stopit_ctl.findings import Finding, State
 from stopit_ctl.redis_door import look_at_redis
 from stopit_lab.ports import spare_ports
 from stopit_lab.redis import Redis
+
+CONFIG = Path(__file__).parents[3] / "config"
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +92,25 @@ def test_a_role_with_what_it_needs_and_no_more(
         with redis.Redis.from_url(url_of(server, "role")):
             admin.execute_command("ACL", "SETUSER", "default", "on")
     assert [str(finding) for finding in found] == [f'redis: user "role" may do what {name} must']
+
+
+@pytest.mark.parametrize(
+    ("user", "name"),
+    [("stopit", "both daemons"), ("stopit-milter", "stopit-milter"), ("stopit-notifier", "stopit-notifier")],
+)
+def test_the_users_that_ship_may_do_what_they_need_and_no_more(host, tmp_path: Path, user: str, name: str) -> None:
+    """With the file as it ships, but for the passwords, and nobody else."""
+    users = tmp_path / "users.acl"
+    shipped = (CONFIG / "redis" / "users.acl").read_text("utf-8")
+    # The lab's own hand on the server comes in as "default".
+    users.write_text(shipped.replace("CHANGE-ME", "secret").replace("user default off\n", ""), "utf-8")
+    assert shipped.startswith("user default off\n")
+    with Redis(port=spare_ports(1)[0], settings={"aclfile": str(users)}) as server:
+        with redis.Redis.from_url(server.url) as hand:
+            hand.execute_command("ACL", "SETUSER", "default", "off")
+            found = look(host, url_of(server, user))
+            hand.execute_command("ACL", "SETUSER", "default", "on")
+    assert [str(finding) for finding in found] == [f'redis: user "{user}" may do what {name} must']
 
 
 def test_a_role_that_lacks_something_or_may_do_more(host, server: Redis, admin: redis.Redis) -> None:
