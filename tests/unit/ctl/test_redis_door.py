@@ -105,11 +105,13 @@ def test_the_users_that_ship_may_do_what_they_need_and_no_more(host, tmp_path: P
     # The lab's own hand on the server comes in as "default".
     users.write_text(shipped.replace("CHANGE-ME", "secret").replace("user default off\n", ""), "utf-8")
     assert shipped.startswith("user default off\n")
-    with Redis(port=spare_ports(1)[0], settings={"aclfile": str(users)}) as server:
-        with redis.Redis.from_url(server.url) as hand:
-            hand.execute_command("ACL", "SETUSER", "default", "off")
-            found = look(host, url_of(server, user))
-            hand.execute_command("ACL", "SETUSER", "default", "on")
+    with (
+        Redis(port=spare_ports(1)[0], settings={"aclfile": str(users)}) as server,
+        redis.Redis.from_url(server.url) as hand,
+    ):
+        hand.execute_command("ACL", "SETUSER", "default", "off")
+        found = look(host, url_of(server, user))
+        hand.execute_command("ACL", "SETUSER", "default", "on")
     assert [str(finding) for finding in found] == [f'redis: user "{user}" may do what {name} must']
 
 
