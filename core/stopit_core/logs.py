@@ -7,16 +7,20 @@ escaped, so that a line of mail can never become a line of the log.
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-__all__ = ["Log", "open_log"]
+from stopit_core.keys import Keyring
+
+__all__ = ["Log", "open_log", "without_addresses"]
 
 Log = structlog.typing.FilteringBoundLogger
 
+_ADDRESS = re.compile(r"[^\s<>()\[\],;:\"']+@[^\s<>()\[\],;:\"']+")
 _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 
@@ -31,7 +35,6 @@ def open_log(program: str, stream: TextIO | None = None, level: int = logging.IN
         wrapper_class=structlog.make_filtering_bound_logger(level),
         processors=[
             structlog.processors.add_log_level,
-            structlog.processors.format_exc_info,
             _printable,
             _prioritised,
         ],
@@ -39,6 +42,11 @@ def open_log(program: str, stream: TextIO | None = None, level: int = logging.IN
         program=program,
     )
     return log
+
+
+def without_addresses(text: str, keyring: Keyring) -> str:
+    """The text with each address as it may stand in a log: what servers and libraries say is full of them."""
+    return _ADDRESS.sub(lambda found: keyring.log(found[0].casefold()), text)
 
 
 def _printable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import socket
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from functools import partial
 import Milter
 from msgspec import structs
 
-from stopit_core.logs import Log
+from stopit_core.logs import Log, without_addresses
 from stopit_core.metrics import MessageResult, MilterMetrics, Stage
 from stopit_core.service import Live
 from stopit_milter.aside import Aside
@@ -191,7 +192,9 @@ class Session:
         message.field_lost = message.field_lost or stage is Stage.HEADER
         with suppress(BaseException):
             self._context.metrics.faults.labels(stage.value).inc()
-            self._context.log.error("fault", queue_id=message.queue_id, stage=stage.value, exc_info=fault)
+            trace = "".join(traceback.format_exception(fault))
+            trace = without_addresses(trace, self._context.live.current.keyring)
+            self._context.log.error("fault", queue_id=message.queue_id, stage=stage.value, trace=trace)
 
     def give_way(self, mta: Mta) -> int:
         """After a fault: let the message pass untouched, unless a flag could reach the sender by that."""

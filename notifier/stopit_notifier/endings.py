@@ -5,13 +5,11 @@ The record first, in one transaction with all that belongs to it; the rest after
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 
 from stopit_core.cases import CaseStore, Message, Party, Sending
 from stopit_core.errors import Transient
-from stopit_core.keys import Keyring
-from stopit_core.logs import Log
+from stopit_core.logs import Log, without_addresses
 from stopit_core.messages import AlertFacts, AlertKind, MessageKind
 from stopit_core.metrics import NotifierMetrics, SendResult
 from stopit_core.service import Live
@@ -20,9 +18,7 @@ from stopit_notifier.judging import Judging
 from stopit_notifier.steps import Probe, Step
 from stopit_notifier.watching import Watching, pairs_of
 
-__all__ = ["Endings", "without_addresses"]
-
-_ADDRESS = re.compile(r"[^\s<>()\[\],;:\"]+@[^\s<>()\[\],;:\"]+")
+__all__ = ["Endings"]
 
 
 class Endings:
@@ -132,11 +128,6 @@ class Endings:
         text = without_addresses(error, self._live.current.people.keyring)
         say = self._log.error if grave else self._log.warning
         say(event, error=text, **_names(message), **more)
-
-
-def without_addresses(text: str, keyring: Keyring) -> str:
-    """The text with each address as it may stand in a log: what servers and libraries say is full of them."""
-    return _ADDRESS.sub(lambda found: keyring.log(found[0].casefold()), text)
 
 
 def _names(message: Message) -> dict[str, object]:

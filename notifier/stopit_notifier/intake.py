@@ -21,7 +21,7 @@ from stopit_core.cases import CaseStore
 from stopit_core.errors import DecodeError
 from stopit_core.identify import Passes
 from stopit_core.ledger import Ledger
-from stopit_core.logs import Log
+from stopit_core.logs import Log, without_addresses
 from stopit_core.metrics import NotifierMetrics
 from stopit_core.model import AnswerReport, ContactReport, Digest, FlagReport, Original, Trace
 from stopit_core.people import People
@@ -32,7 +32,6 @@ from stopit_core.trial import Trial
 from stopit_core.wire import decode_report
 from stopit_notifier.answering import Answering
 from stopit_notifier.deciding import Deciding
-from stopit_notifier.endings import without_addresses
 from stopit_notifier.judging import Judging
 from stopit_notifier.mailer import End, Letter
 from stopit_notifier.steps import Probe, Step

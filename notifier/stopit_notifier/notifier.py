@@ -16,7 +16,7 @@ from stopit_core.config import Settings
 from stopit_core.door import Readiness
 from stopit_core.errors import Transient
 from stopit_core.ledger import Ledger
-from stopit_core.logs import Log
+from stopit_core.logs import Log, without_addresses
 from stopit_core.messages import MessageKind
 from stopit_core.metrics import DoorMetrics, NotifierMetrics
 from stopit_core.policy import pairs
@@ -25,7 +25,7 @@ from stopit_core.service import Notify
 from stopit_core.stores import open_cases, open_ledger, open_queue, queue_durability_faults
 from stopit_notifier.configuration import Configuration
 from stopit_notifier.couriers import Couriers
-from stopit_notifier.endings import Endings, without_addresses
+from stopit_notifier.endings import Endings
 from stopit_notifier.gauges import Gauges
 from stopit_notifier.intake import Intake
 from stopit_notifier.loop import Loop

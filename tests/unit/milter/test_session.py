@@ -237,6 +237,15 @@ class TestFaults:
         assert counted("stopit_milter_faults_total", stage=stage) >= 1
         assert "Traceback" in log_lines.getvalue()
 
+    def test_log_of_a_fault_tells_no_address(
+        self, mta: Any, doubles: Any, reply: Any, log_lines: io.StringIO
+    ) -> None:
+        doubles.fault = RuntimeError("no row of 'vera@campus.example'")
+        flag(mta, reply)
+        said = log_lines.getvalue()
+        assert "RuntimeError: no row of" in said
+        assert "vera@" not in said
+
     @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: type(fault).__name__)
     def test_whatever_a_store_raises(
         self, mta: Any, doubles: Any, reply: Any, ordinary: Any, fault: BaseException, counted: Any
