@@ -1,4 +1,4 @@
-"""What a message waits for the milter, at half of the rate that it can take.
+"""What a message waits for the milter, at half of the rate that one worker can take.
 
 The load is open: each message is due at its time, and its latency counts from then, so a pause of the filter is
 charged for all that came meanwhile. With even gaps four connections hardly ever meet; with random ones (a Poisson
@@ -58,7 +58,7 @@ def measure_latency(bench: Bench) -> Found:
             figures.append(figure(f"{mine.name}, in all", mine, None))
             figures.append(excess(f"{mine.name}, above that of {_C}", mine, other, target))
     series = tuple(each for name, found in runs.items() for each in (_percentile(name, found, 50), p99[name]))
-    return Found(tuple(figures), series, notes=(f"Half of the peak rate was {rate:.0f} messages/s.",))
+    return Found(tuple(figures), series, notes=(f"Half of what one worker took at its best: {rate:.0f} messages/s.",))
 
 
 def _peak(bench: Bench, side: Side) -> float:

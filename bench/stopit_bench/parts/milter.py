@@ -47,8 +47,9 @@ def measure_milter(bench: Bench) -> Found:
         for workers, target in _TARGET.items():
             name = _name(stores, workers)
             figures.append(ratio(f"{name}, against {_ALL}", rates[name], rates[_ALL], target))
-        one = _name(stores, 1)
-        figures.append(ratio(f"{one}, against {_EOH}", rates[one], rates[_EOH], at_least(0.4)))
+        for workers in _WORKERS:
+            name = _name(stores, workers)
+            figures.append(ratio(f"{name}, against {_EOH}", rates[name], rates[_EOH], at_least(0.4)))
     return Found(
         tuple(figures),
         tuple(series),
