@@ -174,6 +174,10 @@ class Mailer:
         """The end of a letter that was written to a connection of which no answer comes any more."""
         return Unanswered(f"{self.name}: no answer to the end of the message: {error}", dialog.hung)
 
+    def part(self) -> None:
+        """Go on over another connection. Whoever has still to hear from this one closes it."""
+        self._open = None
+
     def close(self) -> None:
         """Close the connection, if there is one. The next send opens another."""
         dialog, self._open = self._open, None
@@ -189,7 +193,8 @@ class Mailer:
             self._open.until = until
             with suppress(smtplib.SMTPException, OSError):
                 rset, *replies = self._open.ask("RSET", *commands)
-                if rset[0] != 250:
+                # Postfix goes on answering 451 over a connection that met a milter which is back since.
+                if rset[0] != 250 or any(400 <= code < 500 for code, _ in replies):
                     replies = []
         if self._open is None or not replies:
             self.close()

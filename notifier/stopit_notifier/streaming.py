@@ -58,6 +58,8 @@ class Streaming(Generic[L]):
                 yield self._landed()
         except BaseException:
             self._mailer.close()  # it has heard only a part
+            for _, dialog in self._under_way:
+                dialog.close()
             raise
 
     def _set_out(self, letter: L) -> End | None:
@@ -90,11 +92,17 @@ class Streaming(Generic[L]):
         """What became of the letter that is under way for longest."""
         letter, dialog = self._under_way.popleft()
         try:
-            return letter, self._mailer.heard(dialog)
+            end = self._mailer.heard(dialog)
         except (smtplib.SMTPException, OSError) as error:
             if dialog is self._dialog:
                 self._lose()
             return letter, self._mailer.unanswered(dialog, error)
+        if isinstance(end, Transient) and dialog is self._dialog:  # it may be so for this connection alone
+            self._dialog = None
+            self._mailer.part()
+        if dialog is not self._dialog and all(other is not dialog for _, other in self._under_way):
+            dialog.close()
+        return letter, end
 
     def _lose(self) -> None:
         """Close the connection; letters that are still under way on it get no answer."""

@@ -99,6 +99,18 @@ def test_each_attempt_is_timed_however_it_ends(sink: Sink, make: MakeMailer) -> 
     assert all(0 < seconds < 30 for seconds in took)
 
 
+@pytest.mark.parametrize("at", [At.MAIL, At.RCPT])
+def test_kept_connection_that_puts_off_is_given_up_for_a_new_one(sink: Sink, make: MakeMailer, at: At) -> None:
+    """Postfix answers 451 to all that comes over a connection that met a dead milter."""
+    mailer = make(sink.port)
+    mailer.send(NOTE, yes)
+    sink.faults[at].append("451 4.7.1 Service unavailable")
+
+    assert mailer.send(NOTE, yes)
+
+    assert (_connections(sink), len(sink.taken)) == (2, 2)
+
+
 @pytest.mark.parametrize("fault", [Act.DROP, "421 closing"])
 def test_connection_that_was_dropped_meanwhile_is_opened_again(
     sink: Sink, make: MakeMailer, fault: str | Act
