@@ -95,7 +95,7 @@ class TestReload:
         self.write(file, reply="deliver", workers=4)
         assert configuration.reload(open_log("x", log_lines))
         assert (before.withhold, configuration.engine.withhold) == (True, False)
-        assert configuration.settings.milter.workers == 1
+        assert configuration.settings.milter.workers == 2
         assert "needs a restart" in log_lines.getvalue()
 
     @pytest.mark.parametrize("broken", ["toml", "key"])
