@@ -20,7 +20,9 @@ __all__ = ["Log", "open_log", "without_addresses"]
 
 Log = structlog.typing.FilteringBoundLogger
 
-_ADDRESS = re.compile(r"[^\s<>()\[\],;:\"']+@[^\s<>()\[\],;:\"']+")
+_NO_ATOM = r"\s<>()\[\],;:\"'"
+# An apostrophe may stand in a local part (o'brien@...), and around an address it is a quotation mark.
+_ADDRESS = re.compile(rf"[^{_NO_ATOM}]+(?:'+[^{_NO_ATOM}]+)*@[^{_NO_ATOM}]+")
 _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 

@@ -10,6 +10,8 @@ Four doors, as a mail host has them (config/postfix/):
 
 Bounces that Postfix writes pass the milter too, as mail from outside does.
 
+It is as strict about pipelining and line ends as hardened hosts are, and as Postfix 3.9 is by itself.
+
 No name is ever looked up in the DNS, and nothing leaves the machine: what is not for one of the lab's domains is
 refused. Must be run by root, because Postfix gives its daemons their own users.
 """
@@ -76,6 +78,9 @@ smtp_dns_support_level = disabled
 smtpd_peername_lookup = no
 smtpd_relay_restrictions = reject_unauth_destination
 smtpd_recipient_restrictions =
+smtpd_data_restrictions = reject_unauth_pipelining
+smtpd_forbid_unauth_pipelining = yes
+smtpd_forbid_bare_newline = yes
 smtpd_tls_security_level = none
 smtpd_delay_reject = no
 smtpd_error_sleep_time = 0s
