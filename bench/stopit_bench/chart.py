@@ -52,7 +52,7 @@ def _panel(axes: Axes, curve: Curve) -> None:
     ticks = sorted({x for line in curve.lines for x, _ in line.points})
     if ticks[-1] >= _LOGARITHMIC_FROM * ticks[0]:
         axes.set_xscale("log")
-    axes.set_xticks(ticks, labels=[f"{x:,g}" for x in ticks])
+    axes.set_xticks(ticks, labels=[f"{x:,.10g}" for x in ticks])
     axes.minorticks_off()
     axes.set_ylim(0, _HEADROOM * max(y for line in curve.lines for _, y in line.points))
     axes.set_title(curve.title, fontsize=10)

@@ -63,7 +63,7 @@ def sizes_of(effort: Effort, rounds: int | None = None) -> Sizes:
     match effort:
         case Effort.QUICK:
             sizes = replace(
-                _NORMAL, rounds=3, protocol=2000, large=800, paced_seconds=0.7, postfix=400, ledger=(50_000,),
+                _NORMAL, rounds=3, protocol=1600, large=600, paced_seconds=0.4, postfix=250, ledger=(50_000,),
                 finds=500, flood=300, flood_rounds=1, backlog=5000, window=200, long=10_000, curve_rounds=1,
                 curve_ledger=(10_000,),
             )  # fmt: skip

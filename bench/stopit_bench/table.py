@@ -64,7 +64,7 @@ def _tables(part: Part) -> Iterator[tuple[Sequence[str], list[Sequence[str]]]]:
 def _curve_rows(curve: Curve) -> list[Sequence[str]]:
     lines = [dict(line.points) for line in curve.lines]
     xs = sorted({x for points in lines for x in points})
-    return [(f"{x:,g}", *(f"{points[x]:,.0f}" if x in points else "" for points in lines)) for x in xs]
+    return [(f"{x:,.10g}", *(f"{points[x]:,.0f}" if x in points else "" for points in lines)) for x in xs]
 
 
 def _figure_row(figure: Figure) -> tuple[str, ...]:
