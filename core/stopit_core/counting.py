@@ -1,8 +1,8 @@
 """How worker processes count together, and how many observations are made at the price of one.
 
-The milter runs in worker processes that share files (`in_worker`, prometheus_client's multiprocess mode). Each
-worker slot has two names for its files, of which a worker takes the first that no living one has: so a worker that
-is started again goes on counting in the same files, one that relieves another has its own, and none pile up.
+The milter runs in processes that share files (`in_child`, prometheus_client's multiprocess mode). Each role has two
+names for its files, of which a process takes the first that no living one has: so a worker that is started again goes
+on counting in the same files, one that relieves another has its own, and none pile up.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Histogram, values
 from prometheus_client.multiprocess import MultiProcessCollector
 
-__all__ = ["BatchHistogram", "gathered", "in_worker"]
+__all__ = ["BatchHistogram", "gathered", "in_child"]
 
 
 class BatchHistogram(Histogram):
@@ -34,16 +34,16 @@ class BatchHistogram(Histogram):
             self._buckets[place].inc(number)
 
 
-def in_worker(directory: Path, slot: int) -> None:
-    """Make this process count in files of worker `slot` that are its own. Call before any metric is made."""
-    names = (f"worker{slot}-{turn}" for turn in count())
+def in_child(directory: Path, role: str) -> None:
+    """Make this process count in files of its role that are its own. Call before any metric is made."""
+    names = (f"{role}-{turn}" for turn in count())
     name = next(name for name in names if _is_ours(directory / f"{name}.lock"))
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
     values.ValueClass = values.MultiProcessValue(lambda: name)  # type: ignore[no-untyped-call]
 
 
 def gathered(directory: Path) -> CollectorRegistry:
-    """A registry that adds up what all workers count in `directory`."""
+    """A registry that adds up what all processes count in `directory`."""
     registry = CollectorRegistry()
     MultiProcessCollector(registry, path=str(directory))  # type: ignore[no-untyped-call]
     return registry

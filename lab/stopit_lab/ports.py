@@ -38,9 +38,8 @@ def spare_ports(count: int) -> tuple[int, ...]:
 class _Block:
     """The ports of one process, for as long as it lives."""
 
-    def __init__(self, ports: range, claim: socket.socket) -> None:
+    def __init__(self, ports: range) -> None:
         self.ports = ports
-        self._claim = claim  # kept: its end is the end of the claim
         self._next = 0
 
     def round(self) -> Iterator[int]:
@@ -63,7 +62,8 @@ def _block_of(pid: int) -> _Block:
         except OSError:
             claim.close()
             continue
-        return _Block(range(start, start + _BLOCK), claim)
+        claim.detach()  # open until the process ends
+        return _Block(range(start, start + _BLOCK))
     raise OSError(f"process {pid}: all {len(starts)} blocks of ports from {_RANGE.start} to {_RANGE.stop} are taken")
 
 

@@ -1,8 +1,9 @@
 """stopit-milter: the program that the MTA speaks to.
 
     parent -- opens the socket, forks, watches, reloads
-      |-- worker 0 .. N-1   sessions -> decide -> reports (queue, spool), traces (ledger)
-      `-- metrics           what the workers count, for Prometheus; and whether mail would be handled
+      |-- worker 0 .. N-1   sessions -> decide -> reports (queue, spool), traces handed over
+      |-- writer            traces -> ledger
+      `-- metrics           what the others count, for Prometheus; and whether mail would be handled
 
 Ends with 0 after SIGTERM, 1 when it could not start, 78 (EX_CONFIG) when the configuration is faulty. SIGHUP reads
 the configuration again.
@@ -16,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import click
@@ -26,10 +28,12 @@ from stopit_core.errors import ConfigError
 from stopit_core.logs import Log, open_log
 from stopit_core.service import Notify
 from stopit_milter.configuration import Configuration
+from stopit_milter.handover import Handover
 from stopit_milter.line import ChildLine
 from stopit_milter.listener import Listener, ListenerError
 from stopit_milter.supervisor import Role, Supervisor
 from stopit_milter.workers import run_metrics, run_worker
+from stopit_milter.writing import run_writer
 
 __all__ = ["main", "serve"]
 
@@ -68,6 +72,8 @@ def serve(configuration: Configuration, log: Log, environ: Mapping[str, str]) ->
     except ListenerError as error:
         log.error("cannot start", why=error)
         return _FAILED
+    handover = Handover()
+    started = configuration.settings
     refused = False
 
     def reload() -> bool:
@@ -75,25 +81,33 @@ def serve(configuration: Configuration, log: Log, environ: Mapping[str, str]) ->
         refused = not configuration.reload(log)
         return not refused
 
-    def worker(slot: int, directory: Path) -> Role:
-        def run(line: ChildLine) -> int:
-            return run_worker(line, slot, configuration, listener, directory, log, refused)
+    def roles(directory: Path) -> Iterator[Role]:
+        def work(slot: int, line: ChildLine) -> int:
+            return run_worker(line, slot, configuration, listener, handover, directory, log, refused)
 
-        return Role(f"worker {slot}", run)
+        def write(line: ChildLine) -> int:
+            return run_writer(line, configuration, handover, directory, log, refused)
+
+        def tell(line: ChildLine) -> int:
+            handover.close()
+            return run_metrics(line, started, directory, log)
+
+        for slot in range(settings.workers):
+            yield Role(f"worker {slot}", partial(work, slot), handles_mail=True)
+        yield Role("writer", write)
+        yield Role("metrics", tell, counts=True)
 
     try:
         with _metrics_directory(environ) as directory:
-            roles = [worker(slot, directory) for slot in range(settings.workers)]
-            started = configuration.settings
-            roles.append(Role("metrics", lambda line: run_metrics(line, started, directory, log), counts=True))
-            return Supervisor(roles, reload, lambda: listener.intact, Notify(environ), log).run()
+            watch = Supervisor(tuple(roles(directory)), reload, lambda: listener.intact, Notify(environ), log)
+            return watch.run(handover.close)
     finally:
         listener.remove()
 
 
 @contextmanager
 def _metrics_directory(environ: Mapping[str, str]) -> Iterator[Path]:
-    """Where the workers count: below $RUNTIME_DIRECTORY, else a private directory that is removed at the end."""
+    """Where the children count: below $RUNTIME_DIRECTORY, else a private directory that is removed at the end."""
     given = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
     directory = Path(given) / "metrics" if given else Path(tempfile.mkdtemp(prefix=f"{_PROGRAM}-"))
     # What a former run counted would be added to this one's.

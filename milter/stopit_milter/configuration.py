@@ -1,4 +1,4 @@
-"""The configuration in force in a process, and how it is replaced: whole, or not at all."""
+"""The configuration that a process goes by, and how it is replaced: whole, or not at all."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from stopit_core.config import Settings, load
 from stopit_core.errors import ConfigError, Fault
 from stopit_core.ledger import Ledger
 from stopit_core.logs import Log
+from stopit_core.metrics import MilterMetrics
 from stopit_core.queue import Queue
-from stopit_core.service import reload_settings
+from stopit_core.service import Live, reload_settings
 from stopit_core.stores import open_ledger, open_queue
 from stopit_milter.engine import Engine
+from stopit_milter.line import Order
 
-__all__ = ["Configuration"]
+__all__ = ["Configuration", "InForce"]
 
 
 class Configuration:
@@ -52,6 +54,24 @@ class Configuration:
             return False
         self.settings, self.engine = settings, engine
         return True
+
+
+class InForce:
+    """What a child goes by (`live`). The metrics tell whether the last reload was refused, as `refused` says at first."""
+
+    def __init__(self, configuration: Configuration, metrics: MilterMetrics, log: Log, refused: bool) -> None:
+        self.live = Live(configuration.engine)
+        self._configuration = configuration
+        self._metrics = metrics
+        self._log = log
+        metrics.reload_successful.set(int(not refused))
+
+    def obey(self, order: Order) -> None:
+        """Carry out the parent's order to reload, or learn that the parent refused to."""
+        held = order is Order.RELOAD and self._configuration.reload(self._log)
+        if held:
+            self.live.swap(self._configuration.engine)
+        self._metrics.reload_successful.set(int(held))
 
 
 def _store_faults(settings: Settings) -> list[Fault]:

@@ -1,8 +1,8 @@
 """Where a session's findings go: reports to the queue or the spool, traces to the ledger, a line to the log.
 
-A report is durable before `keep` returns. A trace is only handed to the writer thread, so that no mail waits for the
-ledger; but the trace of a message of our own is waited for, because after a crash the outbox asks the ledger whether
-the MTA took that message.
+A report is durable before `keep` returns. A trace is only handed over to be written, so that no mail waits for the
+ledger; but a message of our own waits until its trace is written, in this very process, because after a crash the
+outbox asks the ledger whether the MTA took that message.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from stopit_milter.engine import Engine
 from stopit_milter.tracing import traces_of
 from stopit_milter.transaction import Transaction
 
-__all__ = ["FLUSH_SECONDS", "Outlets", "RefusedError", "Reports", "Traces"]
+__all__ = ["FLUSH_SECONDS", "Outlets", "OwnTraces", "RefusedError", "Reports", "Traces"]
 
 FLUSH_SECONDS = 1.0
 """So long a message of our own waits for its trace to be in the ledger; then it goes on without."""
@@ -39,10 +39,14 @@ class Reports(Protocol):
 
 
 class Traces(Protocol):
-    """Writes traces behind (`ledger.writer.TraceWriter`)."""
+    """Takes traces to be written behind (`handover.Giver`)."""
 
     def offer(self, trace: Trace) -> bool:
         """Take it to be written soon; never wait."""
+
+
+class OwnTraces(Traces, Protocol):
+    """Writes them, and tells when (`ledger.writer.TraceWriter`)."""
 
     def flush(self, timeout: float) -> bool:
         """Wait until what was offered is written; False when it is not by then."""
@@ -51,9 +55,10 @@ class Traces(Protocol):
 class Outlets:
     """One worker's ways out. Any thread may use it."""
 
-    def __init__(self, reports: Reports, traces: Traces, metrics: MilterMetrics, log: Log) -> None:
+    def __init__(self, reports: Reports, traces: Traces, own: OwnTraces, metrics: MilterMetrics, log: Log) -> None:
         self._reports = reports
         self._traces = traces
+        self._own = own
         self._metrics = metrics
         self._log = log
 
@@ -71,9 +76,10 @@ class Outlets:
 
     def leave(self, ruling: Ruling, queue_id: str) -> None:
         """The message was edited and is about to be accepted: hand over its traces."""
+        outlet = self._own if ruling.flush else self._traces
         for trace in ruling.traces:
-            self._traces.offer(trace)
-        if ruling.flush and ruling.traces and not self._traces.flush(FLUSH_SECONDS):
+            outlet.offer(trace)
+        if ruling.flush and ruling.traces and not self._own.flush(FLUSH_SECONDS):
             self._metrics.faults.labels(Stage.LEDGER.value).inc()
             self._log.warning("own message accepted before its trace was in the ledger", queue_id=queue_id)
         if ruling.edits.removed_fields and not ruling.flag:

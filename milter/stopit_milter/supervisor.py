@@ -33,6 +33,7 @@ class Role:
 
     name: str
     run: Callable[[ChildLine], int]
+    handles_mail: bool = False
     counts: bool = False
 
 
@@ -97,8 +98,11 @@ class Supervisor:
         self._ending: int | None = None
         self._alive_at = 0.0
 
-    def run(self) -> int:
-        """Start everything and stay until it is to end; the exit code."""
+    def run(self, stopping: Callable[[], None] = lambda: None) -> int:
+        """Start everything and stay until it is to end; the exit code.
+
+        `stopping` is called when it is to, before the children are told: no other will be started.
+        """
         self._catch_signals()
         for child in self._children:
             self._start(child)
@@ -110,6 +114,7 @@ class Supervisor:
                     self._hear(*key.data)
             self._reap()
             self._tend()
+        stopping()
         return self._stop(self._ending)
 
     def _catch_signals(self) -> None:
@@ -208,8 +213,9 @@ class Supervisor:
             return
         if self._settling and all(child.ready for child in self._children):
             self._settling, self._was_ready = False, True
-            self._notify.ready(f"{len(self._children) - 1} workers accept mail")
-            self._log.info("ready", workers=len(self._children) - 1)
+            workers = sum(child.role.handles_mail for child in self._children)
+            self._notify.ready(f"{workers} workers accept mail")
+            self._log.info("ready", workers=workers)
         if self._notify.watchdog and now >= self._alive_at:
             self._notify.alive()
             self._alive_at = now + self._notify.watchdog / 3

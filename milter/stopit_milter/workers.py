@@ -1,4 +1,5 @@
-"""What the children of stopit-milter do: a worker handles mail, one more child answers who asks how they do.
+"""What the children of stopit-milter do: a worker handles mail, and one more answers who asks how they do. (The third
+kind is in `writing`.)
 
 Everything that has threads, connections or files is made here, after the fork. A worker needs no store to be there
 when it starts: mail comes first, reports wait in the spool, and what cannot be written is counted.
@@ -7,6 +8,7 @@ when it starts: mail comes first, reports wait in the spool, and what cannot be 
 from __future__ import annotations
 
 import gc
+import math
 import os
 import signal
 import threading
@@ -18,19 +20,17 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from stopit_core.config import Settings
-from stopit_core.counting import gathered, in_worker
+from stopit_core.counting import gathered, in_child
 from stopit_core.door import Readiness, serve
 from stopit_core.errors import Transient
-from stopit_core.ledger.writer import TraceWriter
+from stopit_core.ledger.writer import WriterLimits
 from stopit_core.logs import Log
 from stopit_core.metrics import MilterDoorMetrics, MilterMetrics
-from stopit_core.model import ContactReport, Digest, Trace
 from stopit_core.queue.copies import Copies
 from stopit_core.queue.spool import DurableReports, Spool
-from stopit_core.service import Live
 from stopit_core.stores import open_ledger, open_queue, queue_durability_faults
-from stopit_milter.configuration import Configuration
-from stopit_milter.engine import Engine
+from stopit_milter.configuration import Configuration, InForce
+from stopit_milter.handover import Giver, Handover
 from stopit_milter.housekeeping import CopyKeeper, Recurring, SpoolDrainer, trace_counter
 from stopit_milter.line import ChildLine, Order, Word
 from stopit_milter.listener import Listener
@@ -38,46 +38,46 @@ from stopit_milter.outlets import Outlets
 from stopit_milter.readiness import look
 from stopit_milter.session import Context, Session
 from stopit_milter.tally import Tally
+from stopit_milter.writing import STOP_SECONDS, writer_to
 
-__all__ = ["contact_teller", "run_metrics", "run_worker"]
+__all__ = ["run_metrics", "run_worker"]
 
-_STOP_SECONDS = 3.0
 _LOOK_SECONDS = 0.5
 _COPIES_SECONDS = 3.0
 _QUIET_LOOKS = 3
+_OWN = WriterLimits(expire=math.inf)
+"""For the few traces that a worker writes itself: to let the ledger expire is the writing child's part."""
 
 
 def run_worker(
-    line: ChildLine, slot: int, configuration: Configuration, listener: Listener, metrics_dir: Path, log: Log,
-    reload_refused: bool,
+    line: ChildLine, slot: int, configuration: Configuration, listener: Listener, handover: Handover,
+    metrics_dir: Path, log: Log, reload_refused: bool,
 ) -> int:  # fmt: skip
     """Handle mail until SIGTERM, or until the parent is gone. The exit code."""
-    in_worker(metrics_dir, slot)
+    in_child(metrics_dir, f"worker{slot}")
     metrics = MilterMetrics(CollectorRegistry())
-    metrics.reload_successful.set(0 if reload_refused else 1)
     settings = configuration.settings
-    live = Live(configuration.engine)
+    in_force = InForce(configuration, metrics, log, reload_refused)
     queue, ledger, spool = open_queue(settings.queue), open_ledger(settings.ledger), Spool(settings.queue.spool_dir)
     copies = Copies(queue, spool)
     reports = DurableReports(copies, spool)
-    traces = TraceWriter(
-        ledger,
-        live.current.keyring,
-        lambda trace: live.current.people.sender(trace).address,
-        contact_teller(reports, live),
-        trace_counter(metrics),
-    )
+    own = writer_to(ledger, in_force.live, reports, metrics, _OWN)
+    giver = Giver(handover.give(), trace_counter(metrics), own.offer)
     tally = Tally(metrics)
     drainer = Recurring("spool-drainer", SpoolDrainer(spool, copies, metrics, log).drain_once)
     keeper = Recurring("copies", CopyKeeper(copies, metrics, log).look, _COPIES_SECONDS)
     stock = partial(_take_stock, tally, metrics, listener, line, settings.milter.recycle_after)
     counting = Recurring("tally", stock)
 
+    def let_go() -> None:
+        giver.stop(STOP_SECONDS)
+        own.stop(STOP_SECONDS)
+
     def end() -> None:
-        drainer.stop(_STOP_SECONDS)
-        keeper.stop(_STOP_SECONDS)
-        traces.stop(_STOP_SECONDS)
-        counting.stop(_STOP_SECONDS)
+        drainer.stop(STOP_SECONDS)
+        keeper.stop(STOP_SECONDS)
+        let_go()
+        counting.stop(STOP_SECONDS)
         tally.fold()
         metrics.leave()
         queue.close()
@@ -88,22 +88,17 @@ def run_worker(
             listener.close_ears()
             _in_background("retirement", lambda: _end_after_the_last(listener, end))
             return
-        held = order is Order.RELOAD and configuration.reload(log)
-        if held:
-            live.swap(configuration.engine)
-        metrics.reload_successful.set(int(held))
+        in_force.obey(order)
 
     # libmilter waits for these in a thread of its own; a thread of ours that did not block them would die of them,
     # and the process with it, before the traces in hand are written.
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
-    context = Context(live, Outlets(reports, traces, metrics, log), metrics, tally, log)
-    traces.start()
-    drainer.start()
-    keeper.start()
-    counting.start()
+    context = Context(in_force.live, Outlets(reports, giver, own, metrics, log), metrics, tally, log)
+    for each in (giver, own, drainer, keeper, counting):
+        each.start()
     if slot == 0:
         _in_background("durability", lambda: _warn_of_durability(configuration, log))
-    _in_background("line", lambda: _until_parent_ends(line, obey, traces))
+    _in_background("line", lambda: _until_parent_ends(line, obey, let_go))
     _settle_down()
     line.say(Word.READY)
     listener.serve(lambda: Session(context))
@@ -150,18 +145,7 @@ def _settle_down() -> None:
     gc.freeze()
 
 
-def contact_teller(reports: DurableReports, live: Live[Engine]) -> Callable[[Trace, Digest], None]:
-    """Makes a report of each meeting of a watched pair."""
-
-    def tell(trace: Trace, pair: Digest) -> None:
-        # The trace's digest stands in for a queue id where the MTA gave none.
-        met = live.current.keyring.report_id("contact", trace.queue_id, trace.message.hex(), pair.hex())
-        reports.put(ContactReport(id=met, at=trace.seen, queue_id=trace.queue_id, pair=pair))
-
-    return tell
-
-
-def _until_parent_ends(line: ChildLine, obey: Callable[[Order], None], traces: TraceWriter) -> None:
+def _until_parent_ends(line: ChildLine, obey: Callable[[Order], None], let_go: Callable[[], None]) -> None:
     """End this process with its parent.
 
     At once, and not by way of libmilter: that takes seconds, and removes the socket's file in the end, where by then
@@ -170,7 +154,7 @@ def _until_parent_ends(line: ChildLine, obey: Callable[[Order], None], traces: T
     try:
         line.listen(obey)
     finally:
-        traces.stop(_STOP_SECONDS)
+        let_go()
         os._exit(1)
 
 

@@ -268,7 +268,7 @@ def mta_of(doubles: Doubles, metrics: MilterMetrics, tally: Tally, log_lines: io
 
     def connect(engine: Engine, offered: int = 0x1FFFFF) -> Mta:
         log = open_log("stopit-milter", log_lines)
-        outlets = Outlets(doubles, doubles, metrics, log)
+        outlets = Outlets(doubles, doubles, doubles, metrics, log)
         return Mta(Context(Live(engine), outlets, metrics, tally, log, clock=lambda: 1000.0), doubles, offered)
 
     return connect

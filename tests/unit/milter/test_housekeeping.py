@@ -20,7 +20,7 @@ from stopit_core.service import Live
 from stopit_lab.waiting import until
 from stopit_milter.engine import Engine
 from stopit_milter.housekeeping import Recurring, SpoolDrainer, trace_counter
-from stopit_milter.workers import contact_teller
+from stopit_milter.writing import contact_teller
 
 
 class AwayQueue(SqliteQueue):

@@ -137,7 +137,7 @@ class Running:
         return [report for report in reports if isinstance(report, FlagReport)]
 
     def children(self) -> list[int]:
-        """The children's process ids, workers first."""
+        """The children's process ids: workers, the one that writes, the one that tells metrics."""
         listed = Path(f"/proc/{self.daemon.pid}/task/{self.daemon.pid}/children").read_text("ascii")
         return [int(pid) for pid in listed.split()]
 
@@ -211,21 +211,39 @@ def test_a_worker_that_is_killed_comes_back_and_goes_on_counting(milter: Running
     assert wire.flag(1) == WITHHELD
     worker = milter.children()[0]
     os.kill(worker, signal.SIGKILL)
-    until(lambda: len(milter.children()) == 2 and worker not in milter.children(), "another worker")
+    until(lambda: len(milter.children()) == 3 and worker not in milter.children(), "another worker")
     again = milter.wire()
     assert again.flag(2) == WITHHELD
     again.close()
     assert milter.value("stopit_flags_total", channel="reply", result="queued") == 2
 
 
+def test_traces_wait_for_a_writer_that_is_killed(milter: Running) -> None:
+    milter.start()
+    wire = milter.wire()
+    assert wire.send(1, b"") == (b"a", [])
+    until(lambda: milter.value("stopit_traces_total", result="written") == 1, "the first trace")
+    writer = milter.children()[1]
+    os.kill(writer, signal.SIGSTOP)  # so that it takes nothing before it ends
+    for number in range(2, 102):
+        assert wire.send(number, b"") == (b"a", [])
+    assert wire.flag(102) == WITHHELD
+    os.kill(writer, signal.SIGKILL)
+    until(lambda: milter.value("stopit_traces_total", result="written") == 102, "all traces")
+    assert milter.value("stopit_traces_total", result="dropped") == 0
+    assert milter.value("stopit_milter_workers_ended_total") == 1
+    wire.close()
+    assert milter.daemon.terminate() == 0
+
+
 def test_a_worker_is_relieved_and_ends_with_its_last_connection(milter: Running) -> None:
     milter.start({"milter": {"recycle_after": 20}})
-    old, metrics = milter.children()
+    old, writer, metrics = milter.children()
     wire = milter.wire()
     for number in range(25):
         assert wire.send(number, b"") == (b"a", [])
-    until(lambda: len(milter.children()) == 3, "another worker")
-    (new,) = set(milter.children()) - {old, metrics}
+    until(lambda: len(milter.children()) == 4, "another worker")
+    (new,) = set(milter.children()) - {old, writer, metrics}
     until(lambda: _refuses_connections(old), "the first to take no more")
     for number in range(100, 105):  # to whomever the kernel wakes, and none is refused
         again = milter.wire()
@@ -235,7 +253,7 @@ def test_a_worker_is_relieved_and_ends_with_its_last_connection(milter: Running)
     assert old in milter.children()
     wire.close()
     until(lambda: old not in milter.children(), "the end of the first")
-    assert set(milter.children()) == {metrics, new}
+    assert set(milter.children()) == {writer, metrics, new}
     until(lambda: milter.value("stopit_milter_messages_total", result="flagged") == 6, "the counts of both")
     assert milter.value("stopit_milter_messages_total", result="accepted") == 25
     until(lambda: milter.value("stopit_milter_connections") == 0, "no connection")
@@ -256,7 +274,7 @@ def _refuses_connections(pid: int) -> bool:
 def test_workers_do_not_outlive_their_parent(milter: Running) -> None:
     milter.start()
     children = milter.children()
-    assert len(children) == 2
+    assert len(children) == 3
     os.kill(milter.daemon.pid, signal.SIGKILL)
     until(lambda: not any(Path(f"/proc/{pid}").exists() and _alive(pid) for pid in children), "their end")
 

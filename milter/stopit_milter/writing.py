@@ -1,0 +1,91 @@
+"""The child that writes the workers' traces to the ledger, and keeps the ledger's house.
+
+One for all workers: of two that write to one SQLite file one waits for the other, and a batch of all their traces is
+cheaper than two. It handles no mail, so it may hold up its own interpreter for as long as it likes.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from stopit_core.counting import in_child
+from stopit_core.ledger import Ledger
+from stopit_core.ledger.writer import TraceWriter, WriterLimits
+from stopit_core.logs import Log
+from stopit_core.metrics import MilterMetrics
+from stopit_core.model import ContactReport, Digest, Trace
+from stopit_core.queue.copies import Copies
+from stopit_core.queue.spool import DurableReports, Spool
+from stopit_core.service import Live
+from stopit_core.stores import open_ledger, open_queue
+from stopit_milter.configuration import Configuration, InForce
+from stopit_milter.engine import Engine
+from stopit_milter.handover import Handover
+from stopit_milter.housekeeping import trace_counter
+from stopit_milter.line import ChildLine, Word
+
+__all__ = ["STOP_SECONDS", "contact_teller", "run_writer", "writer_to"]
+
+STOP_SECONDS = 3.0
+"""So long a process that is to end tries to get rid of the traces that it has in hand."""
+
+
+def run_writer(
+    line: ChildLine, configuration: Configuration, handover: Handover, metrics_dir: Path, log: Log, reload_refused: bool
+) -> int:
+    """Write what the workers hand over until all of them, and the parent, have ended. The exit code.
+
+    It goes by that alone, because a signal may come to it while they still have traces.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    in_child(metrics_dir, "writer")
+    metrics = MilterMetrics(CollectorRegistry())
+    settings = configuration.settings
+    in_force = InForce(configuration, metrics, log, reload_refused)
+    queue, ledger, spool = open_queue(settings.queue), open_ledger(settings.ledger), Spool(settings.queue.spool_dir)
+    writer = writer_to(ledger, in_force.live, DurableReports(Copies(queue, spool), spool), metrics)
+    writer.start()
+    threading.Thread(target=line.listen, args=(in_force.obey,), name="line", daemon=True).start()
+    line.say(Word.READY)
+    for traces in handover.taken():
+        for trace in traces:
+            writer.offer(trace)
+    writer.stop(STOP_SECONDS)
+    metrics.leave()
+    queue.close()
+    ledger.close()
+    return 0
+
+
+def writer_to(
+    ledger: Ledger,
+    live: Live[Engine],
+    reports: DurableReports,
+    metrics: MilterMetrics,
+    limits: WriterLimits = WriterLimits(),
+) -> TraceWriter:
+    """A writer of traces that is counted, and makes a report of each meeting of a watched pair; not yet started."""
+
+    def sender_of(trace: Trace) -> str:
+        return live.current.people.sender(trace).address
+
+    return TraceWriter(
+        ledger, live.current.keyring, sender_of, contact_teller(reports, live), trace_counter(metrics), limits=limits
+    )
+
+
+def contact_teller(reports: DurableReports, live: Live[Engine]) -> Callable[[Trace, Digest], None]:
+    """Makes a report of each meeting of a watched pair."""
+
+    def tell(trace: Trace, pair: Digest) -> None:
+        # The trace's digest stands in for a queue id where the MTA gave none.
+        met = live.current.keyring.report_id("contact", trace.queue_id, trace.message.hex(), pair.hex())
+        reports.put(ContactReport(id=met, at=trace.seen, queue_id=trace.queue_id, pair=pair))
+
+    return tell

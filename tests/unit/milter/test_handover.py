@@ -1,0 +1,181 @@
+"""Traces on their way from workers to the child that writes them: whole, in order, and none lost without a count."""
+
+from __future__ import annotations
+
+import os
+import socket
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stopit_core.ledger.writer import TraceEvent
+from stopit_core.model import ADDRESS_DIGEST_BYTES, Digest, Trace, Verdict
+from stopit_lab.waiting import until
+from stopit_milter.handover import LARGEST, Giver, Handover
+
+TOO_MANY = LARGEST // ADDRESS_DIGEST_BYTES
+
+
+def trace(number: int, recipients: int = 1, queue_id: str = "4X") -> Trace:
+    return Trace(
+        Digest(number.to_bytes(16, "big")), float(number), queue_id=queue_id, recipient_count=recipients,
+        recipients=bytes(ADDRESS_DIGEST_BYTES * recipients),
+    )  # fmt: skip
+
+
+def fails(*_: object) -> None:
+    raise AssertionError("nothing may be dropped or handed elsewhere")
+
+
+def taken_of(*workers: Callable[[Giver], object]) -> list[Trace]:
+    """What the writing child gets of workers that are processes, as they are in the service; they end when done."""
+    handover = Handover()
+    pids = [_worker(handover, work) for work in workers]
+    taken = [each for traces in handover.taken() for each in traces]
+    assert all(os.waitpid(pid, 0)[1] == 0 for pid in pids)
+    handover.close()
+    return taken
+
+
+def _worker(handover: Handover, work: Callable[[Giver], object]) -> int:
+    if pid := os.fork():
+        return pid
+    code = 1
+    try:
+        giver = Giver(handover.give(), fails, fails)
+        giver.start()
+        work(giver)
+        code = 0 if giver.stop(10.0) else 2
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def offering(traces: Sequence[Trace]) -> Callable[[Giver], object]:
+    return lambda giver: [giver.offer(each) for each in traces]
+
+
+_TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+TRACES = st.builds(
+    Trace, st.binary(min_size=16, max_size=16), st.floats(0, 2e9), _TEXT, _TEXT, _TEXT, _TEXT, _TEXT, st.booleans(),
+    st.booleans(), st.booleans(), st.integers(0, 10_000), st.binary(max_size=80),
+    st.builds(Verdict, st.booleans(), _TEXT, _TEXT),
+)  # fmt: skip
+
+
+@settings(max_examples=25)
+@given(st.lists(TRACES, max_size=100))
+def test_what_is_taken_is_what_was_given(traces: list[Trace]) -> None:
+    assert taken_of(offering(traces)) == traces
+
+
+def test_those_of_several_workers_in_the_order_of_each() -> None:
+    first, second = [trace(number) for number in range(3000)], [trace(number) for number in range(10_000, 13_000)]
+    taken = taken_of(offering(first), offering(second))
+    assert [each for each in taken if each.seen < 10_000] == first
+    assert [each for each in taken if each.seen >= 10_000] == second
+
+
+def test_large_ones_share_a_packet_with_few() -> None:
+    traces = [trace(number, TOO_MANY // 3) for number in range(10)] + [trace(10, TOO_MANY - 100), trace(11)]
+    assert taken_of(offering(traces)) == traces
+
+
+def test_without_any_the_end_is_the_end() -> None:
+    assert taken_of(offering([])) == []
+    assert taken_of() == []
+
+
+class Narrow:
+    """A giver whose other end nobody reads until `read`, and what it tells."""
+
+    def __init__(self, capacity: int = 1000) -> None:
+        self.end, self._taking = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the kernel's least, some kB
+        self.dropped = 0
+        self.elsewhere: list[Trace] = []
+        self.giver = Giver(self.end, self._count, self.elsewhere.append, capacity)
+
+    def _count(self, event: TraceEvent, number: int) -> None:
+        assert event is TraceEvent.DROPPED
+        self.dropped += number
+
+    def read(self) -> int:
+        """How many traces have come by now."""
+        self._taking.setblocking(False)
+        count = 0
+        try:
+            while packet := self._taking.recv(LARGEST):
+                count += int.from_bytes(packet[1:3], "big")
+        except BlockingIOError:
+            pass
+        return count
+
+    def hang_up(self) -> None:
+        self._taking.close()
+
+    def close(self) -> None:
+        self.end.close()
+        self._taking.close()
+
+
+@pytest.fixture
+def narrow() -> Iterator[Narrow]:
+    one = Narrow()
+    yield one
+    one.close()
+
+
+def test_what_finds_no_room_is_sent_later(narrow: Narrow) -> None:
+    narrow.giver.start()
+    assert all(narrow.giver.offer(trace(number)) for number in range(900))
+    read = 0
+
+    def all_read() -> bool:
+        nonlocal read
+        read += narrow.read()
+        return read == 900
+
+    until(all_read, "all of them")
+    assert narrow.giver.stop(1.0)
+    assert narrow.dropped == 0
+
+
+def test_a_full_buffer_drops_and_counts_and_never_waits(narrow: Narrow) -> None:
+    assert [narrow.giver.offer(trace(number)) for number in range(1005)] == [True] * 1000 + [False] * 5
+    assert narrow.dropped == 5
+
+
+def test_what_nobody_takes_before_the_end_is_counted(narrow: Narrow) -> None:
+    narrow.giver.start()
+    for number in range(900):
+        narrow.giver.offer(trace(number))
+    assert not narrow.giver.stop(0.1)
+    assert narrow.read() + narrow.dropped == 900
+    assert narrow.dropped > 0
+    assert not narrow.giver.offer(trace(901))
+
+
+def test_without_anybody_there_it_is_counted(narrow: Narrow) -> None:
+    narrow.giver.start()
+    narrow.hang_up()
+    narrow.giver.offer(trace(1))
+    assert not narrow.giver.stop(0.1)
+    assert narrow.dropped == 1
+
+
+def test_one_that_fits_no_packet_goes_another_way(narrow: Narrow) -> None:
+    large = trace(1, TOO_MANY)
+    assert narrow.giver.offer(large)
+    assert narrow.elsewhere == [large]
+    assert narrow.dropped == 0
+
+
+def test_one_that_is_no_text_is_dropped_and_counted(narrow: Narrow) -> None:
+    assert not narrow.giver.offer(trace(1, queue_id="\udcff"))
+    assert narrow.dropped == 1
+    assert narrow.giver.offer(trace(2))
