@@ -57,7 +57,7 @@ class Configuration:
 
 
 class InForce:
-    """What a child goes by (`live`). The metrics tell whether the last reload was refused, as `refused` says at first."""
+    """What a child goes by (`live`). Metrics tell whether the last reload was refused, at first as `refused` says."""
 
     def __init__(self, configuration: Configuration, metrics: MilterMetrics, log: Log, refused: bool) -> None:
         self.live = Live(configuration.engine)

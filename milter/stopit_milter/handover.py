@@ -6,16 +6,15 @@
 To write traces holds up the interpreter that does it, and where it is a worker's, every message in it
 (docs/adr/0016). Here a trace costs a worker no more than to pack it.
 
-The parent makes the one pair of sockets before it forks, and keeps both ends: so what was sent while the writing child
-was dead waits in the kernel for the next one. It takes sequenced packets (unix(7)): they stay whole although all
-workers send at one end, and they end once the last process has closed that end, by which the writing child knows that
-no more can come. Nobody else can get at it, so what it carries needs neither a version nor a check.
+The parent makes the one pair of sockets before it forks, and keeps both ends: so what was sent while the writing
+child was dead waits in the kernel for the next one. It takes sequenced packets (unix(7)): they stay whole though all
+workers send at one end, and they end once the last process has closed that end, by which the writing child knows
+that no more can come. Nobody else can get at it, so what it carries needs neither a version nor a check.
 """
 
 from __future__ import annotations
 
 import socket
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ import msgspec
 
 from stopit_core.ledger.writer import TraceEvent
 from stopit_core.model import Trace
+from stopit_milter.housekeeping import Recurring
 
 __all__ = ["LARGEST", "Giver", "Handover"]
 
@@ -33,8 +33,8 @@ _PACKET_TRACES = 64
 _BUFFER_BYTES = 4 * 1024 * 1024
 """Asked for in the kernel, which gives no more than net.core.wmem_max."""
 _CAPACITY = 20_000
-_INTERVAL = 0.01
-_IDLE = 0.1
+_INTERVAL = 0.05
+_PAUSE = 0.01
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[list[Trace]] = msgspec.msgpack.Decoder(list[Trace])
@@ -87,12 +87,12 @@ class Giver:
         self._buffer: deque[bytes] = deque()
         self._packet: list[bytes] = []
         """What is to be sent next, when it could not be yet. The thread's own."""
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="trace-giver", daemon=True)
+        self._stopping = False
+        self._sending = Recurring("trace-giver", self._send, _INTERVAL)
 
     def start(self) -> None:
         """Start the thread; once, after any fork."""
-        self._thread.start()
+        self._sending.start()
 
     def offer(self, trace: Trace) -> bool:
         """Take a trace to be written soon; False, and counted, when it cannot be. Never waits."""
@@ -104,7 +104,7 @@ class Giver:
         if len(packed) > LARGEST - len(_array_of(0)):
             self._otherwise(trace)
             return True
-        if self._stopping.is_set() or len(self._buffer) >= self._capacity:
+        if self._stopping or len(self._buffer) >= self._capacity:
             self._count(TraceEvent.DROPPED, 1)
             return False
         self._buffer.append(packed)
@@ -113,37 +113,27 @@ class Giver:
     def stop(self, timeout: float) -> bool:
         """Take no more, send what is there, and end the thread; False when that was not done in time: the rest is
         dropped, and counted."""
-        self._stopping.set()
+        self._stopping = True
         deadline = time.monotonic() + timeout
-        if self._thread.ident is not None:
-            self._thread.join(timeout)
-        if self._thread.is_alive():
+        if not self._sending.stop(timeout):
             return False
-        self._give()
+        self._send()
         while self._left() and time.monotonic() < deadline:
-            time.sleep(_INTERVAL)
-            self._give()
+            time.sleep(_PAUSE)
+            self._send()
         if left := self._left():
             self._count(TraceEvent.DROPPED, left)
         return not left
 
-    def _run(self) -> None:
-        pause = _IDLE
-        while not self._stopping.wait(pause):
-            pause = _INTERVAL if self._give() else _IDLE
-
-    def _give(self) -> bool:
-        """Send until there is nothing left, or no room for it; whether there was anything."""
-        gave = False
+    def _send(self) -> None:
+        """Send until there is nothing left, or no room for it."""
         while packet := self._packet or self._next_packet():
-            gave = True
             self._packet = packet
             try:
                 self._end.send(_array_of(len(packet)) + b"".join(packet), socket.MSG_DONTWAIT)
             except OSError:  # no room, or nobody there any more: tried again, and dropped in the end
-                break
+                return
             self._packet = []
-        return gave
 
     def _left(self) -> int:
         return len(self._packet) + len(self._buffer)

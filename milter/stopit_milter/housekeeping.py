@@ -28,10 +28,12 @@ class Recurring:
         """Start the thread; once, after any fork."""
         self._thread.start()
 
-    def stop(self, timeout: float) -> None:
-        """End the thread, after the work in hand."""
+    def stop(self, timeout: float) -> bool:
+        """End the thread, after the work in hand; False when that was not done in time (seconds)."""
         self._ended.set()
-        self._thread.join(timeout)
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while not self._ended.wait(self._pause):

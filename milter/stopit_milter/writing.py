@@ -31,13 +31,15 @@ from stopit_milter.line import ChildLine, Word
 
 __all__ = ["STOP_SECONDS", "contact_teller", "run_writer", "writer_to"]
 
+_LIMITS = WriterLimits()
 STOP_SECONDS = 3.0
 """So long a process that is to end tries to get rid of the traces that it has in hand."""
 
 
 def run_writer(
-    line: ChildLine, configuration: Configuration, handover: Handover, metrics_dir: Path, log: Log, reload_refused: bool
-) -> int:
+    line: ChildLine, configuration: Configuration, handover: Handover, metrics_dir: Path, log: Log,
+    reload_refused: bool,
+) -> int:  # fmt: skip
     """Write what the workers hand over until all of them, and the parent, have ended. The exit code.
 
     It goes by that alone, because a signal may come to it while they still have traces.
@@ -68,7 +70,7 @@ def writer_to(
     live: Live[Engine],
     reports: DurableReports,
     metrics: MilterMetrics,
-    limits: WriterLimits = WriterLimits(),
+    limits: WriterLimits = _LIMITS,
 ) -> TraceWriter:
     """A writer of traces that is counted, and makes a report of each meeting of a watched pair; not yet started."""
 

@@ -3,8 +3,7 @@
     offer -> buffer (bounded) -> batch -> ledger.write -> watched pairs looked for -> contacts told
 
 `offer` takes no lock and wakes nobody, because it is on the way of every message, and a lock that two threads want at
-once costs more than the trace. The thread looks into the buffer at intervals: often while mail comes, because a
-batch holds up the interpreter for as long as it is large, and the callbacks of all connections with it.
+once costs more than the trace. The thread looks into the buffer at intervals; what is waited for it takes at once.
 
 While the ledger is away the batch in hand is kept and tried again, with growing pauses. When the buffer is full
 meanwhile, the batch in hand, which is the oldest, is dropped and counted: a ledger that comes back should know of the
@@ -48,7 +47,7 @@ class WriterLimits:
 
     capacity: int = 20_000
     batch: int = 500
-    interval: float = 0.01
+    interval: float = 0.05
     idle: float = 0.1
     refresh: float = 2.0
     expire: float = 3600.0

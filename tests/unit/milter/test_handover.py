@@ -49,7 +49,7 @@ def _worker(handover: Handover, work: Callable[[Giver], object]) -> int:
         giver.start()
         work(giver)
         code = 0 if giver.stop(10.0) else 2
-    except BaseException:
+    except BaseException:  # noqa: BLE001  the frames of pytest must never run on in the child
         traceback.print_exc()
     finally:
         os._exit(code)
