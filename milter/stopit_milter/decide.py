@@ -39,10 +39,14 @@ __all__ = ["AT_ONCE", "Prospect", "Ruling", "decide", "may_be_flag", "prospect"]
 
 @dataclass(frozen=True, slots=True)
 class Prospect:
-    """What must be seen of a message after its headers: nothing, or its end and so much of its body (bytes)."""
+    """What must be seen of a message after its headers: nothing, or its end and so much of its body (bytes).
+
+    `content`: at its end the ruling depends on what it says, so its MIME is read.
+    """
 
     to_end: bool
     body_bytes: int = 0
+    content: bool = False
 
 
 AT_ONCE = Prospect(to_end=False)
@@ -81,7 +85,7 @@ def prospect(transaction: Transaction, engine: Engine) -> Prospect:
         return Prospect(to_end=True)
     tokens = _tokens(envelope, engine)
     if _is_candidate(transaction, tokens, engine):
-        return Prospect(to_end=True, body_bytes=engine.recognisers.body_bytes(envelope))
+        return Prospect(to_end=True, body_bytes=engine.recognisers.body_bytes(envelope), content=True)
     if tokens:
         return Prospect(to_end=True, body_bytes=ANSWER_BYTES)
     return Prospect(to_end=True) if _forged(transaction, engine) else AT_ONCE

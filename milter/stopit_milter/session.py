@@ -167,10 +167,11 @@ class Session:
     def eom(self, mta: Mta) -> int:
         """End of message: decide, and do it in the safe order."""
         message, context = self._message, self._context
-        if message.faulty or message.transaction is None:
+        if message.faulty or message.transaction is None or message.prospect is None:
             return self.give_way(mta)
         whole = structs.replace(message.transaction, body=bytes(message.body), truncated=message.truncated)
-        ruling = message.ruling = context.aside.do(partial(decide, whole, message.engine))
+        ruling_of = partial(decide, whole, message.engine)
+        ruling = message.ruling = context.aside.do(ruling_of) if message.prospect.content else ruling_of()
         self.stage = Stage.REPORT
         try:
             context.outlets.keep(ruling, message.engine)

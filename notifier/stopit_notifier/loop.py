@@ -31,7 +31,7 @@ from stopit_notifier.watching import Watching
 
 __all__ = ["Loop", "Stage"]
 
-_LOT = 128
+_LOT = 256
 _SHARE = 8
 _LONGEST_WAIT = 1.0
 _SHORTEST_WAIT = 0.05

@@ -40,7 +40,7 @@ from stopit_notifier.watching import Watching
 
 __all__ = ["Notifier", "build"]
 
-_CONNECTIONS = 8
+_CONNECTIONS = 12
 """Connections to the MTA under a flood: more gain nothing, because the MTA is busy then."""
 
 

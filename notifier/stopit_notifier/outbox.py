@@ -52,7 +52,7 @@ from stopit_notifier.vetting import check, vet
 
 __all__ = ["Outbox", "Terms", "pause"]
 
-_LOT = 128
+_LOT = 256
 _FLIGHTS = 2
 """So many lots are under way: while one is written down, and the next decided, the MTA has another."""
 _FIRST_PAUSE = 30.0

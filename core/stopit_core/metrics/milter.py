@@ -36,8 +36,9 @@ class MilterDoorMetrics(DoorMetrics):
         super().__init__(registry)
         self.workers_ended = self.counter(
             "stopit_milter_workers_ended", "workers",
-            "Workers that ended unasked, or hung and were killed, and were started again.",
-            "Any rise: a crash, which Postfix answers by `default_action`. The log has the exit code.",
+            "Workers, and the child that writes their traces, that ended unasked or hung, and were started again.",
+            "Any rise: a crash, which Postfix answers by `default_action` where a worker had mail in hand. The log has the "
+            "exit code.",
         )  # fmt: skip
 
 
