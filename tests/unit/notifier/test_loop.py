@@ -152,11 +152,11 @@ def test_bug_in_one_stage_stops_no_other_and_tells_no_address() -> None:
 
 
 def test_reports_and_messages_share_the_time() -> None:
-    running = Running(reports=deliveries(*map(str, range(200))), due=20)
+    running = Running(reports=deliveries(*map(str, range(400))), due=20)
 
     done = running.turn()
 
-    assert (done.count("send"), sum(each.startswith("report") for each in done)) == (8, 128)
+    assert (done.count("send"), sum(each.startswith("report") for each in done)) == (8, 256)
     assert running.parts.patience == [False] * 8  # more reports wait: they are decided while a lot is under way
     assert running.turn().count("send") == 8
     assert running.parts.waits == [0.0, 0.0]

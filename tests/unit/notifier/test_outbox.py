@@ -182,7 +182,7 @@ def test_lot_that_is_under_way_is_waited_for_by_who_has_nothing_else_to_do(rig: 
 
 def test_two_lots_are_under_way_and_a_third_waits(lot_rig: Rig) -> None:
     rig = lot_rig
-    lots = acknowledgements(rig, 130)
+    lots = acknowledgements(rig, 260)
     notice = rig.queue()
     go_on = threading.Event()
     outbox = rig.outbox(lambda step: go_on.wait(10) and None if step is Step.CONNECTED else None)
@@ -194,7 +194,7 @@ def test_two_lots_are_under_way_and_a_third_waits(lot_rig: Rig) -> None:
     everything(outbox)
 
     assert {rig.message(each).state for each in (*lots, notice)} == {MessageState.SENT}
-    assert [rig.copies(each) for each in (*lots, notice)] == [1] * 131
+    assert [rig.copies(each) for each in (*lots, notice)] == [1] * 261
 
 
 # -- killed
