@@ -31,7 +31,7 @@ from stopit_notifier.intake import Intake
 from stopit_notifier.loop import Loop
 from stopit_notifier.mailer import Mailer
 from stopit_notifier.outbox import Outbox, Terms
-from stopit_notifier.owner import Owner
+from stopit_notifier.owner import Owner, Steady
 from stopit_notifier.readiness import LoopPulse, Stores, look
 from stopit_notifier.settling import Settling
 from stopit_notifier.signals import Signals
@@ -122,6 +122,7 @@ def build(
         judging,
         _terms(settings, metrics, probe),
         owner,
+        Steady(ledger.history, monotonic),
         clock=clock,
         monotonic=monotonic,
         draw=draw,

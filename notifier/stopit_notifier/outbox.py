@@ -44,7 +44,7 @@ from stopit_notifier.couriers import Couriers, Flight, attempt
 from stopit_notifier.endings import Endings
 from stopit_notifier.judging import Judging
 from stopit_notifier.mailer import End, Letter, Mailer, Unanswered
-from stopit_notifier.owner import Owner
+from stopit_notifier.owner import Owner, Steady
 from stopit_notifier.settling import Finding, Settling
 from stopit_notifier.steps import Probe, Step
 from stopit_notifier.streaming import Streaming
@@ -79,6 +79,7 @@ class Outbox:
         live: Live[Judging],
         terms: Terms,
         owner: Owner,
+        steady: Steady,
         *,
         clock: Callable[[], float],
         monotonic: Callable[[], float],
@@ -91,6 +92,7 @@ class Outbox:
         self._live = live
         self._terms = terms
         self._owner = owner
+        self._steady = steady
         self._clock = clock
         self._monotonic = monotonic
         self._draw = draw
@@ -160,8 +162,9 @@ class Outbox:
             self._terms.couriers.close()
 
     def _claim(self, *, alone: bool = True) -> list[Message]:
+        claim = self._owner.claim(self._steady.history())
         with self._store.sending() as sending:
-            lot = sending.claim_lot(self._owner.name, self._clock(), _LOT, alone=alone)
+            lot = sending.claim_lot(claim, self._clock(), _LOT, alone=alone)
         for _ in lot:
             self._probe(Step.MESSAGE_CLAIMED)
         return lot

@@ -1,14 +1,24 @@
-"""Who has a claim on a message: this run of this program, on this host since its last boot."""
+"""Who has a claim on a message: this run of this program, on this host since its last boot, by this history of the
+ledger."""
 
 from __future__ import annotations
 
 import secrets
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Owner"]
+from stopit_core.errors import Transient
 
+__all__ = ["HOLD", "UNKNOWN", "Owner", "Steady", "same_history"]
+
+UNKNOWN = "?"
+HOLD = 60.0
+"""Seconds. Longer than a master that is cut off takes writes (min-replicas-max-lag, 10 s as it ships)."""
+_EVERY = 15.0
+_SHORT = 8
+_HOST = 37
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -25,20 +35,58 @@ class Owner:
         """This process."""
         return cls(socket.gethostname(), _BOOT_ID.read_text("ascii").strip(), secrets.token_hex(4))
 
-    @property
-    def name(self) -> str:
-        """How it stands in `Message.claimed_by`: 64 characters at most."""
-        return f"{self.run}/{self._machine}"
+    def claim(self, history: str) -> str:
+        """What stands in `Message.claimed_by`: 64 characters at most. `history` is the ledger's (`Steady`)."""
+        return f"{self.run}/{self._machine}/{history[:_SHORT]}"
 
     def lost_power_since(self, claimed_by: str) -> bool:
         """Whether a claim that was never ended is of this host before its last boot.
 
         Then the milter went down with the notifier, and the traces of the last moment may have gone with it.
         """
-        machine = claimed_by.partition("/")[2]
-        same_host = machine.partition("/")[2] == self._machine.partition("/")[2]
-        return same_host and machine != self._machine
+        match claimed_by.split("/"):
+            case [_, boot, host, *_]:
+                return host[:_HOST] == self.host[:_HOST] and boot != self.boot[:_SHORT]
+        return False
 
     @property
     def _machine(self) -> str:
-        return f"{self.boot[:8]}/{self.host[:46]}"
+        return f"{self.boot[:_SHORT]}/{self.host[:_HOST]}"
+
+
+def same_history(claimed_by: str, history: str) -> bool:
+    """Whether the ledger's history that a claim was made by is this one. One that is UNKNOWN is no other's."""
+    match claimed_by.split("/"):
+        case [_, _, _, claimed]:
+            return claimed == history[:_SHORT]
+    return not history  # a claim of before histories were written down, or of `stopitctl restore`
+
+
+class Steady:
+    """The ledger's history, once it has held for a minute; UNKNOWN until then, and when nobody can tell.
+
+    For a minute after a failover a milter may still write to the server that lost it, and an own message's trace be
+    thrown away under the new history. `ask` gives the one that holds ("": there is only one), or raises Transient.
+    """
+
+    def __init__(self, ask: Callable[[], str], monotonic: Callable[[], float]) -> None:
+        self._ask = ask
+        self._monotonic = monotonic
+        self._found = UNKNOWN
+        self._since = self._next = monotonic()
+
+    def history(self) -> str:
+        """The history, at most some seconds old: a failover meanwhile makes it another's."""
+        now = self._monotonic()
+        if now >= self._next:
+            self._next = now + _EVERY
+            found = self._asked()
+            if found != self._found:
+                self._found, self._since = found, now
+        return self._found if not self._found or now - self._since >= HOLD else UNKNOWN
+
+    def _asked(self) -> str:
+        try:
+            return self._ask()
+        except Transient:
+            return UNKNOWN

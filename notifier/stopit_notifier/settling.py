@@ -21,8 +21,9 @@ needs a moment, too, to write down what it kept meanwhile.
 
 A second acknowledgement does no harm, a second notice does. The ledger can tell when the message that was sent last
 has a trace in it (else our mail doesn't pass the milter there, or the milter is down); not for an MTA that had the
-whole message and was still connected when we gave up waiting (it may take it yet); and not when the host has lost
-power since (the milter's last traces went with it).
+whole message and was still connected when we gave up waiting (it may take it yet); not when the host has lost power
+since (the milter's last traces went with it); and not when a failover of Redis since, or in the minute before, may
+have thrown the trace away (`owner.Steady`).
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from stopit_core.cases import CaseStore, Message, Party
 from stopit_core.ledger import Ledger
 from stopit_core.model import Trace
 from stopit_core.people import People
-from stopit_notifier.owner import Owner
+from stopit_notifier.owner import Owner, same_history
 from stopit_notifier.steps import Probe, Step
 
 __all__ = ["Finding", "Interrupted", "Settling", "judge"]
@@ -114,6 +115,8 @@ class Settling:
 
     def _can_tell(self, message: Message, last: Message | None, people: People) -> bool:
         if message.error or self._owner.lost_power_since(message.claimed_by):
+            return False
+        if not same_history(message.claimed_by, self._ledger.history()):
             return False
         return last is not None and bool(self._own_traces(last, people))
 

@@ -68,7 +68,7 @@ def test_stores_come_to_the_new_master_by_themselves(service: RedisService, queu
     with closing(open_ledger(LedgerStore(url=service.url))) as ledger:
         for name in "abc":
             history = queue.put(name, name.encode())
-        assert history == queue.history()
+        assert history == queue.history() == ledger.history()
         first, second = queue.claim("one", 2, 60.0)
         queue.ack(first.id)
         ledger.watch(pair, time.time() + 60)
@@ -87,6 +87,7 @@ def test_stores_come_to_the_new_master_by_themselves(service: RedisService, queu
         # Each client that still has a connection to a master that hangs learns of it by one time-out.
         assert until(lambda: claimed(queue), "reports of the new master") == [b"c", b"d"]
         until(lambda: is_watched(ledger, pair), "the watched pair at the new master")
+        assert until(lambda: told(ledger), "Sentinels that agree") == new_history
         assert queue_durability_faults(settings) == ()
 
 
@@ -104,9 +105,9 @@ def is_watched(ledger: Ledger, pair: Digest) -> bool:
         return False
 
 
-def told(queue: Queue) -> str:
+def told(store: Queue | Ledger) -> str:
     try:
-        return queue.history()
+        return store.history()
     except Transient:
         return ""
 

@@ -64,6 +64,12 @@ class Ledger(Protocol):
         Always 0 where the store does it itself.
         """
 
+    def history(self) -> str:
+        """The history that holds now; "" where there is only one. Another one may lack traces that this one had.
+
+        Raises Transient when it cannot be told (`queue.Queue.history`).
+        """
+
     def ping(self) -> None:
         """Return when the store answers a read and would take a write."""
 

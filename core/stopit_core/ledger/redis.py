@@ -24,6 +24,7 @@ import redis
 from stopit_core.ledger import GRACE, MAX_PASSES, readable
 from stopit_core.model import Digest, Trace
 from stopit_core.redis_client import transient
+from stopit_core.sentinel import history
 from stopit_core.wire import encode_trace
 
 __all__ = ["RedisLedger"]
@@ -108,6 +109,11 @@ class RedisLedger:
         with transient(self._client):
             self._client.zremrangebyscore(_WATCH, "-inf", repr(now - GRACE))
         return 0
+
+    def history(self) -> str:
+        """See `Ledger.history`."""
+        with transient(self._client):
+            return history(self._client)
 
     def ping(self) -> None:
         """See `Ledger.ping`. Changing the score of a member that is not there is a write that changes nothing."""

@@ -37,7 +37,7 @@ class MilterDoorMetrics(DoorMetrics):
         self.workers_ended = self.counter(
             "stopit_milter_workers_ended", "workers",
             "Workers, and the child that writes their traces, that ended unasked or hung, and were started again.",
-            "Any rise: a crash, which Postfix answers by `default_action` where a worker had mail in hand. The log has the "
+            "Any rise: a crash, which Postfix answers by `default_action` where it was a worker. The log has the "
             "exit code.",
         )  # fmt: skip
 

@@ -27,7 +27,7 @@ from stopit_notifier.endings import Endings
 from stopit_notifier.judging import Judging
 from stopit_notifier.mailer import Mailer
 from stopit_notifier.outbox import Outbox, Terms
-from stopit_notifier.owner import Owner
+from stopit_notifier.owner import Owner, Steady
 from stopit_notifier.settling import Settling
 from stopit_notifier.steps import Probe, no_probe
 from stopit_notifier.watching import Watching
@@ -64,6 +64,9 @@ class Rig:
         self.said = io.StringIO()
         self.sink = Sink(on_taken=self._passes_the_milter, streams=streams)
         self.boot = "boot-1"
+        self.history = ""
+        self.ledger.history = lambda: self.history  # type: ignore[method-assign]
+        self.steady = Steady(lambda: self.history, self.monotonic)
         self.data_within = 30.0  # real seconds, unlike `SETTLE`; less only where the MTA is to hang
         self._couriers: list[Couriers] = []
 
@@ -91,7 +94,7 @@ class Rig:
         self._couriers.append(Couriers(mailers))
         terms = Terms(self._couriers[-1], SETTLE, GIVE_UP)
         return Outbox(
-            self.store, settling, endings, self.judging, terms, owner,
+            self.store, settling, endings, self.judging, terms, owner, self.steady,
             clock=self.clock, monotonic=self.monotonic, draw=lambda: 0.0, probe=probe,
         )  # fmt: skip
 

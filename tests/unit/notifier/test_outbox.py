@@ -294,6 +294,53 @@ def test_notice_is_unclear_after_the_host_lost_power(rig: Rig) -> None:
     assert (rig.message(notice).state, rig.copies(notice)) == (MessageState.UNCLEAR, 1)
 
 
+@pytest.mark.parametrize(
+    ("at_first", "then", "state"),
+    [
+        ("1" * 40, "1" * 40, MessageState.SENT),  # the same one: without a trace the MTA has not got it
+        ("1" * 40, "2" * 40, MessageState.UNCLEAR),
+        ("", "2" * 40, MessageState.UNCLEAR),
+    ],
+    ids=["same", "failover", "from-one-server"],
+)
+def test_notice_is_unclear_after_a_failover_of_the_ledger(
+    rig: Rig, at_first: str, then: str, state: MessageState
+) -> None:
+    """The new master may lack the trace of just this message, and have those of the ones before it."""
+    rig.history = at_first
+    outbox = rig.outbox()
+    for _ in range(3):  # it has held for a minute by the claim
+        outbox.run_once()
+        rig.pass_time(45)
+    sent_something(rig)
+    rig.milter = False
+    notice = rig.queue()
+    with pytest.raises(Killed):
+        rig.outbox(killer(Step.BEFORE_DOT)).run_once()
+    rig.history, rig.milter = then, True
+
+    rig.settled()
+
+    assert rig.message(notice).state is state
+    assert rig.copies(notice) == (1 if state is MessageState.SENT else 0)
+
+
+def test_notice_is_unclear_in_the_minute_after_a_failover(rig: Rig) -> None:
+    """A milter may still have written to the old master."""
+    sent_something(rig)
+    rig.history = "1" * 40
+    rig.pass_time(20)
+    notice = rig.queue()
+    rig.milter = False
+    with pytest.raises(Killed):
+        rig.outbox(killer(Step.ACCEPTED)).run_once()
+    rig.milter = True
+
+    rig.settled()
+
+    assert (rig.message(notice).state, rig.copies(notice)) == (MessageState.UNCLEAR, 1)
+
+
 def test_acknowledgement_is_rather_sent_twice_than_never(rig: Rig) -> None:
     rig.milter = False
     message = rig.queue(MessageKind.ACKNOWLEDGEMENT)

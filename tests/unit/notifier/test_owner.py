@@ -1,0 +1,117 @@
+"""Who has a claim, and what a claim tells later: of a loss of power, and of a ledger that is no longer the same."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stopit_core.errors import Transient
+from stopit_notifier.owner import HOLD, UNKNOWN, Owner, Steady, same_history
+
+OURS = "0123456789" * 4
+OTHER = "fedcba9876" * 4
+HERE = Owner("mail1.campus.example", "5f0c1a2b-0000", "aaaaaaaa")
+
+
+@given(st.from_regex(r"[a-z0-9.-]{1,255}", fullmatch=True), st.sampled_from(["", UNKNOWN, OURS]))
+def test_claim_fits_its_column(host: str, history: str) -> None:
+    assert len(Owner(host, HERE.boot, HERE.run).claim(history)) <= 64
+
+
+@pytest.mark.parametrize(
+    ("claimed_by", "lost"),
+    [
+        (HERE.claim(""), False),
+        (Owner(HERE.host, HERE.boot, "bbbbbbbb").claim(OURS), False),
+        (Owner(HERE.host, "99999999-1111", "bbbbbbbb").claim(OURS), True),
+        (Owner("mail2.campus.example", "99999999-1111", "bbbbbbbb").claim(""), False),
+        ("bbbbbbbb/99999999/mail1.campus.example", True),  # before histories were written down
+        ("bbbbbbbb/5f0c1a2b/mail1.campus.example", False),
+        ("restore", False),
+    ],
+)
+def test_power_is_lost_where_the_same_host_had_another_boot(claimed_by: str, lost: bool) -> None:
+    assert HERE.lost_power_since(claimed_by) is lost
+
+
+def test_long_name_of_a_host_is_known_again_also_in_an_old_claim() -> None:
+    host = "m" * 60
+    owner = Owner(host, HERE.boot, HERE.run)
+    assert owner.lost_power_since(f"bbbbbbbb/99999999/{host[:46]}")
+    assert not owner.lost_power_since(owner.claim(OURS))
+
+
+@pytest.mark.parametrize(
+    ("claimed_by", "now", "same"),
+    [
+        (HERE.claim(""), "", True),
+        (HERE.claim(OURS), OURS, True),
+        (HERE.claim(OURS), OTHER, False),
+        (HERE.claim(UNKNOWN), OURS, False),
+        (HERE.claim(""), OURS, False),  # Sentinels came in between
+        (HERE.claim(OURS), "", False),
+        ("bbbbbbbb/5f0c1a2b/mail1.campus.example", "", True),
+        ("bbbbbbbb/5f0c1a2b/mail1.campus.example", OURS, False),
+        ("restore", "", True),
+        ("restore", OURS, False),
+    ],
+)
+def test_history_is_the_same_only_where_that_is_known(claimed_by: str, now: str, same: bool) -> None:
+    assert same_history(claimed_by, now) is same
+
+
+class Asked:
+    """A ledger's history by a clock that the test sets."""
+
+    def __init__(self, history: str) -> None:
+        self.history: str | None = history
+        self.now = 500.0
+        self.steady = Steady(self._ask, lambda: self.now)
+
+    def _ask(self) -> str:
+        if self.history is None:
+            raise Transient("no majority")
+        return self.history
+
+    def over(self, seconds: float) -> set[str]:
+        """What is told in this time, at each second of it."""
+        told = set()
+        for _ in range(int(seconds)):
+            self.now += 1
+            told.add(self.steady.history())
+        return told
+
+
+def test_the_only_history_is_known_at_once() -> None:
+    assert Asked("").over(200) == {""}
+
+
+def test_history_counts_once_it_has_held_for_a_minute() -> None:
+    asked = Asked(OURS)
+    assert asked.over(HOLD) == {UNKNOWN}
+    asked.over(20)
+    assert asked.over(100) == {OURS}
+
+
+def test_after_a_failover_it_must_hold_again() -> None:
+    asked = Asked(OURS)
+    asked.over(100)
+    asked.history = OTHER
+    asked.over(15)  # it is asked every so often
+    assert asked.over(HOLD - 1) == {UNKNOWN}
+    asked.over(20)
+    assert asked.over(100) == {OTHER}
+
+
+def test_nothing_is_claimed_by_what_nobody_can_tell() -> None:
+    asked = Asked(OURS)
+    asked.over(100)
+    asked.history = None
+    asked.over(15)
+    assert asked.over(100) == {UNKNOWN}
+    asked.history = OURS
+    asked.over(15)
+    assert asked.over(HOLD - 1) == {UNKNOWN}
+    asked.over(20)
+    assert asked.over(100) == {OURS}
