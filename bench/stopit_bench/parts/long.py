@@ -17,8 +17,8 @@ __all__ = ["measure_long"]
 
 _LOOKS = (0.1, 0.5, 1.0)
 _WORKERS = 2
-_PROCESSES = 2 + _WORKERS
-"""The parent, the one that answers Prometheus, and the workers: so many when nothing is under way."""
+_PROCESSES = _WORKERS + 3
+"""Workers, the parent, the writer, and the one that answers Prometheus: so many when nothing is under way."""
 _SETTLE = 60.0
 _ASKED = 1_000_000
 """A shorter run shows how a process warms up, and no leak: it has no targets."""
