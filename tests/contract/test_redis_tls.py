@@ -29,8 +29,8 @@ class Certificate:
         self.certificate, self.key = directory / f"{name}.crt", directory / f"{name}.key"
         of = f"IP:{name}" if name[0].isdigit() else f"DNS:{name}"
         subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-             "-subj", f"/CN={name}", "-addext", f"subjectAltName={of}", "-keyout", str(self.key),
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+             "-days", "2", "-subj", f"/CN={name}", "-addext", f"subjectAltName={of}", "-keyout", str(self.key),
              "-out", str(self.certificate)],
             check=True, capture_output=True,
         )  # fmt: skip
