@@ -32,6 +32,9 @@ from stopit_milter.line import ChildLine, Word
 __all__ = ["STOP_SECONDS", "contact_teller", "run_writer", "writer_to"]
 
 _LIMITS = WriterLimits()
+_ROOM_SECONDS = 0.1
+"""So long packets wait, in the kernel and in the workers, for a ledger that is slow for a moment. One that is away
+gets the latest traces all the same: several hundred a second come in, and the oldest are dropped for them."""
 STOP_SECONDS = 3.0
 """So long a process that is to end tries to get rid of the traces that it has in hand."""
 
@@ -56,6 +59,7 @@ def run_writer(
     threading.Thread(target=line.listen, args=(in_force.obey,), name="line", daemon=True).start()
     line.say(Word.READY)
     for traces in handover.taken():
+        writer.wait_for_room(_ROOM_SECONDS)
         for trace in traces:
             writer.offer(trace)
     writer.stop(STOP_SECONDS)

@@ -106,6 +106,11 @@ class TraceWriter:
         self._buffer.append(trace)
         return True
 
+    def wait_for_room(self, timeout: float) -> None:
+        """Wait until at most half of the buffer is taken, but no longer than so many seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopping or len(self._buffer) <= self._limits.capacity // 2, timeout)
+
     def flush(self, timeout: float) -> bool:
         """Wait until all that was offered before is in the ledger; False when it is not by then, or was dropped."""
         with self._changed:

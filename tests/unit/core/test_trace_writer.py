@@ -162,6 +162,18 @@ def test_offer_never_waits_for_the_ledger_and_full_means_dropped(lab: Lab) -> No
     assert numbers(lab) == list(range(21))
 
 
+def test_room_is_waited_for_but_not_for_ever(lab: Lab) -> None:
+    writer = lab.writer(WriterLimits(capacity=20, batch=5, interval=0.01))
+    lab.ledger.open.clear()
+    assert all(writer.offer(trace(number)) for number in range(20))
+    writer.wait_for_room(0.05)  # the ledger hangs: back without any
+    lab.ledger.open.set()
+    writer.wait_for_room(SOON)
+    assert all(writer.offer(trace(number)) for number in range(20, 30))
+    assert writer.flush(SOON)
+    assert numbers(lab) == list(range(30))
+
+
 def test_what_a_short_outage_held_up_is_written_after_it(lab: Lab) -> None:
     writer = lab.writer()
     lab.ledger.away = True
