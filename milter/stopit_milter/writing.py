@@ -33,8 +33,7 @@ __all__ = ["STOP_SECONDS", "contact_teller", "run_writer", "writer_to"]
 
 _LIMITS = WriterLimits()
 _ROOM_SECONDS = 0.1
-"""So long packets wait, in the kernel and in the workers, for a ledger that is slow for a moment. One that is away
-gets the latest traces all the same: several hundred a second come in, and the oldest are dropped for them."""
+"""So long packets wait, in the kernel and in the workers, for a ledger that is slow for a moment."""
 STOP_SECONDS = 3.0
 """So long a process that is to end tries to get rid of the traces that it has in hand."""
 

@@ -88,6 +88,7 @@ class TraceWriter:
         self._taken = self._settled = self._lost = 0
         self._flushing = 0
         self._stopping = False
+        self._away = False  # the last attempt failed
         self._wait = limits.idle  # the writer thread's own
         self._watched: frozenset[Digest] = frozenset()
         self._contacts: deque[tuple[Trace, Digest]] = deque()
@@ -107,9 +108,10 @@ class TraceWriter:
         return True
 
     def wait_for_room(self, timeout: float) -> None:
-        """Wait until at most half of the buffer is taken, but no longer than so many seconds."""
+        """Wait until at most half of the buffer is taken, but no longer than so many seconds, and not for a ledger
+        that is away: the latest traces take the place of the oldest then."""
         with self._changed:
-            self._changed.wait_for(lambda: self._stopping or len(self._buffer) <= self._limits.capacity // 2, timeout)
+            self._changed.wait_for(self._has_room, timeout)
 
     def flush(self, timeout: float) -> bool:
         """Wait until all that was offered before is in the ledger; False when it is not by then, or was dropped."""
@@ -158,6 +160,9 @@ class TraceWriter:
         self._taken += len(taken)
         return taken
 
+    def _has_room(self) -> bool:
+        return self._stopping or self._away or len(self._buffer) <= self._limits.capacity // 2
+
     def _is_urgent(self) -> bool:
         waited_for = self._flushing > 0 and bool(self._buffer)
         return self._stopping or waited_for or len(self._buffer) >= self._limits.batch
@@ -168,10 +173,13 @@ class TraceWriter:
         while True:
             try:
                 written = self._write(batch)
+                self._away = False
                 break
             except Transient:
                 self._count(TraceEvent.FAULT, 1)
             with self._changed:
+                self._away = True
+                self._changed.notify_all()
                 if self._stopping:
                     batch += self._take(len(self._buffer))
                     break

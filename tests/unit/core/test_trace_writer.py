@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
@@ -172,6 +173,25 @@ def test_room_is_waited_for_but_not_for_ever(lab: Lab) -> None:
     assert all(writer.offer(trace(number)) for number in range(20, 30))
     assert writer.flush(SOON)
     assert numbers(lab) == list(range(30))
+
+
+def test_room_is_not_waited_for_while_the_ledger_is_away(lab: Lab) -> None:
+    """So that the latest traces come in, and the oldest are dropped for them."""
+    writer = lab.writer()
+    lab.ledger.away = True
+    assert all(writer.offer(trace(number)) for number in range(20))
+    assert until(lambda: lab.counted[TraceEvent.FAULT] >= 1, "an attempt", SOON)
+    began = time.monotonic()
+    writer.wait_for_room(SOON)
+    assert time.monotonic() - began < SOON / 2
+    lab.ledger.away = False
+    assert writer.flush(SOON)
+    lab.ledger.open.clear()
+    assert all(writer.offer(trace(number)) for number in range(20))
+    assert until(lambda: not writer.flush(0.01), "a batch in hand", SOON)
+    began = time.monotonic()
+    writer.wait_for_room(0.3)
+    assert time.monotonic() - began > 0.2  # it is there again: waited for
 
 
 def test_what_a_short_outage_held_up_is_written_after_it(lab: Lab) -> None:
