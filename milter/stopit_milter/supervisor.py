@@ -236,8 +236,13 @@ class Supervisor:
         self._log.info("stopping")
         self._signal_all(signal.SIGTERM)
         deadline = time.monotonic() + self._limits.stop
+        late = False
         while any(child.lines for child in self._children):
             if time.monotonic() >= deadline:
+                if not late:
+                    names = [child.role.name for child in self._children if child.lines]
+                    self._log.error("did not end in time, and will be killed", child=", ".join(names))
+                late = True
                 self._signal_all(signal.SIGKILL)
             time.sleep(0.05)
             self._reap()

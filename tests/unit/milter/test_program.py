@@ -180,6 +180,7 @@ def test_an_orderly_end_writes_the_traces_in_hand(milter: Running, whom: str) ->
         os.killpg(milter.daemon.pid, signal.SIGTERM)
         assert milter.daemon.wait() == 0
     assert milter.daemon.terminate() == 0
+    assert "did not end in time" not in milter.daemon.log_text()
     keyring = read_key(milter.directory / "site.key")
     ledger = SqliteLedger(milter.directory / "ledger.db", 86400.0)
     assert all(len(ledger.find(keyring.message(f"{number}@campus.example"))) == 1 for number in range(50))

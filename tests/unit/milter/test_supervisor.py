@@ -169,6 +169,7 @@ def test_one_that_will_not_end_is_killed(tmp_path: Path) -> None:
     watched.signal(signal.SIGTERM)
     assert watched.code() == 0
     assert 1.5 < time.monotonic() - began < 10
+    assert watched.log.read_text().count("did not end in time") == 1
     watched.close()
 
 
