@@ -10,6 +10,7 @@ import json
 import math
 import os
 import re
+import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -33,6 +34,8 @@ CONSOLES = ROOT / "config" / "prometheus" / "consoles"
 RULES = ROOT / "config" / "prometheus" / "stopit.rules.yml"
 PATH = "/consoles/stopit.html"
 DESKTOP, PHONE = (1400, 900), (390, 844)
+_TICK = 900
+"""In seconds: where the graphs of one hour have their ticks."""
 
 pytestmark = pytest.mark.integration
 
@@ -185,12 +188,16 @@ def test_instance_that_is_none_asks_nothing_else(watched: Watched, browser: Brow
         assert page.faults() == []
 
 
-def test_page_fits_a_phone(watched: Watched, browser: Browser) -> None:
-    page = _opened(watched, browser.page(*PHONE, phone=True))
+@pytest.mark.parametrize("end", ["now", "just after a tick"])
+def test_page_fits_a_phone(watched: Watched, browser: Browser, end: str) -> None:
+    """Also where a graph ends right behind the tick of a quarter of an hour, whose time has no room beside it."""
+    page = _opened(watched, browser.page(*PHONE, phone=True), "" if end == "now" else _ending_after_a_tick())
 
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE[0]
-    wide = "[...document.querySelectorAll('.panel, .panel svg')].filter(e => e.getBoundingClientRect().right > 390)"
-    assert page.evaluate(f"{wide}.length") == 0
+    parts = ".panel, .panel svg, .x_tick .title"
+    wide = f"[...document.querySelectorAll('{parts}')].filter(e => e.getBoundingClientRect().right > 375)"
+    assert page.evaluate(f"{wide}.map(e => e.outerHTML)") == []
+    assert (page.evaluate("document.querySelectorAll('.before-its-tick').length") > 0) or end == "now"
     assert page.faults() == []
 
 
@@ -260,6 +267,12 @@ def _opened(watched: Watched, page: Page, query: str = "") -> Page:
     page.open(f"{watched.prometheus.url}{PATH}{query}")
     _wait_for_graphs(page)
     return page
+
+
+def _ending_after_a_tick() -> str:
+    """The fragment by which the graphs show the hour up to half a minute after the next tick."""
+    end = math.ceil(time.time() / _TICK) * _TICK + 30
+    return "#pctc" + quote(json.dumps({"duration": 3600, "endTime": end}))
 
 
 def _wait_for_graphs(page: Page) -> None:

@@ -40,7 +40,16 @@ var Stopit = {
       });
       graph.params.max = top > 0 ? top * 1.1 : 1;
       render.call(graph, data);
+      Stopit.keepInside(document.getElementById(key));
     };
+  },
+
+  // The library writes a time to the right of its tick; at the end of the graph that is outside of it.
+  keepInside: function (node) {
+    var end = node.getBoundingClientRect().right;
+    node.querySelectorAll(".x_tick .title").forEach(function (title) {
+      if (title.getBoundingClientRect().right > end) { title.classList.add("before-its-tick"); }
+    });
   },
 
   start: function () {
