@@ -120,9 +120,9 @@ static const char *HDR[][2] = {
 static void step(conn *c, uint32_t no, uint32_t nr, char *v) {
   if (c->steps & nr) return; (void)no; *v = verdict(c);
 }
+static char *body; /* one for all, and ready before the clock runs */
 static void *worker(void *arg) {
   (void)arg; prctl(PR_SET_TIMERSLACK, 1UL); conn c = {.fd = dial(), .cap = 1 << 20, .buf = malloc(1 << 20)};
-  char *body = malloc((size_t)body_bytes + 128); for (long i = 0; i < body_bytes; i++) body[i] = (i % 72 == 70) ? '\r' : (i % 72 == 71) ? '\n' : 'a' + (char)(i % 26);
   uint32_t neg[3] = {htonl(6), htonl(0x1ff), htonl(0x1fffff)}; char d[4096], v = 'c';
   put(&c, 'O', neg, 12); flush_out(&c);
   if (reply(&c, d, sizeof d) != 'O') { fprintf(stderr, "no negotiation\n"); exit(1); }
@@ -174,6 +174,7 @@ int main(int argc, char **argv) {
   argc -= optind - 1; argv += optind - 1;
   if (argc < 5) { fprintf(stderr, "usage: milterload [-r RATE [-p]] SOCKET CONNS MESSAGES BODY_BYTES [FLAG_EVERY]\n"); return 2; }
   sock_spec = argv[1]; int conns = atoi(argv[2]); total = atol(argv[3]); body_bytes = atol(argv[4]); flag_every = argc > 5 ? atol(argv[5]) : 0;
+  body = malloc((size_t)body_bytes + 128); for (long i = 0; i < body_bytes; i++) body[i] = (i % 72 == 70) ? '\r' : (i % 72 == 71) ? '\n' : 'a' + (char)(i % 26);
   lat = calloc((size_t)total, sizeof *lat); pthread_t *t = calloc((size_t)conns, sizeof *t);
   if (rate > 0) plan(rate, poisson); else begin = now();
   for (int i = 0; i < conns; i++) pthread_create(&t[i], NULL, worker, NULL);

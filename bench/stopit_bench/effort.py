@@ -43,7 +43,7 @@ class Sizes:
 _NORMAL = Sizes(
     rounds=7,
     protocol=8000,
-    large=6000,
+    large=12_000,
     paced_seconds=3.0,
     postfix=2500,
     ledger=(1_000_000,),
