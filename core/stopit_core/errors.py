@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["ConfigError", "DecodeError", "Fault", "Permanent", "StopitError", "Transient"]
+__all__ = ["ConfigError", "DecodeError", "Fault", "NotAllowed", "Permanent", "StopitError", "Transient"]
 
 
 class StopitError(Exception):
@@ -45,6 +45,10 @@ class DecodeError(StopitError):
 
 class Transient(StopitError):
     """A store or server could not be used now; the same call may succeed later."""
+
+
+class NotAllowed(Transient):
+    """A store does not let its user do this; the same call may succeed when its administrator changes that."""
 
 
 class Permanent(StopitError):

@@ -18,7 +18,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from stopit_core.errors import Transient
+from stopit_core.errors import NotAllowed, Transient
 from stopit_core.redis_url import SentinelUrl, is_sentinel_url
 from stopit_core.sentinel import SentinelPool, watched_over
 
@@ -67,6 +67,8 @@ def transient(client: redis.Redis) -> Iterator[None]:
     """Whatever the server, the network or the client library says no with is a Transient that names the server."""
     try:
         yield
+    except redis.exceptions.NoPermissionError as error:
+        raise NotAllowed(f"{server_name(client)}: {error}") from error
     except (redis.RedisError, OSError) as error:
         raise Transient(f"{server_name(client)}: {error}") from error
 
@@ -75,6 +77,7 @@ def durability_faults(client: redis.Redis) -> tuple[str, ...]:
     """What in the server's settings could lose an acknowledged report, in sentences; () when all is well.
 
     With Sentinels every server is asked, and the Sentinels too.
+    Raises NotAllowed when its user may not ask (CONFIG GET), as a milter's own may not.
     Measured in power cuts: `appendfsync everysec` lost a quarter of the acknowledged writes, `always` none.
     """
     pool = watched_over(client)
@@ -87,12 +90,7 @@ def durability_faults(client: redis.Redis) -> tuple[str, ...]:
 
 
 def _settings_faults(client: redis.Redis, wanted: Mapping[str, str]) -> Iterator[str]:
-    try:
-        found = client.config_get(*wanted)
-    except redis.exceptions.NoPermissionError:
-        yield f"{server_name(client)}: CONFIG GET is not allowed, so its durability cannot be checked"
-        return
-    settings = {_text(name): _text(value) for name, value in found.items()}
+    settings = {_text(name): _text(value) for name, value in client.config_get(*wanted).items()}
     for name, right in wanted.items():
         value = settings.get(name, "unknown")
         if not (_RIGHT[right].fullmatch(value) if right in _RIGHT else value == right):
@@ -106,6 +104,8 @@ def _replica_faults(pool: SentinelPool) -> Iterator[str]:
         with closing(pool.other(host, port)) as replica:
             try:
                 yield from _settings_faults(replica, _WANTED_OF_SEVERAL)
+            except redis.exceptions.NoPermissionError:
+                raise
             except redis.RedisError:
                 continue
         there += 1

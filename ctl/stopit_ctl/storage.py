@@ -13,7 +13,7 @@ from pathlib import Path
 
 from stopit_core.config import Cases, LedgerStore, QueueStore, Settings
 from stopit_core.credentials import ReadSecret
-from stopit_core.errors import ConfigError, Transient
+from stopit_core.errors import ConfigError, NotAllowed, Transient
 from stopit_core.queue.spool import Spool
 from stopit_core.stores import queue_durability_faults
 from stopit_ctl.findings import Finding, faults_of
@@ -77,7 +77,15 @@ def _ledger(settings: LedgerStore, read: ReadSecret) -> Iterator[Finding]:
 def _queue(settings: QueueStore, read: ReadSecret) -> Iterator[Finding]:
     with opened_queue(settings, read) as queue:
         queue.ping()
-        depths = queue.depths()
+        try:
+            depths = queue.depths()
+        except NotAllowed:
+            yield Finding.ok("queue: answers, and takes writes")
+            yield Finding.untried(
+                "queue: what is in it, and whether its server is set to lose nothing",
+                "this user may only put reports, as a milter's may; ask where the notifier runs",
+            )
+            return
     yield Finding.ok(f"queue: answers, and takes writes; reports in it: {depths.waiting + depths.claimed}")
 
 
@@ -97,6 +105,13 @@ def _dead_letters(site: Site, settings: QueueStore) -> Iterator[Finding]:
 def _durability(settings: QueueStore, read: ReadSecret) -> Iterator[Finding]:
     try:
         faults = queue_durability_faults(settings, read)
+    except NotAllowed as error:
+        if _may_read(settings, read):
+            yield Finding.fault(
+                f"queue: nobody can tell whether its server could lose reports: {error}",
+                "let the notifier's user ask it: ACL SETUSER, +config|get",
+            )
+        return
     except (ConfigError, Transient):
         return  # the queue itself was found faulty
     for fault in faults:
@@ -105,6 +120,16 @@ def _durability(settings: QueueStore, read: ReadSecret) -> Iterator[Finding]:
         )
     if not faults and sqlite_file(settings.url) is None:
         yield Finding.ok("queue: the Redis server is set to lose nothing in a power cut")
+
+
+def _may_read(settings: QueueStore, read: ReadSecret) -> bool:
+    """Whether its user is a notifier's: a milter's reads no report, and what it may not ask is not its to ask."""
+    with opened_queue(settings, read) as queue:
+        try:
+            queue.depths()
+        except Transient:
+            return False
+    return True
 
 
 def _cases(settings: Cases, read: ReadSecret, running: bool) -> Iterator[Finding]:

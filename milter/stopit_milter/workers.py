@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 from stopit_core.config import Settings
 from stopit_core.counting import gathered, in_child
 from stopit_core.door import Readiness, serve
-from stopit_core.errors import Transient
+from stopit_core.errors import NotAllowed, Transient
 from stopit_core.ledger.writer import WriterLimits
 from stopit_core.logs import Log
 from stopit_core.metrics import MilterDoorMetrics, MilterMetrics
@@ -172,6 +172,8 @@ def _warn_of_durability(configuration: Configuration, log: Log) -> None:
     try:
         for sentence in queue_durability_faults(configuration.settings.queue):
             log.warning("the queue could lose reports", why=sentence)
+    except NotAllowed:
+        pass  # its user is a milter's own (config/redis/users.acl); the notifier's may ask, and has a gauge for it
     except Transient as error:
         log.warning("the queue is away; reports go to the spool until it is back", why=error)
 

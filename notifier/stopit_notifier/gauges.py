@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from stopit_core.cases import CaseStore
-from stopit_core.errors import Transient
+from stopit_core.errors import NotAllowed, Transient
 from stopit_core.metrics import NotifierMetrics
 from stopit_core.queue import Queue
 
@@ -72,6 +72,8 @@ class Gauges:
         self._next_durability = self._monotonic() + _DURABILITY_EVERY
         try:
             durable = not self._durability_faults()
+        except NotAllowed:
+            durable = False  # as far as anybody can tell
         except Transient:
             return  # it was there a moment ago, when its depths were asked for; what was known of it stands
         self._metrics.queue_durable.set(1 if durable else 0)

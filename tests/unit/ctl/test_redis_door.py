@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from click.testing import Result
 from msgspec.structs import replace
 
 from stopit_core.model import Digest, Trace
@@ -43,6 +44,13 @@ def admin(server: Redis) -> Iterator[redis.Redis]:
 
 def look(host, url: str) -> list[Finding]:
     return list(look_at_redis(host.configure(queue={"url": url}, ledger={"url": url})))
+
+
+def checked(host, url: str) -> tuple[Result, str]:
+    """`stopitctl check` with queue and ledger there, and what it said, without its line breaks."""
+    host.configure(queue={"url": url}, ledger={"url": url})
+    done = host.run("check")
+    return done, " ".join(done.output.split())
 
 
 def faults(found: list[Finding]) -> list[str]:
@@ -113,6 +121,24 @@ def test_the_users_that_ship_may_do_what_they_need_and_no_more(host, tmp_path: P
         found = look(host, url_of(server, user))
         hand.execute_command("ACL", "SETUSER", "default", "on")
     assert [str(finding) for finding in found] == [f'redis: user "{user}" may do what {name} must']
+
+
+def test_a_milter_s_own_user_is_not_asked_for_what_it_may_not(host, server: Redis, admin: redis.Redis) -> None:
+    role(admin, "stopit-milter", MILTER)
+    done, said = checked(host, url_of(server, "stopit-milter"))
+    assert done.exit_code == 0
+    assert "queue: answers, and takes writes" in said
+    assert "this user may only put reports" in said
+
+
+def test_a_notifier_s_user_that_may_not_ask_how_durable_its_queue_is(
+    host, server: Redis, admin: redis.Redis
+) -> None:
+    role(admin, "blind", tuple(command for command in (*MILTER, *NOTIFIER) if not command.startswith("CONFIG")))
+    done, said = checked(host, url_of(server, "blind"))
+    assert done.exit_code == 1
+    assert "queue: nobody can tell whether its server could lose reports" in said
+    assert "+config|get" in said
 
 
 def test_a_role_that_lacks_something_or_may_do_more(host, server: Redis, admin: redis.Redis) -> None:

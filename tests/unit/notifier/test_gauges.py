@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from stopit_core.cases import CaseStore
-from stopit_core.errors import Transient
+from stopit_core.errors import NotAllowed, Transient
 from stopit_core.metrics import NotifierMetrics
 from stopit_core.queue.sqlite import SqliteQueue
 from stopit_notifier.gauges import Gauges
@@ -23,6 +23,7 @@ class Server:
 
     faults: tuple[str, ...] = ()
     away: bool = False
+    silent: bool = False
     asked: int = 0
     now: float = 0.0
 
@@ -30,6 +31,8 @@ class Server:
         self.asked += 1
         if self.away:
             raise Transient("away")
+        if self.silent:
+            raise NotAllowed("no permissions to run 'config|get'")
         return self.faults
 
 
@@ -68,4 +71,13 @@ def test_durability_is_looked_for_every_minute(store: CaseStore, tmp_path: Path)
     server.now = 122
     gauges.refresh()
     assert (durable(), server.asked) == (0, 3)
+
+    server.away, server.faults = False, ()
+    server.now = 183
+    gauges.refresh()
+    assert durable() == 1
+    server.silent = True
+    server.now = 244
+    gauges.refresh()
+    assert durable() == 0, "nobody can tell"
     queue.close()
