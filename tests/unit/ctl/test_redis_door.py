@@ -131,9 +131,7 @@ def test_a_milter_s_own_user_is_not_asked_for_what_it_may_not(host, server: Redi
     assert "this user may only put reports" in said
 
 
-def test_a_notifier_s_user_that_may_not_ask_how_durable_its_queue_is(
-    host, server: Redis, admin: redis.Redis
-) -> None:
+def test_a_notifier_s_user_that_may_not_ask_how_durable_its_queue_is(host, server: Redis, admin: redis.Redis) -> None:
     role(admin, "blind", tuple(command for command in (*MILTER, *NOTIFIER) if not command.startswith("CONFIG")))
     done, said = checked(host, url_of(server, "blind"))
     assert done.exit_code == 1
