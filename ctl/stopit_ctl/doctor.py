@@ -14,7 +14,7 @@ from stopit_core.keys import Keyring, read_key
 from stopit_ctl.check import look_at_files
 from stopit_ctl.entrance import Entrance, entrance_of
 from stopit_ctl.findings import Finding, State, report
-from stopit_ctl.host import look_at_clock, look_at_disk, look_at_metrics
+from stopit_ctl.host import answers, look_at_clock, look_at_disk, look_at_metrics
 from stopit_ctl.milter_door import look_at_milter
 from stopit_ctl.postfix import Postfix
 from stopit_ctl.postfix_door import naming, spellings
@@ -77,7 +77,7 @@ def _everything(
     now = site.clock()
     yield from look_at_files(site, settings)
     yield from look_at_secrets(settings, (site.milter_user, site.notifier_user))
-    yield from look_at_stores(site, settings, running=True)
+    yield from look_at_stores(site, settings, running=True, reads=answers(settings.notifier.metrics))
     yield from seen_by(site.notifier_user, lambda: look_at_redis(settings, site.notifier_user.read))
     milter = list(look_at_milter(settings.milter.socket, postfix.queue_directory()))
     yield from milter

@@ -18,7 +18,7 @@ from stopit_core import __version__
 from stopit_ctl.findings import Finding
 from stopit_ctl.screen import duration
 
-__all__ = ["look_at_clock", "look_at_disk", "look_at_metrics", "scrape"]
+__all__ = ["answers", "look_at_clock", "look_at_disk", "look_at_metrics", "scrape"]
 
 _TIMEOUT = 5.0
 _FREE = 512 * 1024 * 1024
@@ -26,6 +26,15 @@ _FILES = 1000
 _STUCK = 300.0
 _RELEASED = 1_790_000_000.0
 """September 2026: a clock that is before it has never been set."""
+
+
+def answers(address: str) -> bool:
+    """Whether a daemon shows its metrics there."""
+    try:
+        scrape(address)
+    except (OSError, ValueError, http.client.HTTPException):
+        return False
+    return True
 
 
 def look_at_metrics(daemon: str, address: str, now: float) -> Iterator[Finding]:

@@ -25,11 +25,15 @@ __all__ = ["look_at_stores", "seen_by"]
 _MAKE = "make it, owned by the user that the daemons run as"
 
 
-def look_at_stores(site: Site, settings: Settings, running: bool) -> Iterator[Finding]:
-    """Every store, as each daemon that uses it. `running`: they were started, so what they make must be there."""
+def look_at_stores(site: Site, settings: Settings, running: bool, reads: bool = False) -> Iterator[Finding]:
+    """Every store, as each daemon that uses it.
+
+    `running`: they were started, so what they make must be there. `reads`: a notifier works on this host, so their
+    user must be able to read reports.
+    """
     ledger, queue, cases = settings.ledger, settings.queue, settings.cases
     for user in site.users():
-        look_ledger, look_queue = partial(_ledger, ledger, user.read), partial(_queue, queue, user.read)
+        look_ledger, look_queue = partial(_ledger, ledger, user.read), partial(_queue, queue, user.read, reads)
         yield from seen_by(user, partial(_store, "ledger", ledger.url, running, look_ledger))
         yield from seen_by(user, partial(_store, "queue", queue.url, running, look_queue))
     yield from seen_by(site.milter_user, lambda: _spool(queue.spool_dir))
@@ -74,17 +78,23 @@ def _ledger(settings: LedgerStore, read: ReadSecret) -> Iterator[Finding]:
     yield Finding.ok("ledger: answers, and takes writes")
 
 
-def _queue(settings: QueueStore, read: ReadSecret) -> Iterator[Finding]:
+def _queue(settings: QueueStore, read: ReadSecret, reads: bool) -> Iterator[Finding]:
     with opened_queue(settings, read) as queue:
         queue.ping()
         try:
             depths = queue.depths()
-        except NotAllowed:
+        except NotAllowed as error:
             yield Finding.ok("queue: answers, and takes writes")
-            yield Finding.untried(
-                "queue: what is in it, and whether its server is set to lose nothing",
-                "this user may only put reports, as a milter's may; ask where the notifier runs",
-            )
+            if reads:
+                yield Finding.fault(
+                    f"queue: a notifier runs here, and may not read reports: {error}",
+                    "let its user do what stopit-notifier may in users.acl",
+                )
+            else:
+                yield Finding.untried(
+                    "queue: what is in it, and whether its server is set to lose nothing",
+                    "this user may only put reports, as a milter's may; ask where the notifier runs",
+                )
             return
     yield Finding.ok(f"queue: answers, and takes writes; reports in it: {depths.waiting + depths.claimed}")
 

@@ -11,6 +11,7 @@ import pytest
 import redis
 from click.testing import Result
 from msgspec.structs import replace
+from prometheus_client import CollectorRegistry, start_http_server
 
 from stopit_core.model import Digest, Trace
 from stopit_core.redis_rights import MILTER, NOTIFIER
@@ -129,6 +130,24 @@ def test_a_milter_s_own_user_is_not_asked_for_what_it_may_not(host, server: Redi
     assert done.exit_code == 0
     assert "queue: answers, and takes writes" in said
     assert "this user may only put reports" in said
+
+
+def test_a_milter_s_user_is_not_enough_where_a_notifier_runs(host, server: Redis, admin: redis.Redis) -> None:
+    role(admin, "stopit-milter", MILTER)
+    (port,) = spare_ports(1)
+    url = url_of(server, "stopit-milter")
+    host.configure(
+        queue={"url": url}, ledger={"url": url}, notifier={"metrics": f"127.0.0.1:{port}"},
+        milter={"socket": f"unix:{host.directory}/milter.sock"},
+    )  # fmt: skip
+    fault = "queue: a notifier runs here, and may not read reports"
+    assert fault not in " ".join(host.run("doctor").output.split())
+    shown, thread = start_http_server(port, "127.0.0.1", CollectorRegistry())
+    try:
+        assert fault in " ".join(host.run("doctor").output.split())
+    finally:
+        shown.shutdown()
+        thread.join()
 
 
 def test_a_notifier_s_user_that_may_not_ask_how_durable_its_queue_is(host, server: Redis, admin: redis.Redis) -> None:

@@ -170,6 +170,26 @@ def test_a_flag_is_withheld_counted_and_queued(milter: Running) -> None:
     assert not milter.socket.exists()
 
 
+def test_it_works_as_the_redis_user_that_ships_for_it_and_warns_of_nothing(
+    milter: Running, redis_process: Redis, tmp_path: Path
+) -> None:
+    """That user may not ask how durable the queue is; the notifier's may."""
+    users = tmp_path / "users.acl"
+    shipped = (Path(__file__).parents[3] / "config" / "redis" / "users.acl").read_text("utf-8")
+    users.write_text(shipped.replace("CHANGE-ME", "secret").replace("user default off\n", ""), "utf-8")
+    with Redis(port=spare_ports(1)[0], settings={"aclfile": str(users)}) as server:
+        url = server.tcp_url.replace("://", "://stopit-milter:secret@")
+        milter.start({"queue": {"url": url}, "ledger": {"url": url}})
+        wire = milter.wire()
+        assert wire.flag(1) == WITHHELD
+        wire.close()
+        until(lambda: milter.value("stopit_traces_total", result="written") == 1, "the trace")
+        assert milter.value("stopit_flags_total", channel="reply", result="queued") == 1
+        assert milter.daemon.terminate() == 0
+    assert "could lose reports" not in milter.daemon.log_text()
+    assert "is away" not in milter.daemon.log_text()
+
+
 @pytest.mark.parametrize("whom", ["the parent", "its group"])
 def test_an_orderly_end_writes_the_traces_in_hand(milter: Running, whom: str) -> None:
     milter.start()
