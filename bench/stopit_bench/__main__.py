@@ -44,6 +44,7 @@ class _Order:
     effort: Effort
     plans: tuple[PartPlan, ...]
     sizes: Sizes
+    rounds: int | None
     output: Path | None
 
 
@@ -94,7 +95,7 @@ def main() -> None:
 def _ordered(effort: Effort, only: tuple[str, ...], rounds: int | None, output: Path | None) -> _Order:
     if output is None and not only:
         output = keeping.default_output(effort)
-    return _Order(effort, chosen(only, quick=effort is Effort.QUICK), sizes_of(effort, rounds), output)
+    return _Order(effort, chosen(only, quick=effort is Effort.QUICK), sizes_of(effort, rounds), rounds, output)
 
 
 def _measured(order: _Order) -> Results:
@@ -106,7 +107,7 @@ def _measured(order: _Order) -> Results:
         for plan in order.plans:
             click.echo(f"==> {plan.name}: {plan.title}", err=True)
             try:
-                part = _part(plan, bench)
+                part = _part(plan, bench, order.rounds)
                 if order.output is not None:
                     keeping.keep(Results(machine, (part,)), order.output)
             except (RuntimeError, TooLate, OSError, ValueError) as error:
@@ -116,13 +117,14 @@ def _measured(order: _Order) -> Results:
     return Results(machine, tuple(parts))
 
 
-def _part(plan: PartPlan, bench: Bench) -> Part:
+def _part(plan: PartPlan, bench: Bench, rounds: int | None) -> Part:
     found = plan.measure(bench)
     words = ["./run", "bench", *({Effort.QUICK: ["--quick"], Effort.FULL: ["--full"]}.get(bench.effort, []))]
+    more = [] if rounds is None else ["--rounds", str(rounds)]
     return Part(
         name=plan.name,
         title=plan.title,
-        command=shlex.join([*words, "--only", plan.name]),
+        command=shlex.join([*words, "--only", plan.name, *more]),
         made=datetime.datetime.now(datetime.UTC).date().isoformat(),
         effort=bench.effort,
         figures=found.figures,
