@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from stopit_bench.site import CAMPUS, BenchSite
 from stopit_core.keys import Keyring
 from stopit_core.model import Assurance, Channel, Command, Digest, FlagReport, Original, Trace
-from stopit_core.stores import open_ledger, open_queue
+from stopit_core.open_stores import open_ledger, open_queue
 from stopit_core.wire import encode_report
 
 __all__ = ["flag_by", "put_flood", "put_singles", "trace_of"]

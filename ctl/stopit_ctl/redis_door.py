@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from stopit_core.config import Settings
 from stopit_core.credentials import ReadSecret, read_secret
 from stopit_core.errors import ConfigError, Transient
-from stopit_core.stores import redis_client_of
+from stopit_core.open_stores import redis_client_of
 from stopit_ctl.findings import Finding
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ import click
 
 from stopit_core.config import Settings
 from stopit_core.errors import DecodeError, Permanent
-from stopit_core.stores import open_cases, open_queue
+from stopit_core.open_stores import open_cases, open_queue
 from stopit_core.wire import decode_report
 from stopit_ctl.archive import CASES, LEDGER, Archive, Kept, Manifest
 from stopit_ctl.forgotten import Forgotten, deal_with_forgotten

@@ -23,7 +23,7 @@ from typing import Any
 
 from stopit_core import config
 from stopit_core.keys import Keyring, new_key, read_key
-from stopit_core.stores import open_ledger
+from stopit_core.open_stores import open_ledger
 from stopit_lab.client import Client, SmtpReply
 from stopit_lab.daemons import Daemon, Metrics, program, scrape
 from stopit_lab.dovecot import Dovecot

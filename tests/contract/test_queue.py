@@ -13,8 +13,8 @@ import pytest
 
 from stopit_core.config import QueueStore
 from stopit_core.errors import Transient
+from stopit_core.open_stores import open_queue
 from stopit_core.queue import Queue
-from stopit_core.stores import open_queue
 
 LEASE = 0.2
 LONG = 60.0
@@ -290,7 +290,7 @@ def test_what_was_acknowledged_to_the_putter_survives_a_kill(redis_server: Any) 
 PUTTER = """
 import sys
 from stopit_core.config import QueueStore
-from stopit_core.stores import open_queue
+from stopit_core.open_stores import open_queue
 queue = open_queue(QueueStore(url=sys.argv[1]))
 for number in range(1_000_000):
     queue.put(f"r{number}", str(number).encode())

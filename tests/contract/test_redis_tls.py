@@ -14,7 +14,7 @@ import pytest
 from stopit_core.config import LedgerStore, QueueStore
 from stopit_core.errors import Transient
 from stopit_core.model import Digest, Trace
-from stopit_core.stores import open_ledger, open_queue
+from stopit_core.open_stores import open_ledger, open_queue
 from stopit_lab.ports import HOST, spare_ports
 from stopit_lab.redis import Redis
 from stopit_lab.waiting import until

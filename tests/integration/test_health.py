@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from stopit_core import config
 from stopit_core.model import Assurance, Channel, Command, FlagReport
-from stopit_core.stores import open_queue
+from stopit_core.open_stores import open_queue
 from stopit_core.wire import encode_report
 from stopit_lab.people import Cast
 from stopit_lab.redis import Redis

@@ -23,7 +23,7 @@ from stopit_bench.record import Series, Unit, at_least, at_most, ratio
 from stopit_bench.reports import put_singles
 from stopit_bench.rounds import interleave
 from stopit_bench.site import CAMPUS, BenchSite
-from stopit_core.stores import open_queue
+from stopit_core.open_stores import open_queue
 from stopit_lab.site import Stores
 from stopit_lab.waiting import until
 

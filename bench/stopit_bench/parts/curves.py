@@ -14,7 +14,7 @@ from stopit_bench.record import Curve, Line
 from stopit_bench.rounds import interleave
 from stopit_bench.sides import Side, c_side, our_side
 from stopit_bench.tools import NoopKind
-from stopit_core.stores import open_ledger
+from stopit_core.open_stores import open_ledger
 from stopit_lab.site import Stores
 
 __all__ = ["measure_curves"]

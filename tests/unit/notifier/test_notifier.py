@@ -11,7 +11,7 @@ import pytest
 
 from stopit_core.config import load
 from stopit_core.keys import new_key
-from stopit_core.stores import open_queue
+from stopit_core.open_stores import open_queue
 from stopit_lab.daemons import Daemon, Metrics, program, scrape
 from stopit_lab.ports import spare_ports
 from stopit_lab.waiting import until
