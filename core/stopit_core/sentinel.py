@@ -19,7 +19,7 @@ from typing import Any, TypeVar, cast
 import redis
 from redis.sentinel import MasterNotFoundError, SentinelConnectionPool
 
-from stopit_core.redis_url import SentinelUrl
+from stopit_core.config.redis_url import SentinelUrl
 
 __all__ = ["SentinelPool", "Sentinels", "history", "history_in", "watched_over"]
 

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 from pydantic import AfterValidator, BeforeValidator, WrapSerializer
 
 from stopit_core.addresses import is_address
-from stopit_core.redis_url import SentinelUrl, is_sentinel_url
+from stopit_core.config.redis_url import SentinelUrl, is_sentinel_url
 
 __all__ = [
     "AbsolutePath",

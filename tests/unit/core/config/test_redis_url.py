@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stopit_core.redis_url import SentinelUrl, is_sentinel_url
+from stopit_core.config.redis_url import SentinelUrl, is_sentinel_url
 
 
 def test_every_part_is_found() -> None:
