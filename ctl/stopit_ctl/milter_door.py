@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from stopit_core.milter_greeting import connect, connect_unix, greet
+from stopit_core.daemon.milter_probe import connect, connect_unix, greet
 from stopit_ctl.findings import Finding
 
 __all__ = ["Chroot", "look_at_milter", "said_by_child"]

@@ -24,9 +24,9 @@ import click
 
 from stopit_core import __version__
 from stopit_core.config import config_path
+from stopit_core.daemon.logs import Log, open_log
+from stopit_core.daemon.systemd import Notify
 from stopit_core.errors import ConfigError
-from stopit_core.logs import Log, open_log
-from stopit_core.service import Notify
 from stopit_milter.configuration import Configuration
 from stopit_milter.handover import Handover
 from stopit_milter.line import ChildLine

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import NoReturn, Protocol
 
+from stopit_core.daemon.logs import Log
 from stopit_core.errors import Transient
-from stopit_core.logs import Log
 from stopit_core.metrics import FlagResult, MilterMetrics, Stage
 from stopit_core.model import AnswerReport, FlagReport, Report, Trace
 from stopit_core.queue.spool import Where

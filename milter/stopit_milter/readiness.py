@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from stopit_core.door import Part
+from stopit_core.daemon.http import Part
+from stopit_core.daemon.milter_probe import connect, greet
 from stopit_core.errors import Transient
-from stopit_core.milter_greeting import connect, greet
 from stopit_core.queue import Queue
 from stopit_core.queue.spool import Spool
 

@@ -25,9 +25,9 @@ from functools import partial
 import Milter
 from msgspec import structs
 
-from stopit_core.logs import Log, without_addresses
+from stopit_core.daemon.logs import Log, without_addresses
+from stopit_core.daemon.systemd import Live
 from stopit_core.metrics import MessageResult, MilterMetrics, Stage
-from stopit_core.service import Live
 from stopit_milter.aside import Aside
 from stopit_milter.collected import Collected
 from stopit_milter.decide import decide, may_be_flag, prospect

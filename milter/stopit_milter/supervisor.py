@@ -18,8 +18,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from stopit_core.logs import Log
-from stopit_core.service import Notify
+from stopit_core.daemon.logs import Log
+from stopit_core.daemon.systemd import Notify
 from stopit_milter.line import SIGNALS, ChildLine, Order, ParentLine, Word, fork
 
 __all__ = ["Limits", "Role", "Supervisor"]

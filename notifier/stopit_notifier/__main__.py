@@ -19,10 +19,10 @@ from prometheus_client import disable_created_metrics
 
 from stopit_core import __version__
 from stopit_core.config import config_path
-from stopit_core.door import serve
+from stopit_core.daemon.http import serve
+from stopit_core.daemon.logs import open_log
+from stopit_core.daemon.systemd import Notify
 from stopit_core.errors import ConfigError
-from stopit_core.logs import open_log
-from stopit_core.service import Notify
 from stopit_notifier.configuration import Configuration
 from stopit_notifier.notifier import build
 from stopit_notifier.steps import Probe, no_probe

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from stopit_core.config import Settings, Smtp, load
 from stopit_core.credentials import read_password
+from stopit_core.daemon.logs import Log
+from stopit_core.daemon.systemd import Live, reload_settings
 from stopit_core.errors import ConfigError, Fault
 from stopit_core.keys import KEY_BYTES, Keyring, read_key
-from stopit_core.logs import Log
 from stopit_core.open_stores import open_cases, open_ledger, open_queue
-from stopit_core.service import Live, reload_settings
 from stopit_notifier.judging import Judging
 
 __all__ = ["Configuration"]

@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
+from stopit_core.daemon.logs import Log
 from stopit_core.errors import Transient
-from stopit_core.logs import Log
 from stopit_core.metrics import NotifierMetrics
 from stopit_core.queue import Queue
 from stopit_notifier.gauges import Gauges

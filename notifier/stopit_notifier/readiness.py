@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from stopit_core.door import Part
+from stopit_core.daemon.http import Part
 from stopit_core.errors import Transient
 
 __all__ = ["LoopPulse", "Stores", "look"]

@@ -16,8 +16,8 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from prometheus_client import CollectorRegistry, start_http_server
 
+from stopit_core.daemon.milter_probe import greet
 from stopit_core.metrics import MilterMetrics, NotifierMetrics
-from stopit_core.milter_greeting import greet
 from stopit_ctl.findings import Finding, State
 from stopit_ctl.host import look_at_clock, look_at_disk, look_at_metrics
 from stopit_ctl.milter_door import look_at_milter, said_by_child

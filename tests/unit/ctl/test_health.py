@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from stopit_core.door import Part, Readiness, serve
+from stopit_core.daemon.http import Part, Readiness, serve
 from stopit_core.metrics import DoorMetrics
 from stopit_lab.ports import HOST, spare_ports
 

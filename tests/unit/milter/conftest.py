@@ -15,15 +15,15 @@ from prometheus_client import CollectorRegistry
 
 from stopit_core import config
 from stopit_core.config import Settings
+from stopit_core.daemon.logs import open_log
+from stopit_core.daemon.systemd import Live
 from stopit_core.envelope import Envelope
 from stopit_core.errors import Transient
 from stopit_core.keys import new_key
-from stopit_core.logs import open_log
 from stopit_core.mail import Headers
 from stopit_core.metrics import MilterMetrics
 from stopit_core.model import FlagReport, Report, Trace
 from stopit_core.queue.spool import Where
-from stopit_core.service import Live
 from stopit_milter.engine import Engine
 from stopit_milter.outlets import Outlets
 from stopit_milter.session import Context, Session

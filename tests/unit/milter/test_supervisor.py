@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from stopit_core.logs import open_log
-from stopit_core.service import Notify
+from stopit_core.daemon.logs import open_log
+from stopit_core.daemon.systemd import Notify
 from stopit_lab.waiting import until
 from stopit_milter.line import ChildLine, Order, ParentLine, Word, fork
 from stopit_milter.supervisor import Limits, Role, Supervisor

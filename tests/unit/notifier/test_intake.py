@@ -12,9 +12,10 @@ from prometheus_client import CollectorRegistry
 
 from stopit_core.cases import CaseState, CaseStore, EventKind, Message, MessageState
 from stopit_core.config import Settings, parse
+from stopit_core.daemon.logs import open_log
+from stopit_core.daemon.systemd import Live
 from stopit_core.errors import Transient
 from stopit_core.keys import Keyring
-from stopit_core.logs import open_log
 from stopit_core.messages import AnswerEffect, MessageKind
 from stopit_core.metrics import NotifierMetrics
 from stopit_core.model import (
@@ -31,7 +32,6 @@ from stopit_core.model import (
 )
 from stopit_core.policy import pairs
 from stopit_core.queue import Delivery
-from stopit_core.service import Live
 from stopit_core.wire import encode_report
 from stopit_notifier.couriers import End
 from stopit_notifier.intake import Intake

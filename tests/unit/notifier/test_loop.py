@@ -8,8 +8,8 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from stopit_core.daemon.logs import open_log
 from stopit_core.errors import Transient
-from stopit_core.logs import open_log
 from stopit_core.metrics import NotifierMetrics
 from stopit_core.queue import Delivery
 from stopit_notifier.loop import Loop

@@ -6,7 +6,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from stopit_core.door import Part
+from stopit_core.daemon.http import Part
 from stopit_core.errors import Transient
 from stopit_lab.waiting import until
 from stopit_notifier.readiness import LoopPulse, Stores, look

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import pytest
 from prometheus_client import CollectorRegistry
 
-from stopit_core.door import FRESH, Part, Readiness, serve
+from stopit_core.daemon.http import FRESH, Part, Readiness, serve
 from stopit_core.metrics import DoorMetrics
 from stopit_lab.ports import HOST, spare_ports
 

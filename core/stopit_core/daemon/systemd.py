@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
 from stopit_core.config import Settings
+from stopit_core.daemon.logs import Log
 from stopit_core.errors import ConfigError
-from stopit_core.logs import Log
 
 __all__ = ["Live", "Notify", "reload_settings"]
 
