@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
+from stopit_core.decision.policy import Reason
 from stopit_core.model import Assurance, Command
-from stopit_core.policy import Reason
 
 __all__ = [
     "HEADER_NAMES",

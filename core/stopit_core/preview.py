@@ -5,8 +5,8 @@ from __future__ import annotations
 from email import policy
 from email.parser import BytesParser
 
+from stopit_core.decision.policy import Reason
 from stopit_core.messages import AlertKind, AnswerEffect, Facts, MessageKind, Outgoing
-from stopit_core.policy import Reason
 from stopit_core.render import Renderer
 from stopit_core.samples import SAMPLE_AT, SAMPLE_RECIPIENT, SAMPLE_REF, acknowledgement, alert, notice
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 
 from stopit_core.config import Office
+from stopit_core.decision.policy import Outcome, Reason
 from stopit_core.messages import (
     AcknowledgementFacts,
     AlertFacts,
@@ -16,7 +17,6 @@ from stopit_core.messages import (
     NoticeFacts,
 )
 from stopit_core.model import Assurance, Command
-from stopit_core.policy import Outcome, Reason
 
 __all__ = [
     "SAMPLE_AT",

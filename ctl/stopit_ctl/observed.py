@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from stopit_core.cases import ReportRow
+from stopit_core.decision.policy import Outcome, Reason
 from stopit_core.model import Channel
-from stopit_core.policy import Outcome, Reason
 
 __all__ = ["Doubt", "Observed", "Passed", "Written", "add_up", "doubts"]
 

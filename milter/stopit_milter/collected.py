@@ -6,11 +6,11 @@ every message passes here, and most of it is never set.
 
 from __future__ import annotations
 
+from stopit_core.decision.context import Engine
+from stopit_core.decision.disposition import Prospect, Ruling
+from stopit_core.decision.transaction import Field, Transaction
 from stopit_core.envelope import Envelope
 from stopit_core.mail import Headers
-from stopit_milter.decide import Prospect, Ruling
-from stopit_milter.engine import Engine
-from stopit_milter.transaction import Field, Transaction
 
 __all__ = ["Collected"]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from stopit_milter.transaction import Field
+from stopit_core.decision.transaction import Field
 
 __all__ = ["Actions", "Edits", "apply", "forged_fields"]
 

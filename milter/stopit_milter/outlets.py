@@ -10,14 +10,14 @@ from __future__ import annotations
 from typing import NoReturn, Protocol
 
 from stopit_core.daemon.logs import Log
+from stopit_core.decision.context import Engine
+from stopit_core.decision.disposition import Ruling
+from stopit_core.decision.tracing import traces_of
+from stopit_core.decision.transaction import Transaction
 from stopit_core.errors import Transient
 from stopit_core.metrics import FlagResult, MilterMetrics, Stage
 from stopit_core.model import AnswerReport, FlagReport, Report, Trace
 from stopit_core.queue.spool import Where
-from stopit_milter.decide import Ruling
-from stopit_milter.engine import Engine
-from stopit_milter.tracing import traces_of
-from stopit_milter.transaction import Transaction
 
 __all__ = ["FLUSH_SECONDS", "Outlets", "OwnTraces", "RefusedError", "Reports", "Traces"]
 

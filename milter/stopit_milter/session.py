@@ -27,17 +27,17 @@ from msgspec import structs
 
 from stopit_core.daemon.logs import Log, without_addresses
 from stopit_core.daemon.systemd import Live
+from stopit_core.decision.context import Engine
+from stopit_core.decision.disposition import decide, may_be_flag, prospect
+from stopit_core.decision.transaction import FIELD_BYTES
 from stopit_core.metrics import MessageResult, MilterMetrics, Stage
 from stopit_milter.aside import Aside
 from stopit_milter.collected import Collected
-from stopit_milter.decide import decide, may_be_flag, prospect
 from stopit_milter.edits import apply
-from stopit_milter.engine import Engine
 from stopit_milter.guard import answered
 from stopit_milter.mta import Mta, macro
 from stopit_milter.outlets import Outlets, RefusedError
 from stopit_milter.tally import Tally
-from stopit_milter.transaction import FIELD_BYTES
 
 __all__ = ["ACTIONS", "Context", "Session"]
 

@@ -22,8 +22,8 @@ from stopit_core.cases.records import (
 from stopit_core.cases.rows import case_of, event_of, message_of, report_of
 from stopit_core.cases.schema import cases, events, messages, reports, taken, watches
 from stopit_core.cases.work import NOTICE_KINDS
+from stopit_core.decision.policy import Reason
 from stopit_core.model import Digest
-from stopit_core.policy import Reason
 
 __all__ = ["Reading"]
 

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from stopit_core.decision.policy import Outcome, Reason
 from stopit_core.model import Assurance, Channel, Command, Digest
-from stopit_core.policy import Outcome, Reason
 
 __all__ = [
     "ALIVE",

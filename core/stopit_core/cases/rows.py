@@ -18,8 +18,8 @@ from stopit_core.cases.records import (
     Party,
     ReportRow,
 )
+from stopit_core.decision.policy import Outcome, Reason
 from stopit_core.model import Assurance, Channel, Command, Digest
-from stopit_core.policy import Outcome, Reason
 
 __all__ = ["case_of", "event_of", "message_of", "report_of", "values_of"]
 

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stopit_core.config import Campus, FlagWords, Office
+from stopit_core.decision.policy import Reason
 from stopit_core.guard import Leak, Malformed, check_message, check_nothing_of
 from stopit_core.keys import Keyring
 from stopit_core.messages import AlertKind, NoticeFacts, Outgoing
-from stopit_core.policy import Reason
 from stopit_core.render import Renderer
 from stopit_core.samples import SAMPLE_AT, SAMPLE_REF, acknowledgement, alert
 from stopit_core.wording import environment

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stopit_core.config import Campus, FlagWords, Office
+from stopit_core.decision.policy import Outcome, Reason
 from stopit_core.errors import ConfigError, Permanent
 from stopit_core.flow import WIDTH
 from stopit_core.guard import check_message
@@ -30,7 +31,6 @@ from stopit_core.messages import (
     MessageKind,
     NoticeFacts,
 )
-from stopit_core.policy import Outcome, Reason
 from stopit_core.preview import preview, readable
 from stopit_core.render import Renderer
 from stopit_core.samples import SAMPLE_AT, SAMPLE_RECIPIENT, SAMPLE_REF, acknowledgement, notice, sample_facts

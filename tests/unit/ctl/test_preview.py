@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from stopit_core.decision.policy import Reason
 from stopit_core.messages import AlertKind, AnswerEffect
-from stopit_core.policy import Reason
 
 
 @pytest.mark.parametrize("arguments", [("notice",), ("notice", "--firmer"), ("acknowledgement",), ("alert",)])

@@ -17,6 +17,8 @@ from stopit_core import config
 from stopit_core.config import Settings
 from stopit_core.daemon.logs import open_log
 from stopit_core.daemon.systemd import Live
+from stopit_core.decision.context import Engine
+from stopit_core.decision.transaction import Transaction
 from stopit_core.envelope import Envelope
 from stopit_core.errors import Transient
 from stopit_core.keys import new_key
@@ -24,11 +26,9 @@ from stopit_core.mail import Headers
 from stopit_core.metrics import MilterMetrics
 from stopit_core.model import FlagReport, Report, Trace
 from stopit_core.queue.spool import Where
-from stopit_milter.engine import Engine
 from stopit_milter.outlets import Outlets
 from stopit_milter.session import Context, Session
 from stopit_milter.tally import Tally
-from stopit_milter.transaction import Transaction
 
 Pairs = Sequence[tuple[str, str | bytes]]
 

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from stopit_core.decision.context import Engine
 from stopit_core.errors import Transient
 from stopit_core.keys import new_ref
 from stopit_core.model import AnswerReport
 from stopit_core.queue.spool import Where
-from stopit_milter.engine import Engine
 
 CALLBACKS = ("connect", "envfrom", "envrcpt", "header", "eoh", "body", "eom")
 MALLORY = ("<Mallory@Campus.Example>",)

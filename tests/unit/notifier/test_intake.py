@@ -14,6 +14,7 @@ from stopit_core.cases import CaseState, CaseStore, EventKind, Message, MessageS
 from stopit_core.config import Settings, parse
 from stopit_core.daemon.logs import open_log
 from stopit_core.daemon.systemd import Live
+from stopit_core.decision.policy import pairs
 from stopit_core.errors import Transient
 from stopit_core.keys import Keyring
 from stopit_core.messages import AnswerEffect, MessageKind
@@ -30,7 +31,6 @@ from stopit_core.model import (
     Report,
     Trace,
 )
-from stopit_core.policy import pairs
 from stopit_core.queue import Delivery
 from stopit_core.wire import encode_report
 from stopit_notifier.couriers import End

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stopit_core.addresses import Canonical
+from stopit_core.decision.identify import Finding, identify
 from stopit_core.directory import TemplateDirectory
-from stopit_core.identify import Finding, identify
 from stopit_core.keys import Keyring
 from stopit_core.ledger import MAX_PASSES
 from stopit_core.model import Assurance, Digest, Original, Trace, Verdict

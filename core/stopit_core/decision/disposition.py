@@ -22,6 +22,9 @@ from dataclasses import dataclass, field, replace
 
 from msgspec import structs
 
+from stopit_core.decision.context import Engine
+from stopit_core.decision.tracing import message_ids_of, traces_of
+from stopit_core.decision.transaction import Transaction
 from stopit_core.envelope import Envelope
 from stopit_core.flags import Flag, NotFlagged
 from stopit_core.mail import is_automatic, read
@@ -30,9 +33,6 @@ from stopit_core.people import Person
 from stopit_core.reporter import reporter_of
 from stopit_core.wire import ANSWER_BYTES
 from stopit_milter.edits import Edits, forged_fields
-from stopit_milter.engine import Engine
-from stopit_milter.tracing import message_ids_of, traces_of
-from stopit_milter.transaction import Transaction
 
 __all__ = ["AT_ONCE", "Prospect", "Ruling", "decide", "may_be_flag", "prospect"]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from stopit_core.config import PolicyRules, SingleRecipient
-from stopit_core.identify import Finding, Identification
+from stopit_core.decision.identify import Finding, Identification
 from stopit_core.model import Assurance, Command
 from stopit_core.people import Person
 

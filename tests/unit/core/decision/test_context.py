@@ -12,11 +12,11 @@ import pytest
 from stopit_core import config
 from stopit_core.config import Settings, Smtp
 from stopit_core.daemon.logs import open_log
+from stopit_core.decision.context import Engine, OwnMail
 from stopit_core.envelope import Envelope
 from stopit_core.errors import ConfigError
 from stopit_core.keys import new_key, new_ref
 from stopit_milter.configuration import Configuration
-from stopit_milter.engine import Engine, OwnMail
 
 
 class TestReplyAddresses:

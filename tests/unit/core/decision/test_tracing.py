@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from stopit_core.decision.context import Engine
+from stopit_core.decision.tracing import message_ids_of, traces_of
+from stopit_core.decision.transaction import Transaction
 from stopit_core.model import Verdict
-from stopit_milter.engine import Engine
-from stopit_milter.tracing import message_ids_of, traces_of
-from stopit_milter.transaction import Transaction
 
 Make = Callable[..., Transaction]
 MESSAGE_ID = ("Message-ID", "<original@campus.example>")

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from stopit_core.decision.context import Engine
+from stopit_core.decision.disposition import AT_ONCE, decide, may_be_flag, prospect
+from stopit_core.decision.transaction import Transaction
 from stopit_core.keys import new_ref
 from stopit_core.model import AnswerReport, Assurance, Channel, Command, FlagReport, Original
-from stopit_milter.decide import AT_ONCE, decide, may_be_flag, prospect
-from stopit_milter.engine import Engine
-from stopit_milter.transaction import Transaction
 
 Make = Callable[..., Transaction]
 STAFF = "staff@campus.example"
