@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from stopit_bench.reports import trace_of
-from stopit_core.keys import Keyring
+from stopit_core.identity.keys import Keyring
 from stopit_core.ledger import Ledger
 
 __all__ = ["DAYS", "fill"]

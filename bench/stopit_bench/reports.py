@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stopit_bench.site import CAMPUS, BenchSite
-from stopit_core.keys import Keyring
+from stopit_core.identity.keys import Keyring
 from stopit_core.model import Assurance, Channel, Command, Digest, FlagReport, Original, Trace
 from stopit_core.open_stores import open_ledger, open_queue
 from stopit_core.wire import encode_report

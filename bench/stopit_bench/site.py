@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from stopit_core import config
 from stopit_core.config import Settings
-from stopit_core.keys import Keyring, new_key, read_key
+from stopit_core.identity.keys import Keyring, new_key, read_key
 from stopit_lab.daemons import Daemon, Metrics, program, scrape
 from stopit_lab.ports import HOST, spare_ports
 from stopit_lab.redis import Redis

@@ -27,7 +27,7 @@ from stopit_core.addresses import domain_of, is_address
 from stopit_core.config import Campus, FlagWords, Office
 from stopit_core.errors import ConfigError, Fault, Permanent
 from stopit_core.flow import clean, flow
-from stopit_core.keys import Keyring
+from stopit_core.identity.keys import Keyring
 from stopit_core.messages import (
     HEADER_NAMES,
     AcknowledgementFacts,

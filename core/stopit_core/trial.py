@@ -15,7 +15,7 @@ from email.policy import SMTP
 from email.utils import formatdate
 
 from stopit_core.addresses import domain_of
-from stopit_core.keys import Keyring, new_ref
+from stopit_core.identity.keys import Keyring, new_ref
 
 __all__ = ["Trial", "TrialLetter"]
 

@@ -12,7 +12,7 @@ from stopit_core.cases import Actor, Case, CaseState, EventKind, Message, Messag
 from stopit_core.cases.reading import Reading
 from stopit_core.config import Settings
 from stopit_core.decision.policy import Reason
-from stopit_core.keys import new_ref
+from stopit_core.identity.keys import new_ref
 from stopit_core.messages import MessageKind, NoticeFacts
 from stopit_core.render import Renderer
 from stopit_ctl.cases import case_of_number

@@ -13,10 +13,10 @@ import click
 from stopit_core import config
 from stopit_core.addresses import read_aliases
 from stopit_core.credentials import read_password
-from stopit_core.directory import directory_factory
 from stopit_core.errors import ConfigError
 from stopit_core.flags import FlagRules, load_recognisers
-from stopit_core.keys import KEY_BYTES, Keyring, read_key
+from stopit_core.identity.directory import directory_factory
+from stopit_core.identity.keys import KEY_BYTES, Keyring, read_key
 from stopit_core.render import Renderer
 from stopit_ctl.findings import Finding, State, faults_of, report
 from stopit_ctl.program import EX_FOUND

@@ -10,7 +10,7 @@ import click
 
 from stopit_core import config
 from stopit_core.errors import ConfigError
-from stopit_core.keys import Keyring, read_key
+from stopit_core.identity.keys import Keyring, read_key
 from stopit_ctl.check import look_at_files
 from stopit_ctl.entrance import Entrance, entrance_of
 from stopit_ctl.findings import Finding, State, report

@@ -15,7 +15,7 @@ import click
 from stopit_core import config
 from stopit_core.credentials import DIRECTORY
 from stopit_core.errors import ConfigError
-from stopit_core.keys import new_key
+from stopit_core.identity.keys import new_key
 from stopit_ctl.program import EX_FOUND
 from stopit_ctl.screen import Screen
 from stopit_ctl.site import Site

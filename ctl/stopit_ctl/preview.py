@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from stopit_core.decision.policy import Reason
-from stopit_core.keys import KEY_BYTES, Keyring
+from stopit_core.identity.keys import KEY_BYTES, Keyring
 from stopit_core.messages import AlertKind, AnswerEffect, MessageKind
 from stopit_core.preview import preview
 from stopit_core.render import Renderer

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import click
 
 from stopit_core.errors import DecodeError, Transient
-from stopit_core.keys import Keyring
+from stopit_core.identity.keys import Keyring
 from stopit_core.model import AnswerReport, ContactReport, FlagReport, Report
 from stopit_core.queue import DeadLetter, Delivery, Queue
 from stopit_core.queue.spool import Spool

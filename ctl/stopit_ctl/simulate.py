@@ -17,10 +17,10 @@ from stopit_core.decision.identify import Finding, Identification, identify
 from stopit_core.decision.policy import Decision, Facts, History, Outcome, Reason, decide
 from stopit_core.envelope import Envelope
 from stopit_core.flags import Flag, FlagRules, NamedOriginal, NotFlagged, load_recognisers
+from stopit_core.identity.people import People, Person
+from stopit_core.identity.reporter import reporter_of
 from stopit_core.mail import Mail, addresses_in, read_message
 from stopit_core.model import Digest, Original, Trace
-from stopit_core.people import People, Person
-from stopit_core.reporter import reporter_of
 from stopit_ctl.screen import duration, local_time
 from stopit_ctl.site import Site, opened_ledger
 

@@ -15,7 +15,7 @@ from stopit_core import config
 from stopit_core.cases import CaseStore
 from stopit_core.credentials import ReadSecret
 from stopit_core.errors import Transient
-from stopit_core.keys import Keyring, read_key
+from stopit_core.identity.keys import Keyring, read_key
 from stopit_core.ledger import Ledger
 from stopit_core.open_stores import open_cases, open_ledger, open_queue
 from stopit_core.queue import Queue

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from stopit_core.config import Campus, Smtp, Tls
 from stopit_core.credentials import ReadSecret, read_secret
-from stopit_core.keys import Keyring, new_ref
+from stopit_core.identity.keys import Keyring, new_ref
 from stopit_ctl.findings import Finding
 
 __all__ = ["connected", "look_at_smtp", "said_by"]

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any
 
 from stopit_core import config
-from stopit_core.keys import Keyring, new_key, read_key
+from stopit_core.identity.keys import Keyring, new_key, read_key
 from stopit_core.open_stores import open_ledger
 from stopit_lab.client import Client, SmtpReply
 from stopit_lab.daemons import Daemon, Metrics, program, scrape

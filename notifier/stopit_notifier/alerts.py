@@ -7,7 +7,7 @@ reports makes one alert: the same thing about the same case is said once in 24 h
 from __future__ import annotations
 
 from stopit_core.cases import Case, Party, Work
-from stopit_core.keys import new_ref
+from stopit_core.identity.keys import new_ref
 from stopit_core.messages import AlertFacts, MessageKind
 from stopit_core.render import Renderer
 

@@ -10,7 +10,7 @@ from stopit_core.credentials import read_password
 from stopit_core.daemon.logs import Log
 from stopit_core.daemon.systemd import Live, reload_settings
 from stopit_core.errors import ConfigError, Fault
-from stopit_core.keys import KEY_BYTES, Keyring, read_key
+from stopit_core.identity.keys import KEY_BYTES, Keyring, read_key
 from stopit_core.open_stores import open_cases, open_ledger, open_queue
 from stopit_notifier.judging import Judging
 

@@ -23,10 +23,10 @@ from stopit_core.daemon.systemd import Live
 from stopit_core.decision.identify import Passes
 from stopit_core.decision.policy import Decision
 from stopit_core.errors import DecodeError
+from stopit_core.identity.people import People
 from stopit_core.ledger import Ledger
 from stopit_core.metrics import NotifierMetrics
 from stopit_core.model import AnswerReport, ContactReport, Digest, FlagReport, Original, Trace
-from stopit_core.people import People
 from stopit_core.queue import Delivery, Queue
 from stopit_core.trial import Trial
 from stopit_core.wire import decode_report

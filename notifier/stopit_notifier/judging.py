@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stopit_core.config import FlagWords, PolicyRules, Settings
-from stopit_core.keys import Keyring
-from stopit_core.people import People
+from stopit_core.identity.keys import Keyring
+from stopit_core.identity.people import People
 from stopit_core.render import Renderer
 
 __all__ = ["Judging"]

@@ -32,9 +32,9 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 
 from stopit_core.cases import CaseStore, Message, Party
+from stopit_core.identity.people import People
 from stopit_core.ledger import Ledger
 from stopit_core.model import Trace
-from stopit_core.people import People
 from stopit_notifier.owner import Owner, same_history
 from stopit_notifier.steps import Probe, Step
 

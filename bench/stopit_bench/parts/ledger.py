@@ -22,7 +22,7 @@ from stopit_bench.effort import Effort
 from stopit_bench.filling import DAYS, fill
 from stopit_bench.record import Figure, Series, Target, Unit, at_most, figure, once
 from stopit_bench.reports import trace_of
-from stopit_core.keys import KEY_BYTES, Keyring
+from stopit_core.identity.keys import KEY_BYTES, Keyring
 from stopit_core.ledger import Ledger
 from stopit_core.ledger.redis import RedisLedger
 from stopit_core.ledger.sqlite import SqliteLedger

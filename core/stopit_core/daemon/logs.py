@@ -14,7 +14,7 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-from stopit_core.keys import Keyring
+from stopit_core.identity.keys import Keyring
 
 __all__ = ["Log", "open_log", "without_addresses"]
 

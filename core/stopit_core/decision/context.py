@@ -15,8 +15,8 @@ from stopit_core.config import Settings, Smtp
 from stopit_core.envelope import Envelope
 from stopit_core.errors import ConfigError, Fault
 from stopit_core.flags import FlagRules, Recognisers, load_recognisers
-from stopit_core.keys import Keyring, read_key
-from stopit_core.people import People
+from stopit_core.identity.keys import Keyring, read_key
+from stopit_core.identity.people import People
 
 __all__ = ["Engine", "OwnMail"]
 

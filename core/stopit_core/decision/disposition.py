@@ -27,10 +27,10 @@ from stopit_core.decision.tracing import message_ids_of, traces_of
 from stopit_core.decision.transaction import Transaction
 from stopit_core.envelope import Envelope
 from stopit_core.flags import Flag, NotFlagged
+from stopit_core.identity.people import Person
+from stopit_core.identity.reporter import reporter_of
 from stopit_core.mail import is_automatic, read
 from stopit_core.model import AnswerReport, Channel, FlagReport, Original, Trace
-from stopit_core.people import Person
-from stopit_core.reporter import reporter_of
 from stopit_core.wire import ANSWER_BYTES
 from stopit_milter.edits import Edits, forged_fields
 

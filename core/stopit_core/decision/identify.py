@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from stopit_core.identity.people import NOBODY, People, Person
 from stopit_core.ledger import MAX_PASSES
 from stopit_core.model import Original, Trace
-from stopit_core.people import NOBODY, People, Person
 
 __all__ = ["Finding", "Identification", "Passes", "identify"]
 

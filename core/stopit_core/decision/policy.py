@@ -13,8 +13,8 @@ from enum import StrEnum
 
 from stopit_core.config import PolicyRules, SingleRecipient
 from stopit_core.decision.identify import Finding, Identification
+from stopit_core.identity.people import Person
 from stopit_core.model import Assurance, Command
-from stopit_core.people import Person
 
 __all__ = ["Decision", "Facts", "History", "Outcome", "PriorNotice", "Reason", "decide", "pairs"]
 

@@ -15,9 +15,9 @@ from msgspec import structs
 from stopit_core.addresses import bare, domain_of
 from stopit_core.decision.context import Engine
 from stopit_core.decision.transaction import Transaction
+from stopit_core.identity.auth_results import read_verdict
 from stopit_core.mail import Headers, addresses_in, is_automatic, is_list, message_ids
 from stopit_core.model import Trace
-from stopit_core.verdicts import read_verdict
 
 __all__ = ["message_ids_of", "traces_of"]
 

@@ -24,7 +24,7 @@ from enum import Enum
 from functools import partial
 
 from stopit_core.errors import Transient
-from stopit_core.keys import Keyring
+from stopit_core.identity.keys import Keyring
 from stopit_core.ledger import Ledger
 from stopit_core.model import Digest, Trace
 

@@ -16,7 +16,7 @@ from stopit_bench.record import Results
 from stopit_bench.reports import flag_by, trace_of
 from stopit_bench.rounds import interleave
 from stopit_bench.tools import Load
-from stopit_core.keys import KEY_BYTES, Keyring
+from stopit_core.identity.keys import KEY_BYTES, Keyring
 from stopit_core.model import Original
 from stopit_core.wire import decode_report, encode_report
 

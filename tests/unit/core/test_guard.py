@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from stopit_core.config import Campus, FlagWords, Office
 from stopit_core.decision.policy import Reason
 from stopit_core.guard import Leak, Malformed, check_message, check_nothing_of
-from stopit_core.keys import Keyring
+from stopit_core.identity.keys import Keyring
 from stopit_core.messages import AlertKind, NoticeFacts, Outgoing
 from stopit_core.render import Renderer
 from stopit_core.samples import SAMPLE_AT, SAMPLE_REF, acknowledgement, alert

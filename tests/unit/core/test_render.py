@@ -20,7 +20,7 @@ from stopit_core.decision.policy import Outcome, Reason
 from stopit_core.errors import ConfigError, Permanent
 from stopit_core.flow import WIDTH
 from stopit_core.guard import check_message
-from stopit_core.keys import Keyring, new_ref
+from stopit_core.identity.keys import Keyring, new_ref
 from stopit_core.messages import (
     HEADER_NAMES,
     AcknowledgementFacts,

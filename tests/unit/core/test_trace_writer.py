@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from stopit_core.errors import Transient
-from stopit_core.keys import Keyring
+from stopit_core.identity.keys import Keyring
 from stopit_core.ledger.writer import TraceEvent, TraceWriter, WriterLimits
 from stopit_core.model import Digest, Trace
 from stopit_lab.waiting import until

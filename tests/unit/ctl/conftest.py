@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from stopit_core import config
 from stopit_core.cases import CaseStore
-from stopit_core.keys import Keyring
+from stopit_core.identity.keys import Keyring
 from stopit_core.ledger import Ledger
 from stopit_core.open_stores import open_ledger, open_queue
 from stopit_core.queue import Queue

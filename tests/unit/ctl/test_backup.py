@@ -15,11 +15,11 @@ from pydantic import BaseModel
 from stopit_core.cases import CaseState, MessageState, Party, ReportRow
 from stopit_core.config import Settings
 from stopit_core.decision.policy import Reason
-from stopit_core.keys import new_ref
+from stopit_core.identity.keys import new_ref
+from stopit_core.identity.people import Person
 from stopit_core.ledger.sqlite import SqliteLedger
 from stopit_core.messages import NoticeFacts
 from stopit_core.model import Assurance, Channel, Command, Digest, FlagReport, Trace
-from stopit_core.people import Person
 from stopit_core.queue.spool import Spool
 from stopit_core.render import Renderer
 from stopit_core.wire import encode_report

@@ -11,10 +11,10 @@ from sqlalchemy import create_engine, text
 from stopit_core.cases import Actor, CaseState, EventKind, MessageState, Party, ReportRow, Work
 from stopit_core.cases.reading import Reading
 from stopit_core.decision.policy import Reason
-from stopit_core.keys import new_ref
+from stopit_core.identity.keys import new_ref
+from stopit_core.identity.people import NOBODY, Person
 from stopit_core.messages import MessageKind, NoticeFacts
 from stopit_core.model import Assurance, Channel, Command, Digest
-from stopit_core.people import NOBODY, Person
 from stopit_core.render import Renderer
 
 MALLORY = Person("mallory@campus.example", Assurance.AUTHENTICATED)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stopit_core import config
-from stopit_core.keys import read_key
+from stopit_core.identity.keys import read_key
 
 ROOT = Path(__file__).parents[3]
 

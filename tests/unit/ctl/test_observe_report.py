@@ -14,11 +14,11 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from stopit_core.cases import Party, ReportRow
 from stopit_core.decision.policy import Reason
-from stopit_core.keys import new_ref
+from stopit_core.identity.keys import new_ref
+from stopit_core.identity.people import Person
 from stopit_core.messages import AcknowledgementFacts, NoticeFacts
 from stopit_core.metrics import MilterMetrics
 from stopit_core.model import Assurance, Channel, Command, Digest
-from stopit_core.people import Person
 from stopit_core.render import Renderer
 from stopit_ctl.observed import Observed, Passed, Written, add_up, doubts
 

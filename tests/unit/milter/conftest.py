@@ -21,7 +21,7 @@ from stopit_core.decision.context import Engine
 from stopit_core.decision.transaction import Transaction
 from stopit_core.envelope import Envelope
 from stopit_core.errors import Transient
-from stopit_core.keys import new_key
+from stopit_core.identity.keys import new_key
 from stopit_core.mail import Headers
 from stopit_core.metrics import MilterMetrics
 from stopit_core.model import FlagReport, Report, Trace

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from stopit_core import config
-from stopit_core.keys import new_key, read_key
+from stopit_core.identity.keys import new_key, read_key
 from stopit_core.ledger.sqlite import SqliteLedger
 from stopit_core.model import FlagReport
 from stopit_core.queue.sqlite import SqliteQueue

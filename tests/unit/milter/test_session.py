@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from stopit_core.decision.context import Engine
 from stopit_core.errors import Transient
-from stopit_core.keys import new_ref
+from stopit_core.identity.keys import new_ref
 from stopit_core.model import AnswerReport
 from stopit_core.queue.spool import Where
 

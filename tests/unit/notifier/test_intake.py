@@ -16,7 +16,7 @@ from stopit_core.daemon.logs import open_log
 from stopit_core.daemon.systemd import Live
 from stopit_core.decision.policy import pairs
 from stopit_core.errors import Transient
-from stopit_core.keys import Keyring
+from stopit_core.identity.keys import Keyring
 from stopit_core.messages import AnswerEffect, MessageKind
 from stopit_core.metrics import NotifierMetrics
 from stopit_core.model import (

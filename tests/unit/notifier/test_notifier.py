@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stopit_core.config import load
-from stopit_core.keys import new_key
+from stopit_core.identity.keys import new_key
 from stopit_core.open_stores import open_queue
 from stopit_lab.daemons import Daemon, Metrics, program, scrape
 from stopit_lab.ports import spare_ports

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stopit_core.daemon.logs import without_addresses
-from stopit_core.keys import Keyring
+from stopit_core.identity.keys import Keyring
 
 KEYRING = Keyring(b"k" * 32)
 ATOM = st.text("abcXYZ019!#$%&'*+/=?^_`{|}~.-", min_size=1, max_size=12).filter(lambda text: text.strip("'") == text)

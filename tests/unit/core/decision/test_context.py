@@ -15,7 +15,7 @@ from stopit_core.daemon.logs import open_log
 from stopit_core.decision.context import Engine, OwnMail
 from stopit_core.envelope import Envelope
 from stopit_core.errors import ConfigError
-from stopit_core.keys import new_key, new_ref
+from stopit_core.identity.keys import new_key, new_ref
 from stopit_milter.configuration import Configuration
 
 

@@ -10,7 +10,7 @@ import pytest
 from stopit_core.decision.context import Engine
 from stopit_core.decision.disposition import AT_ONCE, decide, may_be_flag, prospect
 from stopit_core.decision.transaction import Transaction
-from stopit_core.keys import new_ref
+from stopit_core.identity.keys import new_ref
 from stopit_core.model import AnswerReport, Assurance, Channel, Command, FlagReport, Original
 
 Make = Callable[..., Transaction]

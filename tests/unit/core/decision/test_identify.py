@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from stopit_core.addresses import Canonical
 from stopit_core.decision.identify import Finding, identify
-from stopit_core.directory import TemplateDirectory
-from stopit_core.keys import Keyring
+from stopit_core.identity.directory import TemplateDirectory
+from stopit_core.identity.keys import Keyring
+from stopit_core.identity.people import People
 from stopit_core.ledger import MAX_PASSES
 from stopit_core.model import Assurance, Digest, Original, Trace, Verdict
-from stopit_core.people import People
 
 KEYRING = Keyring(b"k" * 32)
 PEOPLE = People(

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from stopit_core.config import PolicyRules, SingleRecipient
 from stopit_core.decision.identify import Finding, Identification
 from stopit_core.decision.policy import Facts, History, Outcome, PriorNotice, Reason, decide, pairs
+from stopit_core.identity.people import NOBODY, Person
 from stopit_core.model import Assurance, Command
-from stopit_core.people import NOBODY, Person
 
 NOW = 1_000_000.0
 DAY = 86400.0

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stopit_core.errors import ConfigError
-from stopit_core.keys import KEY_BYTES, Keyring, new_key, new_ref, read_key
+from stopit_core.identity.keys import KEY_BYTES, Keyring, new_key, new_ref, read_key
 
 RING = Keyring(bytes(range(KEY_BYTES)))
 OTHER = Keyring(bytes(KEY_BYTES))

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from stopit_core.identity.auth_results import _passed, _passed_by_authres, grade, read_verdict
 from stopit_core.mail import Headers
 from stopit_core.model import Assurance, Verdict
-from stopit_core.verdicts import _passed, _passed_by_authres, grade, read_verdict
 
 OWN = ("mx.example.edu", "Mail.Example.edu")
 

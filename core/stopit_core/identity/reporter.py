@@ -6,10 +6,10 @@ from collections.abc import Collection
 
 from stopit_core.addresses import domain_of
 from stopit_core.envelope import Envelope
+from stopit_core.identity.auth_results import grade, read_verdict
+from stopit_core.identity.people import NOBODY, People, Person
 from stopit_core.mail import Headers, addresses_in
 from stopit_core.model import Assurance, Channel
-from stopit_core.people import NOBODY, People, Person
-from stopit_core.verdicts import grade, read_verdict
 
 __all__ = ["reporter_of"]
 

@@ -13,11 +13,11 @@ from functools import lru_cache
 
 from stopit_core.addresses import Canonical, read_aliases
 from stopit_core.config import Campus, Identity
-from stopit_core.directory import Directory, directory_factory
 from stopit_core.envelope import Envelope
-from stopit_core.keys import Keyring
+from stopit_core.identity.auth_results import grade
+from stopit_core.identity.directory import Directory, directory_factory
+from stopit_core.identity.keys import Keyring
 from stopit_core.model import Assurance, Digest, Trace
-from stopit_core.verdicts import grade
 
 __all__ = ["NOBODY", "People", "Person"]
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stopit_core.addresses import is_address
-from stopit_core.directory import TemplateDirectory, directory_factory
 from stopit_core.errors import ConfigError
+from stopit_core.identity.directory import TemplateDirectory, directory_factory
 
 DIRECTORY = TemplateDirectory("{login}@example.edu")
 

@@ -1,0 +1,1 @@
+"""Who a person is and how surely: keys and digests, addresses of a login, results of authentication."""
