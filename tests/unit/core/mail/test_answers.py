@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stopit_core.answers import TEXT_CHARACTERS, Answer, AnswerKind, BounceFacts, read_answer
 from stopit_core.config import FlagWords
+from stopit_core.mail.answers import TEXT_CHARACTERS, Answer, AnswerKind, BounceFacts, read_answer
 
 WORDS = FlagWords()
 
