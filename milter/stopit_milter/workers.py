@@ -20,12 +20,12 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from stopit_core.config import Settings
-from stopit_core.counting import gathered, in_child
 from stopit_core.daemon.http import Readiness, serve
 from stopit_core.daemon.logs import Log
 from stopit_core.errors import NotAllowed, Transient
 from stopit_core.ledger.writer import WriterLimits
 from stopit_core.metrics import MilterDoorMetrics, MilterMetrics
+from stopit_core.metrics.multiprocess import gathered, in_child
 from stopit_core.open_stores import open_ledger, open_queue, queue_durability_faults
 from stopit_core.queue.copies import Copies
 from stopit_core.queue.spool import DurableReports, Spool

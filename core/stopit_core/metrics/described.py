@@ -9,7 +9,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from stopit_core import __version__
-from stopit_core.counting import BatchHistogram
+from stopit_core.metrics.multiprocess import BatchHistogram
 
 __all__ = ["DaemonMetrics", "Described", "Metrics"]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Histogram
 
-from stopit_core.counting import BatchHistogram
 from stopit_core.metrics import MessageResult
+from stopit_core.metrics.multiprocess import BatchHistogram
 from stopit_milter.tally import Tally
 
 SECONDS = (0.0, 0.5, 0.500001, 1.0, 2.0, 7.0)
