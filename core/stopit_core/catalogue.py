@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry
 
 from stopit_core.cases import CaseState
 from stopit_core.decision.policy import pairs
-from stopit_core.messages import MessageKind
 from stopit_core.metrics import Described, DoorMetrics, Metrics, MilterDoorMetrics, MilterMetrics, NotifierMetrics
+from stopit_core.outgoing.facts import MessageKind
 
 __all__ = ["catalogue", "every_metric"]
 

@@ -6,9 +6,9 @@ from email import policy
 from email.parser import BytesParser
 
 from stopit_core.decision.policy import Reason
-from stopit_core.messages import AlertKind, AnswerEffect, Facts, MessageKind, Outgoing
-from stopit_core.render import Renderer
-from stopit_core.samples import SAMPLE_AT, SAMPLE_RECIPIENT, SAMPLE_REF, acknowledgement, alert, notice
+from stopit_core.outgoing.facts import AlertKind, AnswerEffect, Facts, MessageKind, Outgoing
+from stopit_core.outgoing.render import Renderer
+from stopit_core.outgoing.samples import SAMPLE_AT, SAMPLE_RECIPIENT, SAMPLE_REF, acknowledgement, alert, notice
 
 __all__ = ["preview", "readable"]
 

@@ -13,8 +13,8 @@ from stopit_core.cases.reading import Reading
 from stopit_core.config import Settings
 from stopit_core.decision.policy import Reason
 from stopit_core.identity.keys import new_ref
-from stopit_core.messages import MessageKind, NoticeFacts
-from stopit_core.render import Renderer
+from stopit_core.outgoing.facts import MessageKind, NoticeFacts
+from stopit_core.outgoing.render import Renderer
 from stopit_ctl.cases import case_of_number
 from stopit_ctl.program import EX_FOUND
 from stopit_ctl.screen import local_time

@@ -17,7 +17,7 @@ from stopit_core.errors import ConfigError
 from stopit_core.flags import FlagRules, load_recognisers
 from stopit_core.identity.directory import directory_factory
 from stopit_core.identity.keys import KEY_BYTES, Keyring, read_key
-from stopit_core.render import Renderer
+from stopit_core.outgoing.render import Renderer
 from stopit_ctl.findings import Finding, State, faults_of, report
 from stopit_ctl.program import EX_FOUND
 from stopit_ctl.service_user import ServiceUser, operator

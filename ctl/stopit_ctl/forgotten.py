@@ -8,8 +8,8 @@ from stopit_core.cases import CaseStore, Message, Party
 from stopit_core.cases.restoring import Restoring
 from stopit_core.config import Settings
 from stopit_core.identity.keys import Keyring, new_ref
-from stopit_core.messages import AlertFacts, AlertKind, MessageKind
-from stopit_core.render import Renderer
+from stopit_core.outgoing.facts import AlertFacts, AlertKind, MessageKind
+from stopit_core.outgoing.render import Renderer
 from stopit_ctl.screen import local_time
 from stopit_ctl.site import Site, opened_ledger, sqlite_file
 

@@ -8,9 +8,9 @@ import click
 
 from stopit_core.decision.policy import Reason
 from stopit_core.identity.keys import KEY_BYTES, Keyring
-from stopit_core.messages import AlertKind, AnswerEffect, MessageKind
+from stopit_core.outgoing.facts import AlertKind, AnswerEffect, MessageKind
+from stopit_core.outgoing.render import Renderer
 from stopit_core.preview import preview
-from stopit_core.render import Renderer
 from stopit_ctl.site import Site
 
 __all__ = ["preview_group"]

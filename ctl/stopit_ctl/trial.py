@@ -1,6 +1,6 @@
 """`doctor --send-test`: one message through all of the parts, and how long each leg of the way took.
 
-It goes to nobody (see `stopit_core.trial`). Its traces in the ledger, and its report among those that were taken,
+It goes to nobody (see `stopit_core.outgoing.self_test`). Its traces in the ledger, and its report among those that were taken,
 tell how far it came. Where a leg does not end in time the next ones are not waited for.
 """
 
@@ -15,7 +15,7 @@ from typing import TypeVar
 from stopit_core.config import Settings
 from stopit_core.errors import ConfigError, Transient
 from stopit_core.model import Trace
-from stopit_core.trial import Trial
+from stopit_core.outgoing.self_test import Trial
 from stopit_ctl.entrance import Entrance
 from stopit_ctl.findings import Finding
 from stopit_ctl.site import Site, opened_ledger

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from stopit_core.cases import Case, Party, Work
 from stopit_core.identity.keys import new_ref
-from stopit_core.messages import AlertFacts, MessageKind
-from stopit_core.render import Renderer
+from stopit_core.outgoing.facts import AlertFacts, MessageKind
+from stopit_core.outgoing.render import Renderer
 
 __all__ = ["alert"]
 

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from stopit_core.cases import Actor, Case, CaseState, EventKind, Message, Party, ReportRow, Work
 from stopit_core.decision.policy import Decision, Outcome
 from stopit_core.mail.answers import Answer, AnswerKind, read_answer
-from stopit_core.messages import AlertFacts, AlertKind, AnswerEffect, MessageKind
 from stopit_core.model import AnswerReport, Digest, Trace
+from stopit_core.outgoing.facts import AlertFacts, AlertKind, AnswerEffect, MessageKind
 from stopit_notifier.alerts import alert
 from stopit_notifier.deciding import Deciding
 from stopit_notifier.judging import Judging

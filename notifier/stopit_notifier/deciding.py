@@ -13,11 +13,18 @@ from stopit_core.cases import Actor, Case, CaseState, EventKind, MessageState, P
 from stopit_core.config import PolicyRules
 from stopit_core.decision.identify import Finding, Identification, Passes, identify
 from stopit_core.decision.policy import Decision, Facts, Outcome, Reason, decide
-from stopit_core.guard import Unsafe, check_nothing_of
 from stopit_core.identity.keys import new_ref
 from stopit_core.identity.people import Person
-from stopit_core.messages import AcknowledgementFacts, AlertFacts, AlertKind, AnswerEffect, MessageKind, NoticeFacts
 from stopit_core.model import Assurance, Channel, Command, FlagReport, Original, Trace
+from stopit_core.outgoing.facts import (
+    AcknowledgementFacts,
+    AlertFacts,
+    AlertKind,
+    AnswerEffect,
+    MessageKind,
+    NoticeFacts,
+)
+from stopit_core.outgoing.leak_check import Unsafe, check_nothing_of
 from stopit_notifier.alerts import alert
 from stopit_notifier.judging import Judging
 

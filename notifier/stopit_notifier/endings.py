@@ -11,8 +11,8 @@ from stopit_core.cases import CaseStore, Message, Party, Sending
 from stopit_core.daemon.logs import Log, without_addresses
 from stopit_core.daemon.systemd import Live
 from stopit_core.errors import Transient
-from stopit_core.messages import AlertFacts, AlertKind, MessageKind
 from stopit_core.metrics import NotifierMetrics, SendResult
+from stopit_core.outgoing.facts import AlertFacts, AlertKind, MessageKind
 from stopit_notifier.alerts import alert
 from stopit_notifier.judging import Judging
 from stopit_notifier.steps import Probe, Step

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from stopit_core.config import FlagWords, PolicyRules, Settings
 from stopit_core.identity.keys import Keyring
 from stopit_core.identity.people import People
-from stopit_core.render import Renderer
+from stopit_core.outgoing.render import Renderer
 
 __all__ = ["Judging"]
 

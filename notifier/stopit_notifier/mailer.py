@@ -25,7 +25,7 @@ from typing import NoReturn, Protocol
 from stopit_core.config import Smtp, Tls
 from stopit_core.credentials import read_secret
 from stopit_core.errors import Permanent, StopitError, Transient
-from stopit_core.flow import clean
+from stopit_core.outgoing.format_flowed import clean
 from stopit_notifier.dialog import Dialog, TlsDialog
 from stopit_notifier.steps import Probe, Step, no_probe
 

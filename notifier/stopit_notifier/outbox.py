@@ -39,7 +39,7 @@ from dataclasses import dataclass
 from stopit_core.cases import CaseStore, Message, Party
 from stopit_core.daemon.systemd import Live
 from stopit_core.errors import Permanent, Transient
-from stopit_core.guard import Unsafe
+from stopit_core.outgoing.leak_check import Unsafe
 from stopit_notifier.couriers import Couriers, Flight, attempt
 from stopit_notifier.endings import Endings
 from stopit_notifier.judging import Judging

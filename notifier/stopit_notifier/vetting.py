@@ -11,9 +11,9 @@ from email import message_from_bytes
 from email.utils import parsedate_to_datetime
 
 from stopit_core.cases import Message, Sending
-from stopit_core.guard import Malformed, check_message, check_nothing_of
-from stopit_core.messages import MessageKind, NoticeFacts, Outgoing
-from stopit_core.render import Renderer
+from stopit_core.outgoing.facts import MessageKind, NoticeFacts, Outgoing
+from stopit_core.outgoing.leak_check import Malformed, check_message, check_nothing_of
+from stopit_core.outgoing.render import Renderer
 
 __all__ = ["check", "vet"]
 

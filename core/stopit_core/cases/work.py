@@ -33,8 +33,8 @@ from stopit_core.cases.rows import case_of, message_of, report_of, values_of
 from stopit_core.cases.schema import cases, messages, parties, reports, restores, taken, watches
 from stopit_core.decision.policy import Decision, History, PriorNotice
 from stopit_core.identity.people import Person
-from stopit_core.messages import MessageKind, Outgoing
 from stopit_core.model import Digest
+from stopit_core.outgoing.facts import MessageKind, Outgoing
 
 __all__ = ["NOTICE_KINDS", "Work"]
 

@@ -9,7 +9,7 @@ seen of it first. At end of message, `decide` gives the ruling, once:
     from outside, with header fields of ours         -> without these
     anything else                                    -> as it is
 
-What goes to a trial's address (`stopit_core.trial`) is Stopit's own to the last, and reaches nobody in any mode.
+What goes to a trial's address (`stopit_core.outgoing.self_test`) is Stopit's own to the last, and reaches nobody in any mode.
 
 A flag comes before an answer: whoever flags by "reply to all" a message that names a reply address of ours must not
 reach the others by that.

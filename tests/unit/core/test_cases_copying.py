@@ -24,8 +24,8 @@ from stopit_core.cases.schema import metadata
 from stopit_core.decision.policy import Reason
 from stopit_core.errors import DecodeError
 from stopit_core.identity.people import Person
-from stopit_core.messages import MessageKind, Outgoing
 from stopit_core.model import Assurance, Channel, Command, Digest
+from stopit_core.outgoing.facts import MessageKind, Outgoing
 
 NOW = 1_790_000_000.123456
 MALLORY = Person("mallory@campus.example", Assurance.AUTHENTICATED)

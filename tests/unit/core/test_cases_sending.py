@@ -26,8 +26,8 @@ from stopit_core.decision.policy import Reason
 from stopit_core.errors import Transient
 from stopit_core.identity.keys import new_ref
 from stopit_core.identity.people import Person
-from stopit_core.messages import MessageKind, Outgoing
 from stopit_core.model import Assurance, Channel, Command, Digest
+from stopit_core.outgoing.facts import MessageKind, Outgoing
 
 MALLORY = Person("mallory@campus.example", Assurance.AUTHENTICATED)
 VERA, WALT = "vera@campus.example", "walt@campus.example"

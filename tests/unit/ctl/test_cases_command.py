@@ -13,9 +13,9 @@ from stopit_core.cases.reading import Reading
 from stopit_core.decision.policy import Reason
 from stopit_core.identity.keys import new_ref
 from stopit_core.identity.people import NOBODY, Person
-from stopit_core.messages import MessageKind, NoticeFacts
 from stopit_core.model import Assurance, Channel, Command, Digest
-from stopit_core.render import Renderer
+from stopit_core.outgoing.facts import MessageKind, NoticeFacts
+from stopit_core.outgoing.render import Renderer
 
 MALLORY = Person("mallory@campus.example", Assurance.AUTHENTICATED)
 VERA = "vera@campus.example"

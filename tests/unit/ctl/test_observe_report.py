@@ -16,10 +16,10 @@ from stopit_core.cases import Party, ReportRow
 from stopit_core.decision.policy import Reason
 from stopit_core.identity.keys import new_ref
 from stopit_core.identity.people import Person
-from stopit_core.messages import AcknowledgementFacts, NoticeFacts
 from stopit_core.metrics import MilterMetrics
 from stopit_core.model import Assurance, Channel, Command, Digest
-from stopit_core.render import Renderer
+from stopit_core.outgoing.facts import AcknowledgementFacts, NoticeFacts
+from stopit_core.outgoing.render import Renderer
 from stopit_ctl.observed import Observed, Passed, Written, add_up, doubts
 
 NOW = time.time()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stopit_core.decision.policy import Reason
-from stopit_core.messages import AlertKind, AnswerEffect
+from stopit_core.outgoing.facts import AlertKind, AnswerEffect
 
 
 @pytest.mark.parametrize("arguments", [("notice",), ("notice", "--firmer"), ("acknowledgement",), ("alert",)])

@@ -15,8 +15,8 @@ from stopit_core.decision.identify import Finding
 from stopit_core.decision.policy import Reason
 from stopit_core.identity.keys import new_ref
 from stopit_core.identity.people import Person
-from stopit_core.messages import MessageKind, Outgoing
 from stopit_core.model import Assurance, Trace
+from stopit_core.outgoing.facts import MessageKind, Outgoing
 from stopit_ctl.simulate import FINDINGS, REASONS
 
 HOUR = 3600.0

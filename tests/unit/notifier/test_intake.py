@@ -17,7 +17,6 @@ from stopit_core.daemon.systemd import Live
 from stopit_core.decision.policy import pairs
 from stopit_core.errors import Transient
 from stopit_core.identity.keys import Keyring
-from stopit_core.messages import AnswerEffect, MessageKind
 from stopit_core.metrics import NotifierMetrics
 from stopit_core.model import (
     AnswerReport,
@@ -31,6 +30,7 @@ from stopit_core.model import (
     Report,
     Trace,
 )
+from stopit_core.outgoing.facts import AnswerEffect, MessageKind
 from stopit_core.queue import Delivery
 from stopit_core.wire import encode_report
 from stopit_notifier.couriers import End

@@ -12,7 +12,7 @@ from sqlalchemy import update
 from stopit_core.cases import CaseState, EventKind, MessageState
 from stopit_core.cases.schema import messages
 from stopit_core.errors import Transient
-from stopit_core.messages import MessageKind
+from stopit_core.outgoing.facts import MessageKind
 from stopit_lab.sink import Act, At
 from stopit_notifier.outbox import pause
 from stopit_notifier.steps import Step

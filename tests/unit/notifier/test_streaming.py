@@ -10,7 +10,7 @@ import pytest
 
 from stopit_core.config import Smtp
 from stopit_core.errors import Permanent, Transient
-from stopit_core.guard import Malformed
+from stopit_core.outgoing.leak_check import Malformed
 from stopit_lab.ports import spare_ports
 from stopit_lab.sink import Act, At, Sink
 from stopit_lab.waiting import until

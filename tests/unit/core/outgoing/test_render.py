@@ -18,10 +18,8 @@ from hypothesis import strategies as st
 from stopit_core.config import Campus, FlagWords, Office
 from stopit_core.decision.policy import Outcome, Reason
 from stopit_core.errors import ConfigError, Permanent
-from stopit_core.flow import WIDTH
-from stopit_core.guard import check_message
 from stopit_core.identity.keys import Keyring, new_ref
-from stopit_core.messages import (
+from stopit_core.outgoing.facts import (
     HEADER_NAMES,
     AcknowledgementFacts,
     AlertFacts,
@@ -31,10 +29,19 @@ from stopit_core.messages import (
     MessageKind,
     NoticeFacts,
 )
+from stopit_core.outgoing.format_flowed import WIDTH
+from stopit_core.outgoing.leak_check import check_message
+from stopit_core.outgoing.render import Renderer
+from stopit_core.outgoing.samples import (
+    SAMPLE_AT,
+    SAMPLE_RECIPIENT,
+    SAMPLE_REF,
+    acknowledgement,
+    notice,
+    sample_facts,
+)
+from stopit_core.outgoing.templates import environment, shipped_directory, template_names
 from stopit_core.preview import preview, readable
-from stopit_core.render import Renderer
-from stopit_core.samples import SAMPLE_AT, SAMPLE_RECIPIENT, SAMPLE_REF, acknowledgement, notice, sample_facts
-from stopit_core.wording import environment, shipped_directory, template_names
 
 TESTS = Path(__file__).parents[2]
 GOLDEN = TESTS / "golden" / "messages"

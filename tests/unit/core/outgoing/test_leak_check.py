@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from stopit_core.config import Campus, FlagWords, Office
 from stopit_core.decision.policy import Reason
-from stopit_core.guard import Leak, Malformed, check_message, check_nothing_of
 from stopit_core.identity.keys import Keyring
-from stopit_core.messages import AlertKind, NoticeFacts, Outgoing
-from stopit_core.render import Renderer
-from stopit_core.samples import SAMPLE_AT, SAMPLE_REF, acknowledgement, alert
-from stopit_core.wording import environment
+from stopit_core.outgoing.facts import AlertKind, NoticeFacts, Outgoing
+from stopit_core.outgoing.leak_check import Leak, Malformed, check_message, check_nothing_of
+from stopit_core.outgoing.render import Renderer
+from stopit_core.outgoing.samples import SAMPLE_AT, SAMPLE_REF, acknowledgement, alert
+from stopit_core.outgoing.templates import environment
 
 CAMPUS = Campus(
     name="May University",

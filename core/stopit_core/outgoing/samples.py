@@ -7,7 +7,8 @@ from datetime import UTC, date, datetime
 
 from stopit_core.config import Office
 from stopit_core.decision.policy import Outcome, Reason
-from stopit_core.messages import (
+from stopit_core.model import Assurance, Command
+from stopit_core.outgoing.facts import (
     AcknowledgementFacts,
     AlertFacts,
     AlertKind,
@@ -16,7 +17,6 @@ from stopit_core.messages import (
     MessageKind,
     NoticeFacts,
 )
-from stopit_core.model import Assurance, Command
 
 __all__ = [
     "SAMPLE_AT",

@@ -26,9 +26,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from stopit_core.addresses import domain_of, is_address
 from stopit_core.config import Campus, FlagWords, Office
 from stopit_core.errors import ConfigError, Fault, Permanent
-from stopit_core.flow import clean, flow
 from stopit_core.identity.keys import Keyring
-from stopit_core.messages import (
+from stopit_core.outgoing.facts import (
     HEADER_NAMES,
     AcknowledgementFacts,
     AlertFacts,
@@ -37,8 +36,9 @@ from stopit_core.messages import (
     NoticeFacts,
     Outgoing,
 )
-from stopit_core.samples import SAMPLE_AT, SAMPLE_OFFICE, SAMPLE_RECIPIENT, SAMPLE_REF, sample_facts
-from stopit_core.wording import SUBJECT, check_templates, environment, family
+from stopit_core.outgoing.format_flowed import clean, flow
+from stopit_core.outgoing.samples import SAMPLE_AT, SAMPLE_OFFICE, SAMPLE_RECIPIENT, SAMPLE_REF, sample_facts
+from stopit_core.outgoing.templates import SUBJECT, check_templates, environment, family
 
 __all__ = ["Renderer"]
 

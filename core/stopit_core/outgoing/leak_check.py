@@ -24,7 +24,7 @@ from enum import Enum, auto
 from functools import lru_cache
 
 from stopit_core.errors import StopitError
-from stopit_core.messages import HEADER_NAMES, MessageKind, Outgoing
+from stopit_core.outgoing.facts import HEADER_NAMES, MessageKind, Outgoing
 
 __all__ = ["Leak", "Malformed", "Unsafe", "check_message", "check_nothing_of"]
 
