@@ -50,7 +50,7 @@ def open_queue(settings: QueueStore, read: ReadSecret = read_secret) -> Queue:
     if path := _sqlite_path("queue.url", settings.url):
         return SqliteQueue(path, settings.max_attempts)
     from stopit_core.queue.redis import RedisQueue
-    from stopit_core.redis_client import connect_reader
+    from stopit_core.stores.redis_client import connect_reader
 
     url = _with_password("queue", settings, read)
     client = _client("queue.url", url)
@@ -64,7 +64,7 @@ def queue_durability_faults(settings: QueueStore, read: ReadSecret = read_secret
     """
     if _sqlite_path("queue.url", settings.url):
         return ()
-    from stopit_core.redis_client import durability_faults
+    from stopit_core.stores.redis_client import durability_faults
 
     client = _client("queue.url", _with_password("queue", settings, read))
     try:
@@ -103,7 +103,7 @@ def _with_password(section: str, settings: QueueStore | LedgerStore | Cases, rea
 def _client(key: str, url: str) -> redis.Redis:
     import redis
 
-    from stopit_core.redis_client import connect
+    from stopit_core.stores.redis_client import connect
 
     try:
         return connect(url)

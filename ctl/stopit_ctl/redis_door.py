@@ -37,7 +37,7 @@ def look_at_redis(settings: Settings, read: ReadSecret = read_secret) -> Iterato
 
 
 def _rights(client: redis.Redis) -> Iterator[Finding]:
-    from stopit_core.redis_rights import rights_of
+    from stopit_core.stores.redis_rights import rights_of
 
     rights = rights_of(client)
     if rights is None:
@@ -67,7 +67,7 @@ def _rights(client: redis.Redis) -> Iterator[Finding]:
 
 def _strangers(client: redis.Redis) -> Iterator[Finding]:
     """By TCP anybody on the way; by a Unix socket whoever may open it."""
-    from stopit_core.redis_rights import strangers_may_read
+    from stopit_core.stores.redis_rights import strangers_may_read
 
     path = client.connection_pool.connection_kwargs.get("path")
     if path and not _open_to_all(Path(str(path))):

@@ -19,7 +19,7 @@ from stopit_core.ledger.redis import RedisLedger
 from stopit_core.ledger.sqlite import SqliteLedger
 from stopit_core.model import Digest, Trace, Verdict
 from stopit_core.open_stores import open_ledger
-from stopit_core.redis_client import connect
+from stopit_core.stores.redis_client import connect
 from stopit_lab.redis import Redis
 
 DAY = 86400.0

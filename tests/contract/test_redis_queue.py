@@ -9,7 +9,7 @@ import redis
 
 from stopit_core.errors import Transient
 from stopit_core.queue.redis import RedisQueue
-from stopit_core.redis_client import connect, connect_reader
+from stopit_core.stores.redis_client import connect, connect_reader
 from stopit_lab.redis import Redis
 
 STREAM, DEAD = "stopit:queue", "stopit:queue:dead"

@@ -26,7 +26,7 @@ from stopit_core.identity.keys import KEY_BYTES, Keyring
 from stopit_core.ledger import Ledger
 from stopit_core.ledger.redis import RedisLedger
 from stopit_core.ledger.sqlite import SqliteLedger
-from stopit_core.redis_client import connect
+from stopit_core.stores.redis_client import connect
 from stopit_core.wire import encode_trace
 from stopit_lab.redis import Redis
 

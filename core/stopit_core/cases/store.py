@@ -19,7 +19,7 @@ from stopit_core.cases.schema import REVISION, revisions
 from stopit_core.cases.sending import Sending
 from stopit_core.cases.work import Work
 from stopit_core.errors import DecodeError, Transient
-from stopit_core.sqlite_file import enter_wal
+from stopit_core.stores.sqlite_file import enter_wal
 
 __all__ = ["CaseStore"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from stopit_core.ledger import GRACE, MAX_PASSES, readable
 from stopit_core.model import Digest, Trace
-from stopit_core.sqlite_file import SqliteFile, Synchronous
+from stopit_core.stores.sqlite_file import SqliteFile, Synchronous
 from stopit_core.wire import encode_trace
 
 __all__ = ["SqliteLedger"]

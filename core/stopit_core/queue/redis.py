@@ -23,8 +23,8 @@ import msgspec
 import redis
 
 from stopit_core.queue import DeadLetter, Delivery, Depths, exhausted
-from stopit_core.redis_client import BLOCK, transient
-from stopit_core.sentinel import history, history_in, watched_over
+from stopit_core.stores.redis_client import BLOCK, transient
+from stopit_core.stores.sentinel import history, history_in, watched_over
 
 __all__ = ["RedisQueue"]
 

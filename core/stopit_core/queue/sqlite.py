@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stopit_core.queue import DeadLetter, Delivery, Depths, exhausted
-from stopit_core.sqlite_file import SqliteFile, Synchronous
+from stopit_core.stores.sqlite_file import SqliteFile, Synchronous
 
 __all__ = ["SqliteQueue"]
 

@@ -20,7 +20,7 @@ from redis.retry import Retry
 
 from stopit_core.config.redis_url import SentinelUrl, is_sentinel_url
 from stopit_core.errors import NotAllowed, Transient
-from stopit_core.sentinel import SentinelPool, watched_over
+from stopit_core.stores.sentinel import SentinelPool, watched_over
 
 __all__ = ["BLOCK", "connect", "connect_reader", "durability_faults", "server_name", "transient"]
 

@@ -22,7 +22,7 @@ from stopit_core.ledger.sqlite import SqliteLedger
 from stopit_core.open_stores import open_cases, open_ledger, open_queue, queue_durability_faults
 from stopit_core.queue.redis import RedisQueue
 from stopit_core.queue.sqlite import SqliteQueue
-from stopit_core.redis_client import connect
+from stopit_core.stores.redis_client import connect
 from stopit_lab.ports import spare_ports
 from stopit_lab.redis import Redis
 

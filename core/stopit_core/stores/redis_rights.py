@@ -12,7 +12,7 @@ from typing import Any
 
 import redis
 
-from stopit_core.redis_client import transient
+from stopit_core.stores.redis_client import transient
 
 __all__ = ["MILTER", "NOTIFIER", "Rights", "rights_of", "strangers_may_read"]
 
