@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from stopit_bench.reports import trace_of
 from stopit_core.identity.keys import Keyring
-from stopit_core.ledger import Ledger
+from stopit_core.stores.ledger import Ledger
 
 __all__ = ["DAYS", "fill"]
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from stopit_core.config import Cases, LedgerStore, QueueStore
 from stopit_core.credentials import ReadSecret, read_password, read_secret, with_password
 from stopit_core.errors import ConfigError, Fault
-from stopit_core.ledger import Ledger
-from stopit_core.ledger.sqlite import SqliteLedger
 from stopit_core.queue import Queue
 from stopit_core.queue.sqlite import SqliteQueue
+from stopit_core.stores.ledger import Ledger
+from stopit_core.stores.ledger.sqlite import SqliteLedger
 
 if TYPE_CHECKING:
     import redis
@@ -39,7 +39,7 @@ def open_ledger(settings: LedgerStore, read: ReadSecret = read_secret) -> Ledger
     """The ledger. Raises ConfigError when a file's directory is missing, or a URL or password cannot be read."""
     if path := _sqlite_path("ledger.url", settings.url):
         return SqliteLedger(path, settings.retention)
-    from stopit_core.ledger.redis import RedisLedger
+    from stopit_core.stores.ledger.redis import RedisLedger
 
     url = _with_password("ledger", settings, read)
     return RedisLedger(_client("ledger.url", url), settings.retention)

@@ -21,8 +21,8 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from stopit_core.ledger.writer import TraceEvent
 from stopit_core.model import Trace
+from stopit_core.stores.ledger.writer import TraceEvent
 from stopit_milter.housekeeping import Recurring
 
 __all__ = ["LARGEST", "Giver", "Handover"]

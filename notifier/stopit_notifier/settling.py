@@ -33,8 +33,8 @@ from enum import Enum
 
 from stopit_core.cases import CaseStore, Message, Party
 from stopit_core.identity.people import People
-from stopit_core.ledger import Ledger
 from stopit_core.model import Trace
+from stopit_core.stores.ledger import Ledger
 from stopit_notifier.owner import Owner, same_history
 from stopit_notifier.steps import Probe, Step
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection
 
 from stopit_core.cases import CaseStore, Message, Sending
 from stopit_core.identity.people import People
-from stopit_core.ledger import Ledger
 from stopit_core.model import Digest
+from stopit_core.stores.ledger import Ledger
 
 __all__ = ["Watching", "pairs_of"]
 

@@ -14,11 +14,11 @@ import pytest
 
 from stopit_core.config import LedgerStore
 from stopit_core.errors import Transient
-from stopit_core.ledger import GRACE, MAX_PASSES, Ledger
-from stopit_core.ledger.redis import RedisLedger
-from stopit_core.ledger.sqlite import SqliteLedger
 from stopit_core.model import Digest, Trace, Verdict
 from stopit_core.open_stores import open_ledger
+from stopit_core.stores.ledger import GRACE, MAX_PASSES, Ledger
+from stopit_core.stores.ledger.redis import RedisLedger
+from stopit_core.stores.ledger.sqlite import SqliteLedger
 from stopit_core.stores.redis_client import connect
 from stopit_lab.redis import Redis
 

@@ -23,9 +23,9 @@ from stopit_bench.filling import DAYS, fill
 from stopit_bench.record import Figure, Series, Target, Unit, at_most, figure, once
 from stopit_bench.reports import trace_of
 from stopit_core.identity.keys import KEY_BYTES, Keyring
-from stopit_core.ledger import Ledger
-from stopit_core.ledger.redis import RedisLedger
-from stopit_core.ledger.sqlite import SqliteLedger
+from stopit_core.stores.ledger import Ledger
+from stopit_core.stores.ledger.redis import RedisLedger
+from stopit_core.stores.ledger.sqlite import SqliteLedger
 from stopit_core.stores.redis_client import connect
 from stopit_core.wire import encode_trace
 from stopit_lab.redis import Redis

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from stopit_core.identity.people import NOBODY, People, Person
-from stopit_core.ledger import MAX_PASSES
 from stopit_core.model import Original, Trace
+from stopit_core.stores.ledger import MAX_PASSES
 
 __all__ = ["Finding", "Identification", "Passes", "identify"]
 

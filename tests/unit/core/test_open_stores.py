@@ -17,11 +17,11 @@ from sqlalchemy.engine import make_url
 from stopit_core.config import Cases, LedgerStore, QueueStore
 from stopit_core.credentials import with_password
 from stopit_core.errors import ConfigError, Transient
-from stopit_core.ledger.redis import RedisLedger
-from stopit_core.ledger.sqlite import SqliteLedger
 from stopit_core.open_stores import open_cases, open_ledger, open_queue, queue_durability_faults
 from stopit_core.queue.redis import RedisQueue
 from stopit_core.queue.sqlite import SqliteQueue
+from stopit_core.stores.ledger.redis import RedisLedger
+from stopit_core.stores.ledger.sqlite import SqliteLedger
 from stopit_core.stores.redis_client import connect
 from stopit_lab.ports import spare_ports
 from stopit_lab.redis import Redis

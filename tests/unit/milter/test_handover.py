@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stopit_core.ledger.writer import TraceEvent
 from stopit_core.model import ADDRESS_DIGEST_BYTES, Digest, Trace, Verdict
+from stopit_core.stores.ledger.writer import TraceEvent
 from stopit_lab.waiting import until
 from stopit_milter.handover import LARGEST, Giver, Handover
 

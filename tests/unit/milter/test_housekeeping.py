@@ -13,11 +13,11 @@ from stopit_core.daemon.logs import open_log
 from stopit_core.daemon.systemd import Live
 from stopit_core.decision.context import Engine
 from stopit_core.errors import Transient
-from stopit_core.ledger.writer import TraceEvent
 from stopit_core.metrics import MilterMetrics
 from stopit_core.model import ContactReport, Digest, Trace
 from stopit_core.queue.spool import Spool
 from stopit_core.queue.sqlite import SqliteQueue
+from stopit_core.stores.ledger.writer import TraceEvent
 from stopit_lab.waiting import until
 from stopit_milter.housekeeping import Recurring, SpoolDrainer, trace_counter
 from stopit_milter.writing import contact_teller

@@ -16,10 +16,10 @@ from stopit_core.daemon.systemd import Live
 from stopit_core.decision.policy import Reason, pairs
 from stopit_core.identity.keys import Keyring, new_ref
 from stopit_core.identity.people import Person
-from stopit_core.ledger.sqlite import SqliteLedger
 from stopit_core.metrics import NotifierMetrics
 from stopit_core.model import Assurance, Channel, Command, Digest, Trace
 from stopit_core.outgoing.facts import AcknowledgementFacts, Facts, MessageKind, NoticeFacts
+from stopit_core.stores.ledger.sqlite import SqliteLedger
 from stopit_lab.sink import Sink, Taken
 from stopit_lab.waiting import until
 from stopit_notifier.couriers import Couriers

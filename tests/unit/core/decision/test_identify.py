@@ -11,8 +11,8 @@ from stopit_core.decision.identify import Finding, identify
 from stopit_core.identity.directory import TemplateDirectory
 from stopit_core.identity.keys import Keyring
 from stopit_core.identity.people import People
-from stopit_core.ledger import MAX_PASSES
 from stopit_core.model import Assurance, Digest, Original, Trace, Verdict
+from stopit_core.stores.ledger import MAX_PASSES
 
 KEYRING = Keyring(b"k" * 32)
 PEOPLE = People(

@@ -11,8 +11,8 @@ import pytest
 
 from stopit_core.errors import Transient
 from stopit_core.identity.keys import Keyring
-from stopit_core.ledger.writer import TraceEvent, TraceWriter, WriterLimits
 from stopit_core.model import Digest, Trace
+from stopit_core.stores.ledger.writer import TraceEvent, TraceWriter, WriterLimits
 from stopit_lab.waiting import until
 
 KEYRING = Keyring(b"k" * 32)

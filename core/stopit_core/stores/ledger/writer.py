@@ -25,8 +25,8 @@ from functools import partial
 
 from stopit_core.errors import Transient
 from stopit_core.identity.keys import Keyring
-from stopit_core.ledger import Ledger
 from stopit_core.model import Digest, Trace
+from stopit_core.stores.ledger import Ledger
 
 __all__ = ["TraceEvent", "TraceWriter", "WriterLimits"]
 

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 
 import redis
 
-from stopit_core.ledger import GRACE, MAX_PASSES, readable
 from stopit_core.model import Digest, Trace
+from stopit_core.stores.ledger import GRACE, MAX_PASSES, readable
 from stopit_core.stores.redis_client import transient
 from stopit_core.stores.sentinel import history
 from stopit_core.wire import encode_trace

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from stopit_core.ledger import GRACE, MAX_PASSES, readable
 from stopit_core.model import Digest, Trace
+from stopit_core.stores.ledger import GRACE, MAX_PASSES, readable
 from stopit_core.stores.sqlite_file import SqliteFile, Synchronous
 from stopit_core.wire import encode_trace
 
