@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from stopit_core.config import Cases, LedgerStore, QueueStore
 from stopit_core.credentials import ReadSecret, read_password, read_secret, with_password
 from stopit_core.errors import ConfigError, Fault
-from stopit_core.queue import Queue
-from stopit_core.queue.sqlite import SqliteQueue
 from stopit_core.stores.ledger import Ledger
 from stopit_core.stores.ledger.sqlite import SqliteLedger
+from stopit_core.stores.queue import Queue
+from stopit_core.stores.queue.sqlite import SqliteQueue
 
 if TYPE_CHECKING:
     import redis
@@ -49,7 +49,7 @@ def open_queue(settings: QueueStore, read: ReadSecret = read_secret) -> Queue:
     """The queue. Raises ConfigError when a file's directory is missing, or a URL or password cannot be read."""
     if path := _sqlite_path("queue.url", settings.url):
         return SqliteQueue(path, settings.max_attempts)
-    from stopit_core.queue.redis import RedisQueue
+    from stopit_core.stores.queue.redis import RedisQueue
     from stopit_core.stores.redis_client import connect_reader
 
     url = _with_password("queue", settings, read)

@@ -17,7 +17,7 @@ import click
 
 from stopit_core.config import Settings
 from stopit_core.errors import Permanent, Transient
-from stopit_core.queue.spool import Spool
+from stopit_core.stores.queue.spool import Spool
 from stopit_ctl.archive import CASES, LEDGER, Archive, Kept
 from stopit_ctl.program import EX_FOUND
 from stopit_ctl.screen import local_time

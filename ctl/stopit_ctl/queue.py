@@ -12,8 +12,8 @@ import click
 from stopit_core.errors import DecodeError, Transient
 from stopit_core.identity.keys import Keyring
 from stopit_core.model import AnswerReport, ContactReport, FlagReport, Report
-from stopit_core.queue import DeadLetter, Delivery, Queue
-from stopit_core.queue.spool import Spool
+from stopit_core.stores.queue import DeadLetter, Delivery, Queue
+from stopit_core.stores.queue.spool import Spool
 from stopit_core.wire import decode_report
 from stopit_ctl.program import EX_FOUND
 from stopit_ctl.screen import duration, local_time

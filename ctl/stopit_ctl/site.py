@@ -17,8 +17,8 @@ from stopit_core.credentials import ReadSecret
 from stopit_core.errors import Transient
 from stopit_core.identity.keys import Keyring, read_key
 from stopit_core.open_stores import open_cases, open_ledger, open_queue
-from stopit_core.queue import Queue
 from stopit_core.stores.ledger import Ledger
+from stopit_core.stores.queue import Queue
 from stopit_ctl.screen import Screen
 from stopit_ctl.service_user import ServiceUser
 

@@ -15,7 +15,7 @@ from stopit_core.config import Cases, LedgerStore, QueueStore, Settings
 from stopit_core.credentials import ReadSecret
 from stopit_core.errors import ConfigError, NotAllowed, Transient
 from stopit_core.open_stores import queue_durability_faults
-from stopit_core.queue.spool import Spool
+from stopit_core.stores.queue.spool import Spool
 from stopit_ctl.findings import Finding, faults_of
 from stopit_ctl.service_user import ServiceUser
 from stopit_ctl.site import Site, opened_cases, opened_ledger, opened_queue, sqlite_file

@@ -11,8 +11,8 @@ from stopit_core.decision.context import Engine
 from stopit_core.errors import ConfigError, Fault
 from stopit_core.metrics import MilterMetrics
 from stopit_core.open_stores import open_ledger, open_queue
-from stopit_core.queue import Queue
 from stopit_core.stores.ledger import Ledger
+from stopit_core.stores.queue import Queue
 from stopit_milter.line import Order
 
 __all__ = ["Configuration", "InForce"]

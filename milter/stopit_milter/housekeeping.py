@@ -8,9 +8,9 @@ from collections.abc import Callable
 from stopit_core.daemon.logs import Log
 from stopit_core.errors import Transient
 from stopit_core.metrics import MilterMetrics, Stage, TraceResult
-from stopit_core.queue.copies import Copies
-from stopit_core.queue.spool import Spool, Taker
 from stopit_core.stores.ledger.writer import TraceEvent
+from stopit_core.stores.queue.copies import Copies
+from stopit_core.stores.queue.spool import Spool, Taker
 
 __all__ = ["CopyKeeper", "Recurring", "SpoolDrainer", "trace_counter"]
 

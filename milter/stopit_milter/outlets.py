@@ -17,7 +17,7 @@ from stopit_core.decision.transaction import Transaction
 from stopit_core.errors import Transient
 from stopit_core.metrics import FlagResult, MilterMetrics, Stage
 from stopit_core.model import AnswerReport, FlagReport, Report, Trace
-from stopit_core.queue.spool import Where
+from stopit_core.stores.queue.spool import Where
 
 __all__ = ["FLUSH_SECONDS", "Outlets", "OwnTraces", "RefusedError", "Reports", "Traces"]
 

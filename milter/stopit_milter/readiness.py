@@ -16,8 +16,8 @@ from pathlib import Path
 from stopit_core.daemon.http import Part
 from stopit_core.daemon.milter_probe import connect, greet
 from stopit_core.errors import Transient
-from stopit_core.queue import Queue
-from stopit_core.queue.spool import Spool
+from stopit_core.stores.queue import Queue
+from stopit_core.stores.queue.spool import Spool
 
 __all__ = ["look"]
 

@@ -26,9 +26,9 @@ from stopit_core.errors import NotAllowed, Transient
 from stopit_core.metrics import MilterDoorMetrics, MilterMetrics
 from stopit_core.metrics.multiprocess import gathered, in_child
 from stopit_core.open_stores import open_ledger, open_queue, queue_durability_faults
-from stopit_core.queue.copies import Copies
-from stopit_core.queue.spool import DurableReports, Spool
 from stopit_core.stores.ledger.writer import WriterLimits
+from stopit_core.stores.queue.copies import Copies
+from stopit_core.stores.queue.spool import DurableReports, Spool
 from stopit_milter.configuration import Configuration, InForce
 from stopit_milter.handover import Giver, Handover
 from stopit_milter.housekeeping import CopyKeeper, Recurring, SpoolDrainer, trace_counter

@@ -20,10 +20,10 @@ from stopit_core.metrics import MilterMetrics
 from stopit_core.metrics.multiprocess import in_child
 from stopit_core.model import ContactReport, Digest, Trace
 from stopit_core.open_stores import open_ledger, open_queue
-from stopit_core.queue.copies import Copies
-from stopit_core.queue.spool import DurableReports, Spool
 from stopit_core.stores.ledger import Ledger
 from stopit_core.stores.ledger.writer import TraceWriter, WriterLimits
+from stopit_core.stores.queue.copies import Copies
+from stopit_core.stores.queue.spool import DurableReports, Spool
 from stopit_milter.configuration import Configuration, InForce
 from stopit_milter.handover import Handover
 from stopit_milter.housekeeping import trace_counter

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from stopit_core.cases import CaseStore
 from stopit_core.errors import NotAllowed, Transient
 from stopit_core.metrics import NotifierMetrics
-from stopit_core.queue import Queue
+from stopit_core.stores.queue import Queue
 
 __all__ = ["Gauges"]
 

@@ -27,8 +27,8 @@ from stopit_core.identity.people import People
 from stopit_core.metrics import NotifierMetrics
 from stopit_core.model import AnswerReport, ContactReport, Digest, FlagReport, Original, Trace
 from stopit_core.outgoing.self_test import Trial
-from stopit_core.queue import Delivery, Queue
 from stopit_core.stores.ledger import Ledger
+from stopit_core.stores.queue import Delivery, Queue
 from stopit_core.wire import decode_report
 from stopit_notifier.answering import Answering
 from stopit_notifier.deciding import Deciding

@@ -23,7 +23,7 @@ from enum import StrEnum
 from stopit_core.daemon.logs import Log
 from stopit_core.errors import Transient
 from stopit_core.metrics import NotifierMetrics
-from stopit_core.queue import Queue
+from stopit_core.stores.queue import Queue
 from stopit_notifier.gauges import Gauges
 from stopit_notifier.intake import Intake
 from stopit_notifier.outbox import Outbox

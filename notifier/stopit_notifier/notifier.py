@@ -21,8 +21,8 @@ from stopit_core.errors import Transient
 from stopit_core.metrics import DoorMetrics, NotifierMetrics
 from stopit_core.open_stores import open_cases, open_ledger, open_queue, queue_durability_faults
 from stopit_core.outgoing.facts import MessageKind
-from stopit_core.queue import Queue
 from stopit_core.stores.ledger import Ledger
+from stopit_core.stores.queue import Queue
 from stopit_notifier.configuration import Configuration
 from stopit_notifier.couriers import Couriers
 from stopit_notifier.endings import Endings

@@ -14,7 +14,7 @@ import pytest
 from stopit_core.config import QueueStore
 from stopit_core.errors import Transient
 from stopit_core.open_stores import open_queue
-from stopit_core.queue import Queue
+from stopit_core.stores.queue import Queue
 
 LEASE = 0.2
 LONG = 60.0

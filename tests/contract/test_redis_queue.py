@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from stopit_core.errors import Transient
-from stopit_core.queue.redis import RedisQueue
+from stopit_core.stores.queue.redis import RedisQueue
 from stopit_core.stores.redis_client import connect, connect_reader
 from stopit_lab.redis import Redis
 

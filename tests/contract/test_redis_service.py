@@ -18,10 +18,10 @@ from stopit_core.config import LedgerStore, QueueStore
 from stopit_core.errors import Transient
 from stopit_core.model import Digest
 from stopit_core.open_stores import open_ledger, open_queue, queue_durability_faults
-from stopit_core.queue import Queue
-from stopit_core.queue.copies import Copies
-from stopit_core.queue.spool import Spool
 from stopit_core.stores.ledger import Ledger
+from stopit_core.stores.queue import Queue
+from stopit_core.stores.queue.copies import Copies
+from stopit_core.stores.queue.spool import Spool
 from stopit_lab.sentinel import RedisService
 from stopit_lab.waiting import until
 

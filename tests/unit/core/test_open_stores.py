@@ -18,10 +18,10 @@ from stopit_core.config import Cases, LedgerStore, QueueStore
 from stopit_core.credentials import with_password
 from stopit_core.errors import ConfigError, Transient
 from stopit_core.open_stores import open_cases, open_ledger, open_queue, queue_durability_faults
-from stopit_core.queue.redis import RedisQueue
-from stopit_core.queue.sqlite import SqliteQueue
 from stopit_core.stores.ledger.redis import RedisLedger
 from stopit_core.stores.ledger.sqlite import SqliteLedger
+from stopit_core.stores.queue.redis import RedisQueue
+from stopit_core.stores.queue.sqlite import SqliteQueue
 from stopit_core.stores.redis_client import connect
 from stopit_lab.ports import spare_ports
 from stopit_lab.redis import Redis
@@ -126,7 +126,7 @@ FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
 from stopit_core.errors import Transient
-from stopit_core.queue.sqlite import SqliteQueue
+from stopit_core.stores.queue.sqlite import SqliteQueue
 queue = SqliteQueue(Path(sys.argv[1]), 3)
 queue.put("before", b"before")
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -150,7 +150,7 @@ NO_ROOM = """
 import resource, signal, sys
 from pathlib import Path
 from stopit_core.errors import Transient
-from stopit_core.queue.sqlite import SqliteQueue
+from stopit_core.stores.queue.sqlite import SqliteQueue
 queue = SqliteQueue(Path(sys.argv[1]), 3)
 queue.ping()
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

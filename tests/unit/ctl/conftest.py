@@ -14,8 +14,8 @@ from stopit_core import config
 from stopit_core.cases import CaseStore
 from stopit_core.identity.keys import Keyring
 from stopit_core.open_stores import open_ledger, open_queue
-from stopit_core.queue import Queue
 from stopit_core.stores.ledger import Ledger
+from stopit_core.stores.queue import Queue
 from stopit_ctl.__main__ import command_line
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "ctl"

@@ -20,8 +20,8 @@ from stopit_core.identity.people import Person
 from stopit_core.model import Assurance, Channel, Command, Digest, FlagReport, Trace
 from stopit_core.outgoing.facts import NoticeFacts
 from stopit_core.outgoing.render import Renderer
-from stopit_core.queue.spool import Spool
 from stopit_core.stores.ledger.sqlite import SqliteLedger
+from stopit_core.stores.queue.spool import Spool
 from stopit_core.wire import encode_report
 
 NOW = 1_790_000_000.0

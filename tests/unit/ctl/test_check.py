@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stopit_core.errors import Transient
-from stopit_core.queue.spool import Spool
+from stopit_core.stores.queue.spool import Spool
 
 
 def test_a_site_that_never_ran_is_in_order(host, golden: Callable[[str, str], None]) -> None:

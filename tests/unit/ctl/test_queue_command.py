@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from stopit_core.model import AnswerReport, Assurance, Channel, Command, ContactReport, Digest, FlagReport, Original
-from stopit_core.queue.spool import Spool
+from stopit_core.stores.queue.spool import Spool
 from stopit_core.wire import encode_report
 
 VERA = "vera@campus.example"

@@ -25,7 +25,7 @@ from stopit_core.identity.keys import new_key
 from stopit_core.mail import Headers
 from stopit_core.metrics import MilterMetrics
 from stopit_core.model import FlagReport, Report, Trace
-from stopit_core.queue.spool import Where
+from stopit_core.stores.queue.spool import Where
 from stopit_milter.outlets import Outlets
 from stopit_milter.session import Context, Session
 from stopit_milter.tally import Tally

@@ -15,9 +15,9 @@ from stopit_core.decision.context import Engine
 from stopit_core.errors import Transient
 from stopit_core.metrics import MilterMetrics
 from stopit_core.model import ContactReport, Digest, Trace
-from stopit_core.queue.spool import Spool
-from stopit_core.queue.sqlite import SqliteQueue
 from stopit_core.stores.ledger.writer import TraceEvent
+from stopit_core.stores.queue.spool import Spool
+from stopit_core.stores.queue.sqlite import SqliteQueue
 from stopit_lab.waiting import until
 from stopit_milter.housekeeping import Recurring, SpoolDrainer, trace_counter
 from stopit_milter.writing import contact_teller

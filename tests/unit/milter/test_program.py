@@ -19,8 +19,8 @@ import pytest
 from stopit_core import config
 from stopit_core.identity.keys import new_key, read_key
 from stopit_core.model import FlagReport
-from stopit_core.queue.sqlite import SqliteQueue
 from stopit_core.stores.ledger.sqlite import SqliteLedger
+from stopit_core.stores.queue.sqlite import SqliteQueue
 from stopit_core.wire import decode_report
 from stopit_lab.daemons import Daemon, program, scrape
 from stopit_lab.ports import HOST, spare_ports

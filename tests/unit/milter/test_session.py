@@ -16,7 +16,7 @@ from stopit_core.decision.context import Engine
 from stopit_core.errors import Transient
 from stopit_core.identity.keys import new_ref
 from stopit_core.model import AnswerReport
-from stopit_core.queue.spool import Where
+from stopit_core.stores.queue.spool import Where
 
 CALLBACKS = ("connect", "envfrom", "envrcpt", "header", "eoh", "body", "eom")
 MALLORY = ("<Mallory@Campus.Example>",)

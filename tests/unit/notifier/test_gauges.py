@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from stopit_core.cases import CaseStore
 from stopit_core.errors import NotAllowed, Transient
 from stopit_core.metrics import NotifierMetrics
-from stopit_core.queue.sqlite import SqliteQueue
+from stopit_core.stores.queue.sqlite import SqliteQueue
 from stopit_notifier.gauges import Gauges
 
 

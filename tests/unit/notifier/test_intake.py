@@ -31,7 +31,7 @@ from stopit_core.model import (
     Trace,
 )
 from stopit_core.outgoing.facts import AnswerEffect, MessageKind
-from stopit_core.queue import Delivery
+from stopit_core.stores.queue import Delivery
 from stopit_core.wire import encode_report
 from stopit_notifier.couriers import End
 from stopit_notifier.intake import Intake

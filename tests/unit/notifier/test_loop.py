@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from stopit_core.daemon.logs import open_log
 from stopit_core.errors import Transient
 from stopit_core.metrics import NotifierMetrics
-from stopit_core.queue import Delivery
+from stopit_core.stores.queue import Delivery
 from stopit_notifier.loop import Loop
 
 NOW = 1_700_000_000.0

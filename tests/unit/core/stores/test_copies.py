@@ -8,9 +8,9 @@ import pytest
 
 from stopit_core.errors import Transient
 from stopit_core.model import ContactReport, Digest
-from stopit_core.queue.copies import Copies
-from stopit_core.queue.spool import DurableReports, Spool, Where
-from stopit_core.queue.sqlite import SqliteQueue
+from stopit_core.stores.queue.copies import Copies
+from stopit_core.stores.queue.spool import DurableReports, Spool, Where
+from stopit_core.stores.queue.sqlite import SqliteQueue
 
 OLD, NEW = "a" * 40, "b" * 40
 

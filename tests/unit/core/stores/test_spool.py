@@ -12,8 +12,8 @@ import pytest
 
 from stopit_core.errors import Transient
 from stopit_core.model import ContactReport, Digest
-from stopit_core.queue.spool import DurableReports, Spool, Where
-from stopit_core.queue.sqlite import SqliteQueue
+from stopit_core.stores.queue.spool import DurableReports, Spool, Where
+from stopit_core.stores.queue.sqlite import SqliteQueue
 from stopit_core.wire import decode_report
 
 REPORT = ContactReport(id="c0ffee", at=1.0, queue_id="4XYZ", pair=Digest(b"12345678"))
@@ -143,7 +143,7 @@ def test_a_full_disk_is_transient_and_leaves_no_half_file() -> None:
     full = Path("/dev/shm") / f"stopit-test-{os.getpid()}"
     script = (
         "import resource, signal, sys; from pathlib import Path\n"
-        "from stopit_core.errors import Transient; from stopit_core.queue.spool import Spool\n"
+        "from stopit_core.errors import Transient; from stopit_core.stores.queue.spool import Spool\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try: Spool(Path(sys.argv[1])).put('a', b'x' * 100_000)\n"
         "except Transient as error: print(error, list(Path(sys.argv[1]).iterdir()))\n"

@@ -22,8 +22,8 @@ import time
 from collections.abc import Callable
 
 from stopit_core.errors import Transient
-from stopit_core.queue import Queue
-from stopit_core.queue.spool import Spool
+from stopit_core.stores.queue import Queue
+from stopit_core.stores.queue.spool import Spool
 
 __all__ = ["HOLD", "Copies"]
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from stopit_core.queue import DeadLetter, Delivery, Depths, exhausted
+from stopit_core.stores.queue import DeadLetter, Delivery, Depths, exhausted
 from stopit_core.stores.sqlite_file import SqliteFile, Synchronous
 
 __all__ = ["SqliteQueue"]

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import msgspec
 import redis
 
-from stopit_core.queue import DeadLetter, Delivery, Depths, exhausted
+from stopit_core.stores.queue import DeadLetter, Delivery, Depths, exhausted
 from stopit_core.stores.redis_client import BLOCK, transient
 from stopit_core.stores.sentinel import history, history_in, watched_over
 
