@@ -1,4 +1,4 @@
-"""The tables, as the newest migration leaves them (tests/unit/core/test_migrations.py holds the two together).
+"""The tables, as the newest migration leaves them (tests/unit/core/cases/test_migrations.py holds the two together).
 
 Each index is there for a question that is asked at every report, message or look of the gauges, so that none of them
 takes longer when a case has ten thousand reports or a million messages wait.
