@@ -10,7 +10,7 @@ from stopit_core.decision.policy import Reason
 from stopit_core.identity.keys import KEY_BYTES, Keyring
 from stopit_core.outgoing.facts import AlertKind, AnswerEffect, MessageKind
 from stopit_core.outgoing.render import Renderer
-from stopit_core.preview import preview
+from stopit_ctl.preview_text import preview
 from stopit_ctl.site import Site
 
 __all__ = ["preview_group"]
