@@ -11,9 +11,9 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from stopit_core.catalogue import every_metric
 from stopit_core.config import FlagWords, LedgerStore, PolicyRules, Settings
 from stopit_ctl.__main__ import command_line
+from stopit_lab.metrics_page import every_metric
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted((*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))

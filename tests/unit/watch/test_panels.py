@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from stopit_core.catalogue import every_metric
+from stopit_lab.metrics_page import every_metric
 from stopit_watch.panel import HERE, Kind, Limits, Panel, Query, Row, Unit
 from stopit_watch.panels import ROWS, panels
 

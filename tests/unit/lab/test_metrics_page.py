@@ -7,7 +7,7 @@ from pathlib import Path
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from stopit_core.catalogue import catalogue, every_metric
+from stopit_lab.metrics_page import catalogue, every_metric
 
 ROOT = Path(__file__).parents[3]
 

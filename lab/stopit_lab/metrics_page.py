@@ -1,6 +1,6 @@
 """docs/metrics.md, written from the definitions: what it says of a metric can't be other than what a daemon shows.
 
-python -m stopit_core.catalogue > docs/metrics.md
+python -m stopit_lab.metrics_page > docs/metrics.md
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ of a site: take its maximum, not its sum.
 
 config/prometheus has the alerts, and [runbooks](runbooks/README.md) a page for each.
 
-This page is written from core/stopit_core/metrics by `python -m stopit_core.catalogue`."""
+This page is written from core/stopit_core/metrics by `python -m stopit_lab.metrics_page`."""
 _WIDTH = 118
 
 
