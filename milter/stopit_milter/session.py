@@ -31,13 +31,13 @@ from stopit_core.decision.context import Engine
 from stopit_core.decision.disposition import decide, may_be_flag, prospect
 from stopit_core.decision.transaction import FIELD_BYTES
 from stopit_core.metrics import MessageResult, MilterMetrics, Stage
-from stopit_milter.aside import Aside
-from stopit_milter.collected import Collected
+from stopit_milter.content_thread import Aside
 from stopit_milter.edits import apply
 from stopit_milter.guard import answered
+from stopit_milter.message import Collected
+from stopit_milter.message_counter import Tally
 from stopit_milter.mta import Mta, macro
-from stopit_milter.outlets import Outlets, RefusedError
-from stopit_milter.tally import Tally
+from stopit_milter.sinks import Outlets, RefusedError
 
 __all__ = ["ACTIONS", "Context", "Session"]
 

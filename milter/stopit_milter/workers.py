@@ -34,10 +34,10 @@ from stopit_milter.handover import Giver, Handover
 from stopit_milter.housekeeping import CopyKeeper, Recurring, SpoolDrainer, trace_counter
 from stopit_milter.line import ChildLine, Order, Word
 from stopit_milter.listener import Listener
-from stopit_milter.outlets import Outlets
+from stopit_milter.message_counter import Tally
 from stopit_milter.readiness import look
 from stopit_milter.session import Context, Session
-from stopit_milter.tally import Tally
+from stopit_milter.sinks import Outlets
 from stopit_milter.writing import STOP_SECONDS, writer_to
 
 __all__ = ["run_metrics", "run_worker"]

@@ -26,9 +26,9 @@ from stopit_core.mail import Headers
 from stopit_core.metrics import MilterMetrics
 from stopit_core.model import FlagReport, Report, Trace
 from stopit_core.stores.queue.spool import Where
-from stopit_milter.outlets import Outlets
+from stopit_milter.message_counter import Tally
 from stopit_milter.session import Context, Session
-from stopit_milter.tally import Tally
+from stopit_milter.sinks import Outlets
 
 Pairs = Sequence[tuple[str, str | bytes]]
 

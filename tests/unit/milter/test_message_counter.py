@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Histogram
 
 from stopit_core.metrics import MessageResult
 from stopit_core.metrics.multiprocess import BatchHistogram
-from stopit_milter.tally import Tally
+from stopit_milter.message_counter import Tally
 
 SECONDS = (0.0, 0.5, 0.500001, 1.0, 2.0, 7.0)
 
