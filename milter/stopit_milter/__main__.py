@@ -27,13 +27,13 @@ from stopit_core.config import config_path
 from stopit_core.daemon.logs import Log, open_log
 from stopit_core.daemon.systemd import Notify
 from stopit_core.errors import ConfigError
-from stopit_milter.configuration import Configuration
-from stopit_milter.handover import Handover
-from stopit_milter.line import ChildLine
 from stopit_milter.listener import Listener, ListenerError
-from stopit_milter.supervisor import Role, Supervisor
-from stopit_milter.workers import run_metrics, run_worker
-from stopit_milter.writing import run_writer
+from stopit_milter.process.control import ChildLine
+from stopit_milter.process.reload import Configuration
+from stopit_milter.process.supervisor import Role, Supervisor
+from stopit_milter.process.trace_pipe import Handover
+from stopit_milter.process.trace_writer import run_writer
+from stopit_milter.process.worker import run_metrics, run_worker
 
 __all__ = ["main", "serve"]
 

@@ -16,7 +16,7 @@ from stopit_core.decision.context import Engine, OwnMail
 from stopit_core.envelope import Envelope
 from stopit_core.errors import ConfigError
 from stopit_core.identity.keys import new_key, new_ref
-from stopit_milter.configuration import Configuration
+from stopit_milter.process.reload import Configuration
 
 
 class TestReplyAddresses:

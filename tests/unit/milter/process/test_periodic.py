@@ -19,8 +19,8 @@ from stopit_core.stores.ledger.writer import TraceEvent
 from stopit_core.stores.queue.spool import Spool
 from stopit_core.stores.queue.sqlite import SqliteQueue
 from stopit_lab.waiting import until
-from stopit_milter.housekeeping import Recurring, SpoolDrainer, trace_counter
-from stopit_milter.writing import contact_teller
+from stopit_milter.process.periodic import Recurring, SpoolDrainer, trace_counter
+from stopit_milter.process.trace_writer import contact_teller
 
 
 class AwayQueue(SqliteQueue):

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from stopit_core.daemon.logs import Log
 from stopit_core.daemon.systemd import Notify
-from stopit_milter.line import SIGNALS, ChildLine, Order, ParentLine, Word, fork
+from stopit_milter.process.control import SIGNALS, ChildLine, Order, ParentLine, Word, fork
 
 __all__ = ["Limits", "Role", "Supervisor"]
 

@@ -14,8 +14,8 @@ import pytest
 from stopit_core.daemon.logs import open_log
 from stopit_core.daemon.systemd import Notify
 from stopit_lab.waiting import until
-from stopit_milter.line import ChildLine, Order, ParentLine, Word, fork
-from stopit_milter.supervisor import Limits, Role, Supervisor
+from stopit_milter.process.control import ChildLine, Order, ParentLine, Word, fork
+from stopit_milter.process.supervisor import Limits, Role, Supervisor
 
 QUICK = Limits(silence=0.5, settled=0.1, pause=0.05, longest_pause=0.2, stop=2.0, tick=0.02)
 

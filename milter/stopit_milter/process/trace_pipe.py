@@ -23,7 +23,7 @@ import msgspec
 
 from stopit_core.model import Trace
 from stopit_core.stores.ledger.writer import TraceEvent
-from stopit_milter.housekeeping import Recurring
+from stopit_milter.process.periodic import Recurring
 
 __all__ = ["LARGEST", "Giver", "Handover"]
 

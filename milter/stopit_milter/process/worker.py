@@ -29,16 +29,16 @@ from stopit_core.open_stores import open_ledger, open_queue, queue_durability_fa
 from stopit_core.stores.ledger.writer import WriterLimits
 from stopit_core.stores.queue.copies import Copies
 from stopit_core.stores.queue.spool import DurableReports, Spool
-from stopit_milter.configuration import Configuration, InForce
-from stopit_milter.handover import Giver, Handover
-from stopit_milter.housekeeping import CopyKeeper, Recurring, SpoolDrainer, trace_counter
-from stopit_milter.line import ChildLine, Order, Word
 from stopit_milter.listener import Listener
 from stopit_milter.message_counter import Tally
-from stopit_milter.readiness import look
+from stopit_milter.process.control import ChildLine, Order, Word
+from stopit_milter.process.periodic import CopyKeeper, Recurring, SpoolDrainer, trace_counter
+from stopit_milter.process.readiness import look
+from stopit_milter.process.reload import Configuration, InForce
+from stopit_milter.process.trace_pipe import Giver, Handover
+from stopit_milter.process.trace_writer import STOP_SECONDS, writer_to
 from stopit_milter.session import Context, Session
 from stopit_milter.sinks import Outlets
-from stopit_milter.writing import STOP_SECONDS, writer_to
 
 __all__ = ["run_metrics", "run_worker"]
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from stopit_core.model import ADDRESS_DIGEST_BYTES, Digest, Trace, Verdict
 from stopit_core.stores.ledger.writer import TraceEvent
 from stopit_lab.waiting import until
-from stopit_milter.handover import LARGEST, Giver, Handover
+from stopit_milter.process.trace_pipe import LARGEST, Giver, Handover
 
 TOO_MANY = LARGEST // ADDRESS_DIGEST_BYTES
 

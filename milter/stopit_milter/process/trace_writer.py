@@ -24,10 +24,10 @@ from stopit_core.stores.ledger import Ledger
 from stopit_core.stores.ledger.writer import TraceWriter, WriterLimits
 from stopit_core.stores.queue.copies import Copies
 from stopit_core.stores.queue.spool import DurableReports, Spool
-from stopit_milter.configuration import Configuration, InForce
-from stopit_milter.handover import Handover
-from stopit_milter.housekeeping import trace_counter
-from stopit_milter.line import ChildLine, Word
+from stopit_milter.process.control import ChildLine, Word
+from stopit_milter.process.periodic import trace_counter
+from stopit_milter.process.reload import Configuration, InForce
+from stopit_milter.process.trace_pipe import Handover
 
 __all__ = ["STOP_SECONDS", "contact_teller", "run_writer", "writer_to"]
 

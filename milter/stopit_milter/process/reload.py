@@ -13,7 +13,7 @@ from stopit_core.metrics import MilterMetrics
 from stopit_core.open_stores import open_ledger, open_queue
 from stopit_core.stores.ledger import Ledger
 from stopit_core.stores.queue import Queue
-from stopit_milter.line import Order
+from stopit_milter.process.control import Order
 
 __all__ = ["Configuration", "InForce"]
 
