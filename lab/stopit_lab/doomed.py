@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 from stopit_notifier.__main__ import run
-from stopit_notifier.steps import Step
+from stopit_notifier.failpoints import Step
 
 __all__ = ["command"]
 

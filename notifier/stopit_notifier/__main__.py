@@ -24,8 +24,8 @@ from stopit_core.daemon.logs import open_log
 from stopit_core.daemon.systemd import Notify
 from stopit_core.errors import ConfigError
 from stopit_notifier.configuration import Configuration
+from stopit_notifier.failpoints import Probe, no_probe
 from stopit_notifier.notifier import build
-from stopit_notifier.steps import Probe, no_probe
 
 __all__ = ["main", "run"]
 

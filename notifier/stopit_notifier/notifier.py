@@ -26,6 +26,7 @@ from stopit_core.stores.queue import Queue
 from stopit_notifier.configuration import Configuration
 from stopit_notifier.couriers import Couriers
 from stopit_notifier.endings import Endings
+from stopit_notifier.failpoints import Probe, no_probe
 from stopit_notifier.gauges import Gauges
 from stopit_notifier.intake import Intake
 from stopit_notifier.loop import Loop
@@ -35,7 +36,6 @@ from stopit_notifier.owner import Owner, Steady
 from stopit_notifier.readiness import LoopPulse, Stores, look
 from stopit_notifier.settling import Settling
 from stopit_notifier.signals import Signals
-from stopit_notifier.steps import Probe, no_probe
 from stopit_notifier.watching import Watching
 
 __all__ = ["Notifier", "build"]

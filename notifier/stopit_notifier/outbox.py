@@ -42,11 +42,11 @@ from stopit_core.errors import Permanent, Transient
 from stopit_core.outgoing.leak_check import Unsafe
 from stopit_notifier.couriers import Couriers, Flight, attempt
 from stopit_notifier.endings import Endings
+from stopit_notifier.failpoints import Probe, Step
 from stopit_notifier.judging import Judging
 from stopit_notifier.mailer import End, Letter, Mailer, Unanswered
 from stopit_notifier.owner import Owner, Steady
 from stopit_notifier.settling import Finding, Settling
-from stopit_notifier.steps import Probe, Step
 from stopit_notifier.streaming import Streaming
 from stopit_notifier.vetting import check, vet
 

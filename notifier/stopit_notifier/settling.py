@@ -35,8 +35,8 @@ from stopit_core.cases import CaseStore, Message, Party
 from stopit_core.identity.people import People
 from stopit_core.model import Trace
 from stopit_core.stores.ledger import Ledger
+from stopit_notifier.failpoints import Probe, Step
 from stopit_notifier.owner import Owner, same_history
-from stopit_notifier.steps import Probe, Step
 
 __all__ = ["Finding", "Interrupted", "Settling", "judge"]
 

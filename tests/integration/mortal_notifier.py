@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 from stopit_notifier.__main__ import run
-from stopit_notifier.steps import Probe, Step
+from stopit_notifier.failpoints import Probe, Step
 
 
 def mortal(fatal: Step, passes: int) -> Probe:

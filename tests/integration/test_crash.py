@@ -13,7 +13,7 @@ from stopit_lab.daemons import Daemon
 from stopit_lab.people import Cast
 from stopit_lab.site import Site, Stores
 from stopit_lab.story import Story
-from stopit_notifier.steps import Step
+from stopit_notifier.failpoints import Step
 
 pytestmark = pytest.mark.integration
 

@@ -24,12 +24,12 @@ from stopit_lab.sink import Sink, Taken
 from stopit_lab.waiting import until
 from stopit_notifier.couriers import Couriers
 from stopit_notifier.endings import Endings
+from stopit_notifier.failpoints import Probe, no_probe
 from stopit_notifier.judging import Judging
 from stopit_notifier.mailer import Mailer
 from stopit_notifier.outbox import Outbox, Terms
 from stopit_notifier.owner import Owner, Steady
 from stopit_notifier.settling import Settling
-from stopit_notifier.steps import Probe, no_probe
 from stopit_notifier.watching import Watching
 
 KEYRING = Keyring(b"k" * 32)
