@@ -28,12 +28,12 @@ from stopit_notifier.couriers import Couriers
 from stopit_notifier.endings import Endings
 from stopit_notifier.failpoints import Probe, no_probe
 from stopit_notifier.gauges import Gauges
-from stopit_notifier.intake import Intake
 from stopit_notifier.loop import Loop
 from stopit_notifier.mailer import Mailer
 from stopit_notifier.outbox import Outbox, Terms
 from stopit_notifier.owner import Owner, Steady
 from stopit_notifier.readiness import LoopPulse, Stores, look
+from stopit_notifier.reports.intake import Intake
 from stopit_notifier.settling import Settling
 from stopit_notifier.signals import Signals
 from stopit_notifier.watching import Watching

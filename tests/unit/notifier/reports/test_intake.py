@@ -35,9 +35,9 @@ from stopit_core.stores.queue import Delivery
 from stopit_core.wire import encode_report
 from stopit_notifier.couriers import End
 from stopit_notifier.failpoints import no_probe
-from stopit_notifier.intake import Intake
 from stopit_notifier.judging import Judging
 from stopit_notifier.mailer import Letter
+from stopit_notifier.reports.intake import Intake
 
 KEYRING = Keyring(b"k" * 32)
 NOW = 1_700_000_000.0

@@ -30,11 +30,11 @@ from stopit_core.outgoing.self_test import Trial
 from stopit_core.stores.ledger import Ledger
 from stopit_core.stores.queue import Delivery, Queue
 from stopit_core.wire import decode_report
-from stopit_notifier.answering import Answering
-from stopit_notifier.deciding import Deciding
 from stopit_notifier.failpoints import Probe, Step
 from stopit_notifier.judging import Judging
 from stopit_notifier.mailer import End, Letter
+from stopit_notifier.reports.answers import Answering
+from stopit_notifier.reports.flags import Deciding
 
 __all__ = ["Intake"]
 

@@ -1,0 +1,1 @@
+"""From a report on the queue to a case: flags and answers."""
