@@ -25,9 +25,9 @@ from stopit_core.errors import Transient
 from stopit_core.metrics import NotifierMetrics
 from stopit_core.stores.queue import Queue
 from stopit_notifier.gauges import Gauges
-from stopit_notifier.outbox import Outbox
 from stopit_notifier.reports.intake import Intake
-from stopit_notifier.watching import Watching
+from stopit_notifier.sending.outbox import Outbox
+from stopit_notifier.sending.watchlist import Watching
 
 __all__ = ["Loop", "Stage"]
 

@@ -16,7 +16,7 @@ from stopit_core.outgoing.facts import AlertFacts, AlertKind, MessageKind
 from stopit_notifier.alerts import alert
 from stopit_notifier.failpoints import Probe, Step
 from stopit_notifier.judging import Judging
-from stopit_notifier.watching import Watching, pairs_of
+from stopit_notifier.sending.watchlist import Watching, pairs_of
 
 __all__ = ["Endings"]
 

@@ -15,7 +15,7 @@ from stopit_core.errors import Transient
 from stopit_core.outgoing.facts import MessageKind
 from stopit_lab.sink import Act, At
 from stopit_notifier.failpoints import Step
-from stopit_notifier.outbox import pause
+from stopit_notifier.sending.outbox import pause
 
 Rig = Any  # tests/unit/notifier/conftest.py; a conftest cannot be imported
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stopit_core.errors import Transient
-from stopit_notifier.owner import HOLD, UNKNOWN, Owner, Steady, same_history
+from stopit_notifier.sending.claim import HOLD, UNKNOWN, Owner, Steady, same_history
 
 OURS = "0123456789" * 4
 OTHER = "fedcba9876" * 4

@@ -36,7 +36,7 @@ from stopit_core.identity.people import People
 from stopit_core.model import Trace
 from stopit_core.stores.ledger import Ledger
 from stopit_notifier.failpoints import Probe, Step
-from stopit_notifier.owner import Owner, same_history
+from stopit_notifier.sending.claim import Owner, same_history
 
 __all__ = ["Finding", "Interrupted", "Settling", "judge"]
 
