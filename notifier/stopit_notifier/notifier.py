@@ -24,11 +24,9 @@ from stopit_core.outgoing.facts import MessageKind
 from stopit_core.stores.ledger import Ledger
 from stopit_core.stores.queue import Queue
 from stopit_notifier.configuration import Configuration
-from stopit_notifier.couriers import Couriers
 from stopit_notifier.failpoints import Probe, no_probe
 from stopit_notifier.gauges import Gauges
 from stopit_notifier.loop import Loop
-from stopit_notifier.mailer import Mailer
 from stopit_notifier.readiness import LoopPulse, Stores, look
 from stopit_notifier.reports.intake import Intake
 from stopit_notifier.sending.claim import Owner, Steady
@@ -37,6 +35,8 @@ from stopit_notifier.sending.recovery import Settling
 from stopit_notifier.sending.result import Endings
 from stopit_notifier.sending.watchlist import Watching
 from stopit_notifier.signals import Signals
+from stopit_notifier.smtp.client import Mailer
+from stopit_notifier.smtp.pool import Couriers
 
 __all__ = ["Notifier", "build"]
 

@@ -12,8 +12,8 @@ from stopit_core.errors import Permanent
 from stopit_lab.people import Cast
 from stopit_lab.ports import HOST
 from stopit_lab.site import Site
-from stopit_notifier.mailer import Mailer
-from stopit_notifier.streaming import Streaming
+from stopit_notifier.smtp.client import Mailer
+from stopit_notifier.smtp.pipelined import Streaming
 
 pytestmark = pytest.mark.integration
 

@@ -32,9 +32,9 @@ from stopit_core.stores.queue import Delivery, Queue
 from stopit_core.wire import decode_report
 from stopit_notifier.failpoints import Probe, Step
 from stopit_notifier.judging import Judging
-from stopit_notifier.mailer import End, Letter
 from stopit_notifier.reports.answers import Answering
 from stopit_notifier.reports.flags import Deciding
+from stopit_notifier.smtp.client import End, Letter
 
 __all__ = ["Intake"]
 

@@ -40,15 +40,15 @@ from stopit_core.cases import CaseStore, Message, Party
 from stopit_core.daemon.systemd import Live
 from stopit_core.errors import Permanent, Transient
 from stopit_core.outgoing.leak_check import Unsafe
-from stopit_notifier.couriers import Couriers, Flight, attempt
 from stopit_notifier.failpoints import Probe, Step
 from stopit_notifier.judging import Judging
-from stopit_notifier.mailer import End, Letter, Mailer, Unanswered
 from stopit_notifier.sending.claim import Owner, Steady
 from stopit_notifier.sending.final_check import check, vet
 from stopit_notifier.sending.recovery import Finding, Settling
 from stopit_notifier.sending.result import Endings
-from stopit_notifier.streaming import Streaming
+from stopit_notifier.smtp.client import End, Letter, Mailer, Unanswered
+from stopit_notifier.smtp.pipelined import Streaming
+from stopit_notifier.smtp.pool import Couriers, Flight, attempt
 
 __all__ = ["Outbox", "Terms", "pause"]
 

@@ -22,15 +22,15 @@ from stopit_core.outgoing.facts import AcknowledgementFacts, Facts, MessageKind,
 from stopit_core.stores.ledger.sqlite import SqliteLedger
 from stopit_lab.sink import Sink, Taken
 from stopit_lab.waiting import until
-from stopit_notifier.couriers import Couriers
 from stopit_notifier.failpoints import Probe, no_probe
 from stopit_notifier.judging import Judging
-from stopit_notifier.mailer import Mailer
 from stopit_notifier.sending.claim import Owner, Steady
 from stopit_notifier.sending.outbox import Outbox, Terms
 from stopit_notifier.sending.recovery import Settling
 from stopit_notifier.sending.result import Endings
 from stopit_notifier.sending.watchlist import Watching
+from stopit_notifier.smtp.client import Mailer
+from stopit_notifier.smtp.pool import Couriers
 
 KEYRING = Keyring(b"k" * 32)
 MALLORY = Person("mallory@campus.example", Assurance.AUTHENTICATED)

@@ -33,11 +33,11 @@ from stopit_core.model import (
 from stopit_core.outgoing.facts import AnswerEffect, MessageKind
 from stopit_core.stores.queue import Delivery
 from stopit_core.wire import encode_report
-from stopit_notifier.couriers import End
 from stopit_notifier.failpoints import no_probe
 from stopit_notifier.judging import Judging
-from stopit_notifier.mailer import Letter
 from stopit_notifier.reports.intake import Intake
+from stopit_notifier.smtp.client import Letter
+from stopit_notifier.smtp.pool import End
 
 KEYRING = Keyring(b"k" * 32)
 NOW = 1_700_000_000.0

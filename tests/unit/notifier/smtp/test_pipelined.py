@@ -15,8 +15,8 @@ from stopit_lab.ports import spare_ports
 from stopit_lab.sink import Act, At, Sink
 from stopit_lab.waiting import until
 from stopit_notifier.failpoints import Step
-from stopit_notifier.mailer import Mailer, Unanswered
-from stopit_notifier.streaming import Streaming
+from stopit_notifier.smtp.client import Mailer, Unanswered
+from stopit_notifier.smtp.pipelined import Streaming
 
 
 @dataclass(frozen=True)

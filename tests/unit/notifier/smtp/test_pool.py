@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
-from stopit_notifier.couriers import Couriers
+from stopit_notifier.smtp.pool import Couriers
 
 
 class Line:

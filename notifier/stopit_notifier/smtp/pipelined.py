@@ -21,9 +21,9 @@ from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from stopit_core.errors import Transient
-from stopit_notifier.couriers import attempt
-from stopit_notifier.dialog import Dialog
-from stopit_notifier.mailer import End, Letter, Mailer
+from stopit_notifier.smtp.client import End, Letter, Mailer
+from stopit_notifier.smtp.connection import Dialog
+from stopit_notifier.smtp.pool import attempt
 
 __all__ = ["Streaming"]
 

@@ -16,7 +16,7 @@ from stopit_core.errors import Permanent, Transient
 from stopit_lab.ports import spare_ports
 from stopit_lab.sink import Act, At, Sink, Taken
 from stopit_notifier.failpoints import Step
-from stopit_notifier.mailer import Mailer, Unanswered
+from stopit_notifier.smtp.client import Mailer, Unanswered
 
 BEFORE_THE_DOT = [At.CONNECT, At.EHLO, At.MAIL, At.RCPT, At.DATA]
 

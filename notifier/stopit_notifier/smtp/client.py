@@ -26,8 +26,8 @@ from stopit_core.config import Smtp, Tls
 from stopit_core.credentials import read_secret
 from stopit_core.errors import Permanent, StopitError, Transient
 from stopit_core.outgoing.format_flowed import clean
-from stopit_notifier.dialog import Dialog, TlsDialog
 from stopit_notifier.failpoints import Probe, Step, no_probe
+from stopit_notifier.smtp.connection import Dialog, TlsDialog
 
 __all__ = ["End", "Letter", "Mailer", "Unanswered"]
 

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from stopit_core.cases import Message
 from stopit_core.errors import Permanent, Transient
-from stopit_notifier.mailer import End, Letter, Mailer, Unanswered
+from stopit_notifier.smtp.client import End, Letter, Mailer, Unanswered
 
 __all__ = ["Couriers", "Flight", "attempt"]
 

@@ -1,0 +1,1 @@
+"""The SMTP client and its pool of connections."""
