@@ -12,7 +12,7 @@ from stopit_ctl.cases import cases_group
 from stopit_ctl.casework import close, note, notice
 from stopit_ctl.check import check
 from stopit_ctl.config import config_group
-from stopit_ctl.doctor import doctor
+from stopit_ctl.doctor.command import doctor
 from stopit_ctl.health import health
 from stopit_ctl.init import init
 from stopit_ctl.observe_report import observe_report

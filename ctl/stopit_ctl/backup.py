@@ -19,8 +19,8 @@ from stopit_core.config import Settings
 from stopit_core.errors import Permanent, Transient
 from stopit_core.stores.queue.spool import Spool
 from stopit_ctl.archive import CASES, LEDGER, Archive, Kept
+from stopit_ctl.console_output import local_time
 from stopit_ctl.program import EX_FOUND
-from stopit_ctl.screen import local_time
 from stopit_ctl.site import Site, sqlite_file
 
 __all__ = ["backup"]

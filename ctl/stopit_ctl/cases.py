@@ -17,8 +17,8 @@ from stopit_core.addresses import is_address
 from stopit_core.cases import Case, CaseState, Event, Message, MessageState, ReportRow
 from stopit_core.cases.reading import Reading
 from stopit_core.identity.keys import Keyring
+from stopit_ctl.console_output import Screen, local_time
 from stopit_ctl.program import EX_FOUND
-from stopit_ctl.screen import Screen, local_time
 from stopit_ctl.site import Site
 
 __all__ = ["case_of_number", "cases_group"]

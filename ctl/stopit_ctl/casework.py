@@ -16,8 +16,8 @@ from stopit_core.identity.keys import new_ref
 from stopit_core.outgoing.facts import MessageKind, NoticeFacts
 from stopit_core.outgoing.render import Renderer
 from stopit_ctl.cases import case_of_number
+from stopit_ctl.console_output import local_time
 from stopit_ctl.program import EX_FOUND
-from stopit_ctl.screen import local_time
 from stopit_ctl.service_user import operator
 from stopit_ctl.site import Site
 

@@ -18,11 +18,11 @@ from stopit_core.flags import FlagRules, load_recognisers
 from stopit_core.identity.directory import directory_factory
 from stopit_core.identity.keys import KEY_BYTES, Keyring, read_key
 from stopit_core.outgoing.render import Renderer
+from stopit_ctl.doctor.stores import look_at_stores, seen_by
 from stopit_ctl.findings import Finding, State, faults_of, report
 from stopit_ctl.program import EX_FOUND
 from stopit_ctl.service_user import ServiceUser, operator
 from stopit_ctl.site import Site
-from stopit_ctl.storage import look_at_stores, seen_by
 
 __all__ = ["check", "look_at_files"]
 

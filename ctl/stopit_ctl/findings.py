@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from stopit_core.errors import ConfigError, Fault
-from stopit_ctl.screen import Screen
+from stopit_ctl.console_output import Screen
 
 __all__ = ["Finding", "State", "faults_of", "report"]
 

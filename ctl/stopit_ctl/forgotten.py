@@ -10,7 +10,7 @@ from stopit_core.config import Settings
 from stopit_core.identity.keys import Keyring, new_ref
 from stopit_core.outgoing.facts import AlertFacts, AlertKind, MessageKind
 from stopit_core.outgoing.render import Renderer
-from stopit_ctl.screen import local_time
+from stopit_ctl.console_output import local_time
 from stopit_ctl.site import Site, opened_ledger, sqlite_file
 
 __all__ = ["Forgotten", "deal_with_forgotten"]

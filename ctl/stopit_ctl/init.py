@@ -16,8 +16,8 @@ from stopit_core import config
 from stopit_core.credentials import DIRECTORY
 from stopit_core.errors import ConfigError
 from stopit_core.identity.keys import new_key
+from stopit_ctl.console_output import Screen
 from stopit_ctl.program import EX_FOUND
-from stopit_ctl.screen import Screen
 from stopit_ctl.site import Site
 
 __all__ = ["init"]

@@ -15,9 +15,9 @@ from stopit_core.config.values import parse_duration
 from stopit_core.decision.policy import Outcome, Reason
 from stopit_core.errors import Transient
 from stopit_core.outgoing.facts import MessageKind
-from stopit_ctl.host import scrape
+from stopit_ctl.console_output import local_time
+from stopit_ctl.doctor.host import scrape
 from stopit_ctl.observed import Doubt, Observed, Passed, Written, add_up, doubts
-from stopit_ctl.screen import local_time
 from stopit_ctl.site import Site
 
 __all__ = ["observe_report"]

@@ -15,7 +15,7 @@ from pathlib import Path
 from stopit_ctl.at_terminal import run_at_terminal
 from stopit_ctl.findings import Finding
 from stopit_ctl.milter_kinds import MilterKind, kind_of
-from stopit_ctl.postfix_door import Door, Use, naming, says_who, spellings
+from stopit_ctl.smtpd_services import Door, Use, naming, says_who, spellings
 
 __all__ = ["Postfix"]
 

@@ -15,7 +15,7 @@ import click
 
 from stopit_core import __version__, config
 from stopit_core.errors import ConfigError, StopitError
-from stopit_ctl.screen import Screen
+from stopit_ctl.console_output import Screen
 from stopit_ctl.service_user import ServiceUser
 from stopit_ctl.site import Site
 

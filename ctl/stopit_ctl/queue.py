@@ -15,8 +15,8 @@ from stopit_core.model import AnswerReport, ContactReport, FlagReport, Report
 from stopit_core.stores.queue import DeadLetter, Delivery, Queue
 from stopit_core.stores.queue.spool import Spool
 from stopit_core.wire import decode_report
+from stopit_ctl.console_output import duration, local_time
 from stopit_ctl.program import EX_FOUND
-from stopit_ctl.screen import duration, local_time
 from stopit_ctl.site import Site
 
 __all__ = ["queue_group"]

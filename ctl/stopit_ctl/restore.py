@@ -23,9 +23,9 @@ from stopit_core.errors import DecodeError, Permanent
 from stopit_core.open_stores import open_cases, open_queue
 from stopit_core.wire import decode_report
 from stopit_ctl.archive import CASES, LEDGER, Archive, Kept, Manifest
+from stopit_ctl.console_output import local_time
 from stopit_ctl.forgotten import Forgotten, deal_with_forgotten
 from stopit_ctl.program import EX_FOUND
-from stopit_ctl.screen import local_time
 from stopit_ctl.site import Site, opened_cases, sqlite_file
 
 __all__ = ["restore"]

@@ -21,7 +21,7 @@ from stopit_core.identity.people import People, Person
 from stopit_core.identity.reporter import reporter_of
 from stopit_core.mail import Mail, addresses_in, read_message
 from stopit_core.model import Digest, Original, Trace
-from stopit_ctl.screen import duration, local_time
+from stopit_ctl.console_output import duration, local_time
 from stopit_ctl.site import Site, opened_ledger
 
 __all__ = ["FINDINGS", "REASONS", "simulate"]

@@ -10,7 +10,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from stopit_ctl.postfix_door import Door, Use, milters_of, naming
 from stopit_ctl.setup import main_cf, master_cf
 from stopit_ctl.setup.lines import (
     FILTER_CLASSES,
@@ -22,6 +21,7 @@ from stopit_ctl.setup.lines import (
     milters_option,
     own_door,
 )
+from stopit_ctl.smtpd_services import Door, Use, milters_of, naming
 
 __all__ = ["Change", "Files", "Host", "change_for", "undone"]
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 
 from stopit_core.config import Settings
+from stopit_ctl.console_output import Screen
+from stopit_ctl.doctor.milter import look_at_milter
 from stopit_ctl.findings import State
-from stopit_ctl.milter_door import look_at_milter
 from stopit_ctl.postfix import Postfix
 from stopit_ctl.program import EX_FOUND
-from stopit_ctl.screen import Screen
 from stopit_ctl.setup.change import Change, undone
 from stopit_ctl.setup.postfix import Refused, Setup
 from stopit_ctl.setup.sendmail import lines_for, remarks_on

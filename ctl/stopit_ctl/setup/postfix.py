@@ -11,9 +11,9 @@ from pathlib import Path
 
 from stopit_core.config import Settings
 from stopit_ctl.postfix import Postfix
-from stopit_ctl.postfix_door import milters_of, naming, says_who, spellings
 from stopit_ctl.setup import files
 from stopit_ctl.setup.change import Change, Files, Host, change_for
+from stopit_ctl.smtpd_services import milters_of, naming, says_who, spellings
 
 __all__ = ["PARAMETERS", "Refused", "Setup"]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from stopit_core.errors import ConfigError, Fault
+from stopit_ctl.doctor.stores import seen_by
 from stopit_ctl.findings import Finding, faults_of
 from stopit_ctl.service_user import ServiceUser, operator
-from stopit_ctl.storage import seen_by
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as others")
 NOBODY = pwd.getpwnam("nobody")

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from stopit_core import config
 from stopit_ctl.findings import State
 from stopit_ctl.postfix import Postfix
-from stopit_ctl.postfix_door import Door
 from stopit_ctl.setup import main_cf
 from stopit_ctl.setup.change import Change, Files, Host, change_for, undone
 from stopit_ctl.setup.postfix import PARAMETERS, Refused, Setup
+from stopit_ctl.smtpd_services import Door
 
 CONFIG = Path(__file__).parents[3] / "config" / "postfix"
 MAIN = """\

@@ -15,8 +15,8 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from stopit_core import __version__
+from stopit_ctl.console_output import duration
 from stopit_ctl.findings import Finding
-from stopit_ctl.screen import duration
 
 __all__ = ["answers", "look_at_clock", "look_at_disk", "look_at_metrics", "scrape"]
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stopit_ctl.screen import duration, local_time, printable
+from stopit_ctl.console_output import duration, local_time, printable
 
 
 @given(st.text())

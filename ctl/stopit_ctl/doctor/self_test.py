@@ -16,10 +16,10 @@ from stopit_core.config import Settings
 from stopit_core.errors import ConfigError, Transient
 from stopit_core.model import Trace
 from stopit_core.outgoing.self_test import Trial
-from stopit_ctl.entrance import Entrance
+from stopit_ctl.doctor.smtp import said_by
+from stopit_ctl.doctor.submission import Entrance
 from stopit_ctl.findings import Finding
 from stopit_ctl.site import Site, opened_ledger
-from stopit_ctl.smtp_door import said_by
 
 __all__ = ["run_trial"]
 

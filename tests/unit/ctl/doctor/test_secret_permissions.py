@@ -6,8 +6,8 @@ import os
 
 import pytest
 
+from stopit_ctl.doctor.secret_permissions import look_at_secrets
 from stopit_ctl.findings import Finding, State
-from stopit_ctl.secrets_kept import look_at_secrets
 
 ROOT = os.geteuid() == 0
 NOBODY = 65534

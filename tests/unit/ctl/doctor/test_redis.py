@@ -16,8 +16,8 @@ from prometheus_client import CollectorRegistry, start_http_server
 from stopit_core.model import Digest, Trace
 from stopit_core.open_stores import open_ledger, open_queue
 from stopit_core.stores.redis_rights import MILTER, NOTIFIER
+from stopit_ctl.doctor.redis import look_at_redis
 from stopit_ctl.findings import Finding, State
-from stopit_ctl.redis_door import look_at_redis
 from stopit_lab.ports import spare_ports
 from stopit_lab.redis import Redis
 

@@ -12,19 +12,19 @@ from stopit_core import config
 from stopit_core.errors import ConfigError
 from stopit_core.identity.keys import Keyring, read_key
 from stopit_ctl.check import look_at_files
-from stopit_ctl.entrance import Entrance, entrance_of
+from stopit_ctl.doctor.host import answers, look_at_clock, look_at_disk, look_at_metrics
+from stopit_ctl.doctor.milter import look_at_milter
+from stopit_ctl.doctor.redis import look_at_redis
+from stopit_ctl.doctor.secret_permissions import look_at_secrets
+from stopit_ctl.doctor.self_test import run_trial
+from stopit_ctl.doctor.smtp import look_at_smtp
+from stopit_ctl.doctor.stores import look_at_stores, seen_by
+from stopit_ctl.doctor.submission import Entrance, entrance_of
 from stopit_ctl.findings import Finding, State, report
-from stopit_ctl.host import answers, look_at_clock, look_at_disk, look_at_metrics
-from stopit_ctl.milter_door import look_at_milter
 from stopit_ctl.postfix import Postfix
-from stopit_ctl.postfix_door import naming, spellings
 from stopit_ctl.program import EX_FOUND
-from stopit_ctl.redis_door import look_at_redis
-from stopit_ctl.secrets_kept import look_at_secrets
 from stopit_ctl.site import Site, sqlite_file
-from stopit_ctl.smtp_door import look_at_smtp
-from stopit_ctl.storage import look_at_stores, seen_by
-from stopit_ctl.trial import run_trial
+from stopit_ctl.smtpd_services import naming, spellings
 
 __all__ = ["doctor"]
 

@@ -18,10 +18,10 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from stopit_core.daemon.milter_probe import greet
 from stopit_core.metrics import MilterMetrics, NotifierMetrics
+from stopit_ctl.doctor.host import look_at_clock, look_at_disk, look_at_metrics
+from stopit_ctl.doctor.milter import look_at_milter, said_by_child
+from stopit_ctl.doctor.smtp import look_at_smtp
 from stopit_ctl.findings import Finding, State
-from stopit_ctl.host import look_at_clock, look_at_disk, look_at_metrics
-from stopit_ctl.milter_door import look_at_milter, said_by_child
-from stopit_ctl.smtp_door import look_at_smtp
 from stopit_lab.ports import spare_ports
 
 NOW = 1_800_000_000.0

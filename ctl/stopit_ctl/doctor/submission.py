@@ -13,7 +13,7 @@ import click
 
 from stopit_core.config import Smtp
 from stopit_core.credentials import ReadSecret, read_secret
-from stopit_ctl.smtp_door import connected
+from stopit_ctl.doctor.smtp import connected
 
 __all__ = ["Entrance", "entrance_of"]
 

@@ -1,0 +1,1 @@
+"""`stopitctl doctor` and its probes, one module each."""
