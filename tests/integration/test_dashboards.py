@@ -25,8 +25,8 @@ from stopit_lab.people import Cast
 from stopit_lab.prometheus import Prometheus
 from stopit_lab.site import Site, Stores
 from stopit_lab.waiting import until
-from stopit_watch.panel import Kind, Panel
-from stopit_watch.panels import panels
+from stopit_dashboards.panel import Kind, Panel
+from stopit_dashboards.panels import panels
 
 ROOT = Path(__file__).parents[2]
 DASHBOARD = json.loads((ROOT / "config" / "grafana" / "stopit.json").read_text())

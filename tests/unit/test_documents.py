@@ -20,7 +20,7 @@ DOCUMENTS = sorted((*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
 SNIPPETS = sorted((ROOT / "config").glob("*/*.snippet")) + sorted((ROOT / "config").glob("*/*.mc"))
 UNITS = sorted((ROOT / "systemd").glob("*.service"))
 RULES = sorted((ROOT / "config" / "prometheus").glob("*.yml"))
-PACKAGES = {f"stopit_{name}" for name in ("core", "milter", "notifier", "ctl", "watch", "lab", "bench")}
+PACKAGES = {f"stopit_{name}" for name in ("core", "milter", "notifier", "ctl", "dashboards", "lab", "bench")}
 FILES = {"py", "service", "db", "password"}
 POSTFIX = {"stopit_from_outside", "stopit_from_members"}
 

@@ -29,7 +29,7 @@ _LEFT_ALONE = (".", "README")
 def shipped_directory() -> Path:
     """The templates that ship: inside the installed package, or in a checkout's config/templates."""
     installed = Path(str(resources.files("stopit_core"))) / "templates"
-    return installed if installed.is_dir() else Path(__file__).resolve().parents[2] / "config" / "templates"
+    return installed if installed.is_dir() else Path(__file__).resolve().parents[3] / "config" / "templates"
 
 
 def template_names() -> tuple[str, ...]:

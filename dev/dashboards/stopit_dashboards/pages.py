@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stopit_watch import console, grafana
-from stopit_watch.panels import ROWS
+from stopit_dashboards import console, grafana
+from stopit_dashboards.panels import ROWS
 
 __all__ = ["CONFIG", "CONSOLE", "DASHBOARD", "stale"]
 
-CONFIG = Path(__file__).parents[2] / "config"
+CONFIG = Path(__file__).parents[3] / "config"
 DASHBOARD = Path("grafana", "stopit.json")
 CONSOLE = Path("prometheus", "consoles", "stopit.html")
 

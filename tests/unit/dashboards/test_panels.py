@@ -7,8 +7,8 @@ import re
 import pytest
 
 from stopit_lab.metrics_page import every_metric
-from stopit_watch.panel import HERE, Kind, Limits, Panel, Query, Row, Unit
-from stopit_watch.panels import ROWS, panels
+from stopit_dashboards.panel import HERE, Kind, Limits, Panel, Query, Row, Unit
+from stopit_dashboards.panels import ROWS, panels
 
 PROMETHEUS = {"up": {"job", "instance"}, "ALERTS": {"alertname", "alertstate", "severity", "job", "instance"}}
 SCRAPED = {"job", "instance", "le"}

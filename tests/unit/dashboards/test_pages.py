@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from stopit_watch import pages
-from stopit_watch.__main__ import main
+from stopit_dashboards import pages
+from stopit_dashboards.__main__ import main
 
 
 def test_the_committed_pages_are_up_to_date() -> None:
     stale = [str(path) for path in pages.stale()]
-    assert not stale, f"{stale}: run python -m stopit_watch"
+    assert not stale, f"{stale}: run python -m stopit_dashboards"
 
 
 def test_what_is_missing_or_old_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import common, dashboard
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from stopit_watch.panel import Kind, Limits, Panel, Query, Row, Unit, shares
+from stopit_dashboards.panel import Kind, Limits, Panel, Query, Row, Unit, shares
 
 __all__ = ["SELECTOR", "render"]
 

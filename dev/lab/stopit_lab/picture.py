@@ -25,7 +25,7 @@ from stopit_lab.waiting import until
 
 __all__ = ["main"]
 
-_CONFIG = Path(__file__).parents[2] / "config" / "prometheus"
+_CONFIG = Path(__file__).parents[3] / "config" / "prometheus"
 _SIZE = (1200, 1080)
 _BUSTLE = 45.0
 """Seconds between two stories of harassment."""

@@ -9,7 +9,7 @@ those of the alerts. Only what the rules alone know is asked of them (`stopit:..
 
 from __future__ import annotations
 
-from stopit_watch.panel import HERE, Kind, Limits, Panel, Query, Row, Unit
+from stopit_dashboards.panel import HERE, Kind, Limits, Panel, Query, Row, Unit
 
 __all__ = ["ROWS", "TARGETS", "panels"]
 

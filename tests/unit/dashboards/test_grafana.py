@@ -10,9 +10,9 @@ from grafana_foundation_sdk.cog import plugins
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard
 
-from stopit_watch import grafana
-from stopit_watch.panel import HERE, Kind, Limits, Panel, Query, Row, Unit
-from stopit_watch.panels import ROWS, panels
+from stopit_dashboards import grafana
+from stopit_dashboards.panel import HERE, Kind, Limits, Panel, Query, Row, Unit
+from stopit_dashboards.panels import ROWS, panels
 
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 KINDS = {Kind.STAT: "stat", Kind.GRAPH: "timeseries", Kind.TABLE: "table"}

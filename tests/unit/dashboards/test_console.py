@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from stopit_watch import console
-from stopit_watch.panel import HERE, Kind, Limits, Panel, Query, Row, Unit
-from stopit_watch.panels import ROWS, panels
+from stopit_dashboards import console
+from stopit_dashboards.panel import HERE, Kind, Limits, Panel, Query, Row, Unit
+from stopit_dashboards.panels import ROWS, panels
 
 PAGE = console.render(ROWS)
 

@@ -1,4 +1,4 @@
-"""`python -m stopit_watch` writes the pages from the list of panels; `--check` only says whether they are up to date.
+"""`python -m stopit_dashboards` writes the pages from the list of panels; `--check` only says whether they are up to date.
 
 Exit code 1 when a page is not what the list gives, 0 otherwise.
 """
@@ -10,14 +10,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stopit_watch import pages
+from stopit_dashboards import pages
 
 __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write, or check. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m stopit_watch", description="Writes dashboard and console page.")
+    parser = argparse.ArgumentParser(prog="python -m stopit_dashboards", description="Writes dashboard and console page.")
     parser.add_argument("--check", action="store_true", help="write nothing; complain of a page that is out of date")
     parser.add_argument(
         "--config", type=Path, default=pages.CONFIG, metavar="DIR", help="where (default: %(default)s)"
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stale = pages.stale(options.config)
     for path, text in stale.items():
         if options.check:
-            sys.stderr.write(f"{path} is not what the list of panels gives: run python -m stopit_watch\n")
+            sys.stderr.write(f"{path} is not what the list of panels gives: run python -m stopit_dashboards\n")
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, "utf-8")

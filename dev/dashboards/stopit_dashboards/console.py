@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
-from stopit_watch.panel import HERE, Kind, Limits, Panel, Row, Unit
-from stopit_watch.panels import TARGETS
+from stopit_dashboards.panel import HERE, Kind, Limits, Panel, Row, Unit
+from stopit_dashboards.panels import TARGETS
 
 __all__ = ["render"]
 

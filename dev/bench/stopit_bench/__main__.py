@@ -1,6 +1,6 @@
 """./run bench: measure, print one table, and keep the results.
 
-Without `--only` the results go to bench/results: quick.json after `--quick`, else results.json, and from that the
+Without `--only` the results go to dev/bench/results: quick.json after `--quick`, else results.json, and from that the
 chart and the tables of docs/performance.md are made. With `--only` nothing is kept unless `--output FILE` says where;
 there, the new parts take the place of the old ones. Exit code: 1 when a part could not be measured, or when `--check`
 found a ratio that got worse. A missed target is no failure.
