@@ -17,7 +17,7 @@ from stopit_core import __version__
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"stopit_core", "stopit_milter", "stopit_notifier", "stopit_ctl"}
-LOCKS = ("requirements-build.txt", "requirements.txt", "requirements-dev.txt", "requirements-bench.txt")
+LOCKS = ("requirements/build.txt", "requirements/runtime.txt", "requirements/dev.txt", "requirements/bench.txt")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
@@ -128,24 +128,24 @@ class TestLocks:
         def names(wanted: list[str]) -> set[str]:
             return {re.split(r"[\[<>=!~ ;]", name, maxsplit=1)[0].replace(".", "-").lower() for name in wanted}
 
-        assert names(PROJECT["project"]["dependencies"]) <= requirements("requirements.txt").keys()
+        assert names(PROJECT["project"]["dependencies"]) <= requirements("requirements/runtime.txt").keys()
         for group in ("dev", "bench"):
             wanted = names(PROJECT["project"]["optional-dependencies"][group])
-            assert wanted <= requirements(f"requirements-{group}.txt").keys()
-        assert names(PROJECT["build-system"]["requires"]) <= requirements("requirements-build.txt").keys()
+            assert wanted <= requirements(f"requirements/{group}.txt").keys()
+        assert names(PROJECT["build-system"]["requires"]) <= requirements("requirements/build.txt").keys()
 
     def test_tests_run_on_the_versions_that_are_shipped(self) -> None:
         def version(line: str) -> str:
             return line.split()[0].partition("==")[2]
 
-        dev = requirements("requirements-dev.txt")
-        for name, line in requirements("requirements.txt").items():
+        dev = requirements("requirements/dev.txt")
+        for name, line in requirements("requirements/runtime.txt").items():
             assert version(dev[name]) == version(line), name
 
     def test_the_benchmark_changes_no_version(self) -> None:
         """It goes into the same environment."""
         dev, bench = (
-            {name: line.split()[0] for name, line in requirements(f"requirements-{group}.txt").items()}
+            {name: line.split()[0] for name, line in requirements(f"requirements/{group}.txt").items()}
             for group in ("dev", "bench")
         )
         assert {name: dev[name] for name in dev.keys() & bench.keys()} == {
