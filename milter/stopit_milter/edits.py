@@ -6,14 +6,11 @@ not get the message is removed before anything else happens; the staff mailbox i
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Protocol
 
-from stopit_core.decision.transaction import Field
+from stopit_core.decision.disposition import Edits
 
-__all__ = ["Actions", "Edits", "apply", "forged_fields"]
+__all__ = ["Actions", "Mta", "apply", "macro"]
 
 
 class Actions(Protocol):
@@ -32,20 +29,6 @@ class Actions(Protocol):
         """Add a recipient."""
 
 
-@dataclass(frozen=True, slots=True)
-class Edits:
-    """Changes to one message. `removed_recipients` are exact RCPT strings; `removed_fields` are names with the
-    position among the fields of that name (from 1), each highest first: removing one renumbers those after it."""
-
-    removed_recipients: tuple[str, ...] = ()
-    removed_fields: tuple[tuple[str, int], ...] = ()
-    added_fields: tuple[tuple[str, str], ...] = ()
-    added_recipients: tuple[str, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.removed_recipients or self.removed_fields or self.added_fields or self.added_recipients)
-
-
 def apply(edits: Edits, actions: Actions) -> None:
     """Make the changes, in the safe order. The first that fails ends it: the message must not be accepted then."""
     for recipient in edits.removed_recipients:
@@ -58,14 +41,19 @@ def apply(edits: Edits, actions: Actions) -> None:
         actions.addrcpt(f"<{address}>")
 
 
-def forged_fields(fields: Iterable[Field], prefix: str) -> tuple[tuple[str, int], ...]:
-    """The fields whose name begins with `prefix` (any case), as `Edits.removed_fields` wants them."""
-    folded = prefix.lower()
-    seen: Counter[str] = Counter()
-    found: list[tuple[str, int]] = []
-    for name, _ in fields:
-        key = name.strip().lower()
-        if key.startswith(folded):
-            seen[key] += 1
-            found.append((key, seen[key]))
-    return tuple(reversed(found))
+class Mta(Actions, Protocol):
+    """`milter.milterContext`: each callback is given one, and it is good until the callback returns."""
+
+    def getsymval(self, name: str) -> str | None:
+        """A macro's value, None when the MTA did not give it. Raises UnicodeDecodeError when it is no UTF-8."""
+
+    def setreply(self, code: str, extended: str, text: str) -> None:
+        """What to say with a temporary or permanent failure."""
+
+
+def macro(mta: Mta, name: str, unreadable: str = "") -> str:
+    """A macro's value, "" when the MTA did not give it, `unreadable` when it is no UTF-8."""
+    try:
+        return mta.getsymval(name) or ""
+    except UnicodeDecodeError:
+        return unreadable

@@ -10,10 +10,16 @@ it begins anew at each MAIL, because several messages come over one connection a
 
 A fault of ours must neither stop mail nor let a flag slip through to the sender. So after one the message passes
 untouched, unless it may be a member's flag or was already ruled to be one; then the client keeps it (451).
+
+Left to itself pymilter answers 451 to an exception, even to KeyboardInterrupt, and SystemExit hangs the connection.
+So `answered` catches everything in the callbacks that the MTA waits for. The steps that go unanswered (SMFIP_NR_*),
+some fifteen a message, catch for themselves: the MTA cannot be told there, so the fault is recorded for the next
+step that has an answer.
 """
 
 from __future__ import annotations
 
+import functools
 import socket
 import time
 import traceback
@@ -21,6 +27,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Concatenate, ParamSpec
 
 import Milter
 from msgspec import structs
@@ -32,11 +39,9 @@ from stopit_core.decision.disposition import decide, may_be_flag, prospect
 from stopit_core.decision.transaction import FIELD_BYTES
 from stopit_core.metrics import MessageResult, MilterMetrics, Stage
 from stopit_milter.content_thread import Aside
-from stopit_milter.edits import apply
-from stopit_milter.guard import answered
+from stopit_milter.edits import Mta, apply, macro
 from stopit_milter.message import Collected
 from stopit_milter.message_counter import Tally
-from stopit_milter.mta import Mta, macro
 from stopit_milter.sinks import Outlets, RefusedError
 
 __all__ = ["ACTIONS", "Context", "Session"]
@@ -74,6 +79,30 @@ class Context:
     aside: Aside = field(default_factory=Aside)
 
 
+P = ParamSpec("P")
+Step = Callable[Concatenate["Session", Mta, P], int]
+
+
+def answered(stage: Stage) -> Callable[[Step[P]], Step[P]]:
+    """Decorate a callback that the MTA waits for: nothing is raised out of it."""
+
+    def decorate(callback: Step[P]) -> Step[P]:
+        def guard(self: Session, mta: Mta, /, *args: P.args, **kwargs: P.kwargs) -> int:
+            self.began = time.perf_counter()
+            self.stage = stage
+            try:
+                return callback(self, mta, *args, **kwargs)
+            except BaseException as fault:  # noqa: BLE001  see the module's docstring
+                self.remember(fault, self.stage)
+                return self.give_way(mta)
+            finally:
+                self.step_ended()
+
+        return functools.update_wrapper(guard, callback)
+
+    return decorate
+
+
 class Session:
     """Collects one message after the other and does what is decided on each."""
 
@@ -91,7 +120,7 @@ class Session:
         try:
             steps = options[1] & _STEPS
             options[:] = [options[0] & ACTIONS, steps, 0, 0]
-        except BaseException as fault:  # noqa: BLE001  see `guard`
+        except BaseException as fault:  # noqa: BLE001  see the module's docstring
             self.remember(fault, Stage.CONNECT)
             return int(Milter.ALL_OPTS)
         self._skips = bool(steps & Milter.P_SKIP)

@@ -3,18 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from stopit_core.config import Settings, Smtp, load
+from stopit_core.config import FlagWords, PolicyRules, Settings, Smtp, load
 from stopit_core.credentials import read_password
 from stopit_core.daemon.logs import Log
 from stopit_core.daemon.systemd import Live, reload_settings
 from stopit_core.errors import ConfigError, Fault
 from stopit_core.identity.keys import KEY_BYTES, Keyring, read_key
+from stopit_core.identity.people import People
 from stopit_core.open_stores import open_cases, open_ledger, open_queue
-from stopit_notifier.judging import Judging
+from stopit_core.outgoing.render import Renderer
 
-__all__ = ["Configuration"]
+__all__ = ["Configuration", "Judging"]
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """The site's people, rules and words. `own_addresses` are never noticed: they are this service's own."""
+
+    people: People
+    rules: PolicyRules
+    words: FlagWords
+    renderer: Renderer
+    report_address: str
+    staff_address: str
+    own_addresses: frozenset[str]
+
+    @classmethod
+    def of_site(cls, settings: Settings, keyring: Keyring) -> Judging:
+        """From the configuration; reads alias file and templates. Raises ConfigError with every fault."""
+        campus = settings.campus
+        renderer = Renderer.load(campus, settings.flag, settings.office, keyring, settings.notifier.templates)
+        return cls(
+            people=People.of_site(campus, settings.identity, keyring),
+            rules=settings.policy,
+            words=settings.flag,
+            renderer=renderer,
+            report_address=campus.report_address,
+            staff_address=campus.staff_address,
+            own_addresses=frozenset({campus.report_address, campus.staff_address}),
+        )
 
 
 class Configuration:

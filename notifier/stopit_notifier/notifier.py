@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import signal
 import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from types import FrameType
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
@@ -34,7 +36,6 @@ from stopit_notifier.sending.outbox import Outbox, Terms
 from stopit_notifier.sending.recovery import Settling
 from stopit_notifier.sending.result import Endings
 from stopit_notifier.sending.watchlist import Watching
-from stopit_notifier.signals import Signals
 from stopit_notifier.smtp.client import Mailer
 from stopit_notifier.smtp.pool import Couriers
 
@@ -42,6 +43,39 @@ __all__ = ["Notifier", "build"]
 
 _CONNECTIONS = 12
 """Connections to the MTA under a flood: more gain nothing, because the MTA is busy then."""
+
+
+class Signals:
+    """The signals of the service manager: end (SIGTERM, SIGINT), reload (SIGHUP). Only the main thread may `listen`.
+
+    A handler only makes a note of a signal, and the work in hand is finished first.
+    """
+
+    def __init__(self) -> None:
+        self._ending = False
+        self._reload = False
+
+    def listen(self) -> None:
+        """Take note of signals from now on."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self.note)
+
+    def note(self, number: int, _frame: FrameType | None = None) -> None:
+        """A signal came."""
+        if number == signal.SIGHUP:
+            self._reload = True
+        else:
+            self._ending = True
+
+    @property
+    def ending(self) -> bool:
+        """Whether the program is to end."""
+        return self._ending
+
+    def reload_asked(self) -> bool:
+        """Whether a reload was asked for since the last call."""
+        asked, self._reload = self._reload, False
+        return asked
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,14 @@ from urllib.parse import quote
 
 import pytest
 
+from stopit_dashboards.panel import Kind, Panel
+from stopit_dashboards.panels import panels
 from stopit_lab.browser import Browser, Page
 from stopit_lab.bustle import bustle, chatter
 from stopit_lab.people import Cast
 from stopit_lab.prometheus import Prometheus
 from stopit_lab.site import Site, Stores
 from stopit_lab.waiting import until
-from stopit_dashboards.panel import Kind, Panel
-from stopit_dashboards.panels import panels
 
 ROOT = Path(__file__).parents[2]
 DASHBOARD = json.loads((ROOT / "config" / "grafana" / "stopit.json").read_text())

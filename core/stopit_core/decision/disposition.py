@@ -9,7 +9,7 @@ seen of it first. At end of message, `decide` gives the ruling, once:
     from outside, with header fields of ours         -> without these
     anything else                                    -> as it is
 
-What goes to a trial's address (`stopit_core.outgoing.self_test`) is Stopit's own to the last, and reaches nobody in any mode.
+Mail to the address of a self-test (`outgoing.self_test`) is Stopit's own mail, and reaches nobody in any mode.
 
 A flag comes before an answer: whoever flags by "reply to all" a message that names a reply address of ours must not
 reach the others by that.
@@ -17,6 +17,7 @@ reach the others by that.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -24,7 +25,7 @@ from msgspec import structs
 
 from stopit_core.decision.context import Engine
 from stopit_core.decision.tracing import message_ids_of, traces_of
-from stopit_core.decision.transaction import Transaction
+from stopit_core.decision.transaction import Field, Transaction
 from stopit_core.envelope import Envelope
 from stopit_core.flags import Flag, NotFlagged
 from stopit_core.identity.people import Person
@@ -32,9 +33,8 @@ from stopit_core.identity.reporter import reporter_of
 from stopit_core.mail import is_automatic, read
 from stopit_core.model import AnswerReport, Channel, FlagReport, Original, Trace
 from stopit_core.wire import ANSWER_BYTES
-from stopit_milter.edits import Edits, forged_fields
 
-__all__ = ["AT_ONCE", "Prospect", "Ruling", "decide", "may_be_flag", "prospect"]
+__all__ = ["AT_ONCE", "Edits", "Prospect", "Ruling", "decide", "may_be_flag", "prospect"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,20 @@ class Prospect:
 
 
 AT_ONCE = Prospect(to_end=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Edits:
+    """Changes to one message. `removed_recipients` are exact RCPT strings; `removed_fields` are names with the
+    position among the fields of that name (from 1), each highest first: removing one renumbers those after it."""
+
+    removed_recipients: tuple[str, ...] = ()
+    removed_fields: tuple[tuple[str, int], ...] = ()
+    added_fields: tuple[tuple[str, str], ...] = ()
+    added_recipients: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.removed_recipients or self.removed_fields or self.added_fields or self.added_recipients)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,3 +250,16 @@ def _forged(transaction: Transaction, engine: Engine) -> tuple[tuple[str, int], 
     if engine.observe or transaction.envelope.trusted:
         return ()
     return forged_fields(transaction.fields, f"{engine.header}-")
+
+
+def forged_fields(fields: Iterable[Field], prefix: str) -> tuple[tuple[str, int], ...]:
+    """The fields whose name begins with `prefix` (any case), as `Edits.removed_fields` wants them."""
+    folded = prefix.lower()
+    seen: Counter[str] = Counter()
+    found: list[tuple[str, int]] = []
+    for name, _ in fields:
+        key = name.strip().lower()
+        if key.startswith(folded):
+            seen[key] += 1
+            found.append((key, seen[key]))
+    return tuple(reversed(found))

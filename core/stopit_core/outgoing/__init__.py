@@ -1,1 +1,1 @@
-"""The messages that Stopit sends: facts, templates, rendering, and the check that nothing of a reporter is in them."""
+"""The messages that Stopit sends: facts, templates, rendering, and the check that they hold nothing of a reporter."""

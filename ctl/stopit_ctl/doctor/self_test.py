@@ -1,6 +1,6 @@
 """`doctor --send-test`: one message through all of the parts, and how long each leg of the way took.
 
-It goes to nobody (see `stopit_core.outgoing.self_test`). Its traces in the ledger, and its report among those that were taken,
+It goes to nobody (see `outgoing.self_test`). Its traces in the ledger, and its report among those that were taken,
 tell how far it came. Where a leg does not end in time the next ones are not waited for.
 """
 

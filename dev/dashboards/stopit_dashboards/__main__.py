@@ -1,4 +1,4 @@
-"""`python -m stopit_dashboards` writes the pages from the list of panels; `--check` only says whether they are up to date.
+"""`python -m stopit_dashboards` writes the pages from the list of panels; `--check` only compares them.
 
 Exit code 1 when a page is not what the list gives, 0 otherwise.
 """
@@ -17,7 +17,9 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write, or check. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m stopit_dashboards", description="Writes dashboard and console page.")
+    parser = argparse.ArgumentParser(
+        prog="python -m stopit_dashboards", description="Write dashboard and console page."
+    )
     parser.add_argument("--check", action="store_true", help="write nothing; complain of a page that is out of date")
     parser.add_argument(
         "--config", type=Path, default=pages.CONFIG, metavar="DIR", help="where (default: %(default)s)"

@@ -16,7 +16,7 @@ from stopit_core.mail.answers import Answer, AnswerKind, read_answer
 from stopit_core.model import AnswerReport, Digest, Trace
 from stopit_core.outgoing.facts import AlertFacts, AlertKind, AnswerEffect, MessageKind
 from stopit_notifier.alerts import alert
-from stopit_notifier.judging import Judging
+from stopit_notifier.configuration import Judging
 from stopit_notifier.reports.flags import Deciding
 
 __all__ = ["Answering"]

@@ -26,7 +26,7 @@ from stopit_core.outgoing.facts import (
 )
 from stopit_core.outgoing.leak_check import Unsafe, check_nothing_of
 from stopit_notifier.alerts import alert
-from stopit_notifier.judging import Judging
+from stopit_notifier.configuration import Judging
 
 __all__ = ["Deciding"]
 

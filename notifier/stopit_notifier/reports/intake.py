@@ -30,8 +30,8 @@ from stopit_core.outgoing.self_test import Trial
 from stopit_core.stores.ledger import Ledger
 from stopit_core.stores.queue import Delivery, Queue
 from stopit_core.wire import decode_report
+from stopit_notifier.configuration import Judging
 from stopit_notifier.failpoints import Probe, Step
-from stopit_notifier.judging import Judging
 from stopit_notifier.reports.answers import Answering
 from stopit_notifier.reports.flags import Deciding
 from stopit_notifier.smtp.client import End, Letter

@@ -40,8 +40,8 @@ from stopit_core.cases import CaseStore, Message, Party
 from stopit_core.daemon.systemd import Live
 from stopit_core.errors import Permanent, Transient
 from stopit_core.outgoing.leak_check import Unsafe
+from stopit_notifier.configuration import Judging
 from stopit_notifier.failpoints import Probe, Step
-from stopit_notifier.judging import Judging
 from stopit_notifier.sending.claim import Owner, Steady
 from stopit_notifier.sending.final_check import check, vet
 from stopit_notifier.sending.recovery import Finding, Settling

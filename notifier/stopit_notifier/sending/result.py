@@ -14,8 +14,8 @@ from stopit_core.errors import Transient
 from stopit_core.metrics import NotifierMetrics, SendResult
 from stopit_core.outgoing.facts import AlertFacts, AlertKind, MessageKind
 from stopit_notifier.alerts import alert
+from stopit_notifier.configuration import Judging
 from stopit_notifier.failpoints import Probe, Step
-from stopit_notifier.judging import Judging
 from stopit_notifier.sending.watchlist import Watching, pairs_of
 
 __all__ = ["Endings"]

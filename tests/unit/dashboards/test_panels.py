@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from stopit_lab.metrics_page import every_metric
 from stopit_dashboards.panel import HERE, Kind, Limits, Panel, Query, Row, Unit
 from stopit_dashboards.panels import ROWS, panels
+from stopit_lab.metrics_page import every_metric
 
 PROMETHEUS = {"up": {"job", "instance"}, "ALERTS": {"alertname", "alertstate", "severity", "job", "instance"}}
 SCRAPED = {"job", "instance", "le"}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from stopit_milter.edits import Edits, apply, forged_fields
+from stopit_core.decision.disposition import Edits, forged_fields
+from stopit_milter.edits import apply
 
 
 class Recorder:

@@ -408,7 +408,7 @@ class TestStart:
         assert "--config" in self.run("--help").stdout
 
     def test_importing_does_nothing(self) -> None:
-        names = "session decide edits workers supervisor listener __main__"
+        names = "session edits listener process.worker process.supervisor __main__"
         code = "import threading\n" + "".join(f"import stopit_milter.{name}\n" for name in names.split())
         done = subprocess.run(
             [sys.executable, "-c", code + "assert threading.active_count() == 1"],

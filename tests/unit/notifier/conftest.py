@@ -22,8 +22,8 @@ from stopit_core.outgoing.facts import AcknowledgementFacts, Facts, MessageKind,
 from stopit_core.stores.ledger.sqlite import SqliteLedger
 from stopit_lab.sink import Sink, Taken
 from stopit_lab.waiting import until
+from stopit_notifier.configuration import Judging
 from stopit_notifier.failpoints import Probe, no_probe
-from stopit_notifier.judging import Judging
 from stopit_notifier.sending.claim import Owner, Steady
 from stopit_notifier.sending.outbox import Outbox, Terms
 from stopit_notifier.sending.recovery import Settling

@@ -15,7 +15,7 @@ from stopit_core.config.values import format_duration
 from stopit_core.errors import ConfigError
 from stopit_core.model import Assurance
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 BAD = sorted((ROOT / "tests" / "bad_config").glob("*.toml"))
 SMALL = """
 [campus]

@@ -43,7 +43,7 @@ from stopit_core.outgoing.samples import (
 from stopit_core.outgoing.templates import environment, shipped_directory, template_names
 from stopit_ctl.preview_text import preview, readable
 
-TESTS = Path(__file__).parents[2]
+TESTS = Path(__file__).parents[3]
 GOLDEN = TESTS / "golden" / "messages"
 BAD = TESTS / "bad_config" / "templates"
 KEYRING = Keyring(b"k" * 32)

@@ -21,7 +21,7 @@ from stopit_ctl.findings import Finding, State
 from stopit_lab.ports import spare_ports
 from stopit_lab.redis import Redis
 
-CONFIG = Path(__file__).parents[3] / "config"
+CONFIG = Path(__file__).parents[4] / "config"
 
 
 @pytest.fixture(scope="module")

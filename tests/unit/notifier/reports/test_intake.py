@@ -33,8 +33,8 @@ from stopit_core.model import (
 from stopit_core.outgoing.facts import AnswerEffect, MessageKind
 from stopit_core.stores.queue import Delivery
 from stopit_core.wire import encode_report
+from stopit_notifier.configuration import Judging
 from stopit_notifier.failpoints import no_probe
-from stopit_notifier.judging import Judging
 from stopit_notifier.reports.intake import Intake
 from stopit_notifier.smtp.client import Letter
 from stopit_notifier.smtp.pool import End
