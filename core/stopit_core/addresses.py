@@ -42,11 +42,17 @@ def is_address(text: str) -> bool:
     """Whether a canonical form is one address that mail can be sent to: one @, ASCII domain, nothing odd."""
     local, at, domain = text.rpartition("@")
     return bool(
-        at and local and domain and len(text) <= MAX_ADDRESS and "@" not in local
+        at
+        and local
+        and domain
+        and len(text) <= MAX_ADDRESS
+        and "@" not in local
         and all(c.isprintable() and not c.isspace() and c not in '<>,;:"\\()[]' for c in text)
-        and domain.isascii() and not domain.startswith((".", "-")) and not domain.endswith((".", "-"))
+        and domain.isascii()
+        and not domain.startswith((".", "-"))
+        and not domain.endswith((".", "-"))
         and ".." not in domain
-    )  # fmt: skip
+    )
 
 
 class Canonical:

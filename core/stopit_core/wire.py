@@ -92,9 +92,17 @@ def encode_trace(trace: Trace) -> bytes:
         marks |= _LOGIN
         mail_from = mail_from[len(login) :]
     packed = _Packed(
-        marks, trace.seen, trace.queue_id, login, mail_from, header_from, _octets(trace.client),
-        trace.recipient_count, trace.recipients, None if trace.verdict == _NO_VERDICT else trace.verdict,
-    )  # fmt: skip
+        marks,
+        trace.seen,
+        trace.queue_id,
+        login,
+        mail_from,
+        header_from,
+        _octets(trace.client),
+        trace.recipient_count,
+        trace.recipients,
+        None if trace.verdict == _NO_VERDICT else trace.verdict,
+    )
     return _TRACE_V2 + _encoder.encode(packed)
 
 

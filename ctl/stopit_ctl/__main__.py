@@ -31,9 +31,20 @@ def command_line() -> click.Group:
     for command in (notice, note, close):
         cases_group.add_command(command)
     for command in (
-        init, check, setup_group, doctor, health, observe_report, simulate, queue_group, cases_group, preview_group,
-        config_group, backup, restore,
-    ):  # fmt: skip
+        init,
+        check,
+        setup_group,
+        doctor,
+        health,
+        observe_report,
+        simulate,
+        queue_group,
+        cases_group,
+        preview_group,
+        config_group,
+        backup,
+        restore,
+    ):
         stopitctl.add_command(command)
     return stopitctl
 

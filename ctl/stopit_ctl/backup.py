@@ -56,12 +56,14 @@ def backup(site: Site, directory: Path, no_ledger: bool) -> None:
         site.screen.complain(f"stopitctl: {error}")
         raise click.exceptions.Exit(EX_FOUND) from error
     site.screen.line(f"A backup of {local_time(made_at)} is in {archive.directory}:")
-    site.screen.facts((
-        ("files", f"{len(kept)} of the configuration, the key among them"),
-        ("reports", f"{reports} that wait"),
-        ("cases", f"{cases}"),
-        ("ledger", ledger),
-    ))  # fmt: skip
+    site.screen.facts(
+        (
+            ("files", f"{len(kept)} of the configuration, the key among them"),
+            ("reports", f"{reports} that wait"),
+            ("cases", f"{cases}"),
+            ("ledger", ledger),
+        )
+    )
     site.screen.line("With it every case can be read: keep it where only you can reach it.")
 
 

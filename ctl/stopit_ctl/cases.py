@@ -133,32 +133,42 @@ class _People:
 
 def _row(reading: Reading, case: Case, people: _People) -> tuple[str, ...]:
     return (
-        case.number, case.state.value, local_time(case.opened_at), local_time(case.changed_at),
-        str(len(reading.reports(case))), people.shown(case.sender),
-    )  # fmt: skip
+        case.number,
+        case.state.value,
+        local_time(case.opened_at),
+        local_time(case.changed_at),
+        str(len(reading.reports(case))),
+        people.shown(case.sender),
+    )
 
 
 def _show_case(screen: Screen, case: Case, reports: list[ReportRow], people: _People) -> None:
     assurance = case.sender_assurance.name.lower()
     screen.line(f"Case {case.number}", style="bold")
-    screen.facts((
-        ("state", case.state.value),
-        ("sender", f"{people.shown(case.sender)} ({assurance})" if case.sender else "nobody is identified"),
-        ("opened", local_time(case.opened_at)),
-        ("changed", local_time(case.changed_at)),
-    ))  # fmt: skip
+    screen.facts(
+        (
+            ("state", case.state.value),
+            ("sender", f"{people.shown(case.sender)} ({assurance})" if case.sender else "nobody is identified"),
+            ("opened", local_time(case.opened_at)),
+            ("changed", local_time(case.changed_at)),
+        )
+    )
     screen.line()
     screen.line("Reports", style="bold")
     screen.table(
         ("WHEN", "REPORTER", "KNOWN AS", "CHANNEL", "COMMAND", "DECISION"),
         [
             (
-                local_time(row.at), people.shown(row.reporter), row.reporter_assurance.name.lower(),
-                row.channel.value, row.command.value, _decision(row),
+                local_time(row.at),
+                people.shown(row.reporter),
+                row.reporter_assurance.name.lower(),
+                row.channel.value,
+                row.command.value,
+                _decision(row),
             )
             for row in reports
         ],
-    )  # fmt: skip
+    )
     screen.line()
 
 

@@ -128,16 +128,21 @@ class _File:
             raise self.refuse('cannot have a notice while milter.mode is "observe": nothing is sent')
         since = self._last_notice(kind, settings.policy.cooldown)
         rows = [
-            row for row in self.reading.reports(self.case)
-            if row.notice_id is None and row.withdrawn_at is None and row.sender == case.sender
-            and row.message_sent_at > since and row.reason is not Reason.NOT_A_RECIPIENT
-        ]  # fmt: skip
+            row
+            for row in self.reading.reports(self.case)
+            if row.notice_id is None
+            and row.withdrawn_at is None
+            and row.sender == case.sender
+            and row.message_sent_at > since
+            and row.reason is not Reason.NOT_A_RECIPIENT
+        ]
         if not rows:
             raise self.refuse(
                 "cannot have the firmer notice: it says that mail was sent after the last one"
-                f" ({local_time(since)}), and no report of such mail stands" if since
+                f" ({local_time(since)}), and no report of such mail stands"
+                if since
                 else "cannot have a notice: no report stands that led to none so far"
-            )  # fmt: skip
+            )
         return sorted(rows, key=lambda row: (row.decided_at, row.key))
 
     def _last_notice(self, kind: MessageKind, cooldown: float) -> float:

@@ -48,9 +48,12 @@ def deal_with_forgotten(
             case = work.case(notice.case_id)
             called_off.append(case.number)
             facts = AlertFacts(
-                AlertKind.RESTORED, case.number, sender=case.sender, sender_assurance=case.sender_assurance,
+                AlertKind.RESTORED,
+                case.number,
+                sender=case.sender,
+                sender_assurance=case.sender_assurance,
                 message=MessageKind(notice.kind),
-            )  # fmt: skip
+            )
             message = renderer.render(facts, recipient=settings.campus.staff_address, ref=new_ref(), at=now)
             work.enqueue(message, case.id, Party.STAFF, f"restored:{notice.kind}", now, now)
         restoring.mark(made_at, now)
@@ -64,6 +67,7 @@ def _traced(site: Site, settings: Settings, keyring: Keyring, notices: list[Mess
         return set()
     with opened_ledger(settings.ledger, site.notifier_user.read) as ledger:
         return {
-            each.message_id for each in notices
+            each.message_id
+            for each in notices
             if any(trace.own for trace in ledger.find(keyring.message(each.message_id)))
-        }  # fmt: skip
+        }

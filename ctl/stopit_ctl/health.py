@@ -29,8 +29,14 @@ class Health:
 
 @click.command()
 @click.argument("daemons", metavar="[milter] [notifier]", nargs=-1, type=click.Choice(_DAEMONS))
-@click.option("--timeout", type=click.FloatRange(0.1, 600), default=10.0, show_default=True, metavar="SECONDS",
-              help="How long to wait for each.")  # fmt: skip
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1, 600),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for each.",
+)
 @click.pass_obj
 def health(site: Site, daemons: tuple[str, ...], timeout: float) -> None:
     """Ask each daemon whether it would do its work now.

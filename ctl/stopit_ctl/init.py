@@ -30,20 +30,38 @@ _GROUP = "stopit"
 
 @click.command()
 @click.argument("domain")
-@click.option("--dir", "directory", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
-              default=DIRECTORY, show_default=True, help="Where stopit.toml and site.key are written.")  # fmt: skip
-@click.option("--state-dir", metavar="DIR", type=click.Path(path_type=Path, file_okay=False), default=_STATE,
-              show_default=True,
-              help="Where the daemons keep queue, spool and ledger; the case record is in DIR-notifier.")  # fmt: skip
+@click.option(
+    "--dir",
+    "directory",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=DIRECTORY,
+    show_default=True,
+    help="Where stopit.toml and site.key are written.",
+)
+@click.option(
+    "--state-dir",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=_STATE,
+    show_default=True,
+    help="Where the daemons keep queue, spool and ledger; the case record is in DIR-notifier.",
+)
 @click.option("--name", help="The campus's name, as it stands in messages. [default: DOMAIN]")
 @click.option("--report-address", metavar="ADDRESS", help="[default: stopit@DOMAIN]")
 @click.option("--staff-address", metavar="ADDRESS", help="[default: stopit-staff@DOMAIN]")
 @click.option("--force", is_flag=True, help="Write a new stopit.toml; the old one is kept beside it. Never the key.")
 @click.pass_obj
 def init(
-    site: Site, domain: str, directory: Path, state_dir: Path, name: str | None, report_address: str | None,
-    staff_address: str | None, force: bool,
-) -> None:  # fmt: skip
+    site: Site,
+    domain: str,
+    directory: Path,
+    state_dir: Path,
+    name: str | None,
+    report_address: str | None,
+    staff_address: str | None,
+    force: bool,
+) -> None:
     """Write a configuration and a site key for DOMAIN.
 
     DOMAIN is your members' mail domain. A configuration that is there is kept

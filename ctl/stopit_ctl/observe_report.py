@@ -52,8 +52,14 @@ class _Duration(click.ParamType):  # type: ignore[type-arg]
 
 
 @click.command("observe-report")
-@click.option("--since", metavar="TIME", type=_Duration(), default="7d", show_default=True,
-              help="How far back to look, such as 12h or 14d.")  # fmt: skip
+@click.option(
+    "--since",
+    metavar="TIME",
+    type=_Duration(),
+    default="7d",
+    show_default=True,
+    help="How far back to look, such as 12h or 14d.",
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs: one object.")
 @click.pass_obj
 def observe_report(site: Site, since: float, as_json: bool) -> None:
@@ -84,9 +90,15 @@ def _seen(site: Site, settings: Settings, span: float) -> Observed:
     except Transient:
         set_aside = 0  # what the milter says shows that the queue is away
     return add_up(
-        rows, written, _passed(settings.milter.metrics), since=until - span, until=until, set_aside=set_aside,
-        withholds=settings.milter.reply == "withhold", mode=settings.milter.mode,
-    )  # fmt: skip
+        rows,
+        written,
+        _passed(settings.milter.metrics),
+        since=until - span,
+        until=until,
+        set_aside=set_aside,
+        withholds=settings.milter.reply == "withhold",
+        mode=settings.milter.mode,
+    )
 
 
 def _passed(address: str) -> Passed | None:
@@ -113,10 +125,14 @@ def _passed(address: str) -> Passed | None:
 
 def _sums(seen: Observed) -> Iterator[str]:
     yield f"What would have happened from {local_time(seen.since)[:16]} to {local_time(seen.until)[:16]}"
-    yield from _block("Flags", [
-        *((f"by {name.replace('-', ' ')}", count) for name, count in seen.channels.items()),
-        ("in all", seen.flags), ("members who flagged", seen.reporters),
-    ])  # fmt: skip
+    yield from _block(
+        "Flags",
+        [
+            *((f"by {name.replace('-', ' ')}", count) for name, count in seen.channels.items()),
+            ("in all", seen.flags),
+            ("members who flagged", seen.reporters),
+        ],
+    )
     for outcome, words in _OUTCOMES.items():
         if seen.of_outcome(outcome):
             reasons = [reason for reason in Reason if reason.outcome is outcome and seen.decisions.get(reason)]
@@ -125,16 +141,23 @@ def _sums(seen: Observed) -> Iterator[str]:
                 [(reason.value, seen.decisions[reason]) for reason in reasons],
             )
     kinds = [(words, seen.written.kinds.get(kind.value, 0)) for kind, words in _KINDS.items()]
-    yield from _block("Would have been sent, or kept back", [
-        *((words, count) for words, count in kinds if count or not words.startswith("firmer")),
-        ("senders who would have had a notice", seen.written.senders),
-        ("replies kept back from those they were to", seen.withheld),
-    ])  # fmt: skip
+    yield from _block(
+        "Would have been sent, or kept back",
+        [
+            *((words, count) for words, count in kinds if count or not words.startswith("firmer")),
+            ("senders who would have had a notice", seen.written.senders),
+            ("replies kept back from those they were to", seen.withheld),
+        ],
+    )
     busiest = max(seen.days.items(), key=lambda day: day[1], default=("", 0))
-    yield from _block("Cases for staff", [
-        ("in all", sum(seen.days.values())), ("a day", round(seen.staff_a_day, 1)),
-        (f"on the busiest day ({busiest[0]})", busiest[1]),
-    ])  # fmt: skip
+    yield from _block(
+        "Cases for staff",
+        [
+            ("in all", sum(seen.days.values())),
+            ("a day", round(seen.staff_a_day, 1)),
+            (f"on the busiest day ({busiest[0]})", busiest[1]),
+        ],
+    )
     yield from _of_the_milter(seen.passed)
     if seen.not_observed:
         yield ""
@@ -146,11 +169,17 @@ def _of_the_milter(passed: Passed | None) -> Iterator[str]:
         yield ""
         yield "Mail: the milter does not answer."
         return
-    yield from _block("Mail since the milter was started", [
-        ("messages", passed.messages), ("put off", passed.put_off), ("traces written", passed.traces_written),
-        ("traces dropped", passed.traces_dropped), ("faults", sum(passed.faults.values())),
-        ("reports in the spool", passed.spooled),
-    ])  # fmt: skip
+    yield from _block(
+        "Mail since the milter was started",
+        [
+            ("messages", passed.messages),
+            ("put off", passed.put_off),
+            ("traces written", passed.traces_written),
+            ("traces dropped", passed.traces_dropped),
+            ("faults", sum(passed.faults.values())),
+            ("reports in the spool", passed.spooled),
+        ],
+    )
 
 
 def _conclusion(seen: Observed, found: Sequence[Doubt]) -> Iterator[str]:
@@ -181,9 +210,13 @@ def _block(title: str, pairs: Sequence[tuple[str, float]]) -> Iterator[str]:
 
 def _wrapped(text: str, mark: str) -> list[str]:
     return textwrap.wrap(
-        text, _WIDTH, initial_indent=mark, subsequent_indent=" " * len(mark), break_long_words=False,
+        text,
+        _WIDTH,
+        initial_indent=mark,
+        subsequent_indent=" " * len(mark),
+        break_long_words=False,
         break_on_hyphens=False,
-    )  # fmt: skip
+    )
 
 
 def _as_object(seen: Observed, found: Sequence[Doubt]) -> dict[str, Any]:
@@ -195,7 +228,8 @@ def _as_object(seen: Observed, found: Sequence[Doubt]) -> dict[str, Any]:
         "flags": {"all": seen.flags, "reporters": seen.reporters, "by_channel": dict(seen.channels)},
         "decisions": [
             {"outcome": reason.outcome.value, "reason": reason.value, "count": count}
-            for reason in Reason if (count := seen.decisions.get(reason, 0))
+            for reason in Reason
+            if (count := seen.decisions.get(reason, 0))
         ],
         "would_send": dict(seen.written.kinds),
         "senders": seen.written.senders,
@@ -203,10 +237,16 @@ def _as_object(seen: Observed, found: Sequence[Doubt]) -> dict[str, Any]:
         "staff_cases_by_day": dict(seen.days),
         "not_observed": seen.not_observed,
         "set_aside": seen.set_aside,
-        "milter": None if passed is None else {
-            "messages": passed.messages, "put_off": passed.put_off, "traces_written": passed.traces_written,
-            "traces_dropped": passed.traces_dropped, "spooled": passed.spooled, "faults": dict(passed.faults),
+        "milter": None
+        if passed is None
+        else {
+            "messages": passed.messages,
+            "put_off": passed.put_off,
+            "traces_written": passed.traces_written,
+            "traces_dropped": passed.traces_dropped,
+            "spooled": passed.spooled,
+            "faults": dict(passed.faults),
         },
         "safe": not any(doubt.blocks for doubt in found),
         "look_at": [{"what": doubt.what, "blocks": doubt.blocks} for doubt in found],
-    }  # fmt: skip
+    }

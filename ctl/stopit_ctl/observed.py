@@ -89,9 +89,16 @@ class Observed:
 
 
 def add_up(
-    rows: Sequence[ReportRow], written: Written, passed: Passed | None, *, since: float, until: float, set_aside: int,
-    withholds: bool, mode: str,
-) -> Observed:  # fmt: skip
+    rows: Sequence[ReportRow],
+    written: Written,
+    passed: Passed | None,
+    *,
+    since: float,
+    until: float,
+    set_aside: int,
+    withholds: bool,
+    mode: str,
+) -> Observed:
     """The sums over what was decided. `withholds`: the site keeps replies back; `set_aside`: dead letters."""
     seen = [row for row in rows if row.observed]
     flags = {row.key.partition(":")[0]: row for row in seen}

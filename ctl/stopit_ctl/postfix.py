@@ -21,9 +21,12 @@ __all__ = ["Postfix"]
 
 _TIMEOUT = 30.0
 _OF_A_DOOR = (
-    "smtpd_milters", "smtpd_sasl_auth_enable", "milter_default_action", "receive_override_options",
+    "smtpd_milters",
+    "smtpd_sasl_auth_enable",
+    "milter_default_action",
+    "receive_override_options",
     "milter_mail_macros",
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +69,9 @@ class Postfix:
         the local part into alias_maps."""
         local = address.partition("@")[0]
         for program, key, maps in (
-            ("postmap", address, "virtual_alias_maps"), ("postalias", local, "alias_maps"),
-        ):  # fmt: skip
+            ("postmap", address, "virtual_alias_maps"),
+            ("postalias", local, "alias_maps"),
+        ):
             for table in re.split(r"[\s,]+", self.value(maps, expanded=True)):
                 if table and (said := self._run(program, "-q", key, table)):
                     return said

@@ -35,9 +35,12 @@ def notice_command(site: Site, firmer: bool) -> None:
 
 
 @preview_group.command("acknowledgement")
-@click.option("--reason", type=click.Choice([each.value for each in (*Reason, *AnswerEffect)]),
-              help="[default: notice-due]",
-              metavar="REASON")  # fmt: skip
+@click.option(
+    "--reason",
+    type=click.Choice([each.value for each in (*Reason, *AnswerEffect)]),
+    help="[default: notice-due]",
+    metavar="REASON",
+)
 @click.option("--all", "everything", is_flag=True, help="All of them, one after the other.")
 @click.pass_obj
 def acknowledgement_command(site: Site, reason: str | None, everything: bool) -> None:
@@ -52,8 +55,13 @@ def acknowledgement_command(site: Site, reason: str | None, everything: bool) ->
 
 
 @preview_group.command("alert")
-@click.option("--kind", type=click.Choice([each.value for each in AlertKind]),
-              default=AlertKind.REVIEW.value, metavar="KIND", help="[default: review]")  # fmt: skip
+@click.option(
+    "--kind",
+    type=click.Choice([each.value for each in AlertKind]),
+    default=AlertKind.REVIEW.value,
+    metavar="KIND",
+    help="[default: review]",
+)
 @click.option("--all", "everything", is_flag=True, help="All of them, one after the other.")
 @click.pass_obj
 def alert_command(site: Site, kind: str, everything: bool) -> None:

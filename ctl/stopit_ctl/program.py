@@ -49,17 +49,28 @@ class Program(click.Group):
 
 @click.group(cls=Program, context_settings=SETTINGS)
 @click.option(
-    "--config", "path", metavar="FILE", type=click.Path(path_type=Path), help="The configuration. [default: "
-    "$STOPIT_CONFIG, else /etc/stopit/stopit.toml]",
-)  # fmt: skip
+    "--config",
+    "path",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The configuration. [default: $STOPIT_CONFIG, else /etc/stopit/stopit.toml]",
+)
 @click.option(
-    "--milter-user", metavar="NAME", envvar="STOPIT_MILTER_USER", default="stopit", show_default=True,
-    help="Root acts as this user where files and servers of stopit-milter are meant; \"\" stays root.",
-)  # fmt: skip
+    "--milter-user",
+    metavar="NAME",
+    envvar="STOPIT_MILTER_USER",
+    default="stopit",
+    show_default=True,
+    help='Root acts as this user where files and servers of stopit-milter are meant; "" stays root.',
+)
 @click.option(
-    "--notifier-user", metavar="NAME", envvar="STOPIT_NOTIFIER_USER", default="stopit-notifier", show_default=True,
+    "--notifier-user",
+    metavar="NAME",
+    envvar="STOPIT_NOTIFIER_USER",
+    default="stopit-notifier",
+    show_default=True,
     help="The same for stopit-notifier: the case record, templates, the queue.",
-)  # fmt: skip
+)
 @click.version_option(__version__, prog_name="stopitctl", message="%(prog)s %(version)s")
 @click.pass_context
 def stopitctl(ctx: click.Context, path: Path | None, milter_user: str, notifier_user: str) -> None:

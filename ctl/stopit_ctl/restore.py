@@ -35,10 +35,12 @@ _TRY = 2.0
 
 @click.command()
 @click.argument("directory", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
-@click.option("--in-place", is_flag=True,
-              help="The stores came back in another way, by a snapshot or pg_restore.")  # fmt: skip
-@click.option("--nothing-since", is_flag=True,
-              help="Nothing ran since the backup was made: notices that wait leave by themselves.")  # fmt: skip
+@click.option("--in-place", is_flag=True, help="The stores came back in another way, by a snapshot or pg_restore.")
+@click.option(
+    "--nothing-since",
+    is_flag=True,
+    help="Nothing ran since the backup was made: notices that wait leave by themselves.",
+)
 @click.pass_obj
 def restore(site: Site, directory: Path | None, in_place: bool, nothing_since: bool) -> None:
     """Bring a site back from the backup in DIR.
@@ -99,9 +101,10 @@ class _Restoring:
         reports = self._reports(settings)
         forgotten = None
         with (
-            self.archive.reading(CASES) as lines, self.site.notifier_user.acting(),
+            self.archive.reading(CASES) as lines,
+            self.site.notifier_user.acting(),
             closing(open_cases(settings.cases, self.site.notifier_user.read)) as store,
-        ):  # fmt: skip
+        ):
             counted = store.fill(line.rstrip(b"\n") for line in lines)
             if not nothing_since:
                 forgotten = deal_with_forgotten(self.site, settings, keyring, store, manifest.made_at)

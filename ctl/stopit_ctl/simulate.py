@@ -29,57 +29,69 @@ __all__ = ["FINDINGS", "REASONS", "simulate"]
 _READ = 4 * 1024 * 1024
 _RECIPIENT_HEADERS = ("To", "Cc", "Bcc")
 
-FINDINGS: Mapping[Finding, str] = MappingProxyType({
-    Finding.IDENTIFIED: "every pass agrees on one sender, and the reporter was a recipient",
-    Finding.NO_ORIGINAL: "the flag names no message that can be read",
-    Finding.NO_TRACE: "no trace of it in the ledger: it never passed here, or longer ago than ledger.retention",
-    Finding.AMBIGUOUS: "nobody can be named: passes disagree, one names nobody, or there are too many",
-    Finding.NOT_RECEIVED: "the reporter was not among the recipients",
-    Finding.OWN_SERVICE: "it is Stopit's own mail",
-})  # fmt: skip
+FINDINGS: Mapping[Finding, str] = MappingProxyType(
+    {
+        Finding.IDENTIFIED: "every pass agrees on one sender, and the reporter was a recipient",
+        Finding.NO_ORIGINAL: "the flag names no message that can be read",
+        Finding.NO_TRACE: "no trace of it in the ledger: it never passed here, or longer ago than ledger.retention",
+        Finding.AMBIGUOUS: "nobody can be named: passes disagree, one names nobody, or there are too many",
+        Finding.NOT_RECEIVED: "the reporter was not among the recipients",
+        Finding.OWN_SERVICE: "it is Stopit's own mail",
+    }
+)
 
-REASONS: Mapping[Reason, str] = MappingProxyType({
-    Reason.NO_ORIGINAL: "the flag names no message; the reporter is told how to do it",
-    Reason.OWN_MESSAGE: "it is the reporter's own message",
-    Reason.SERVICE_MESSAGE: "it is a message of Stopit's own",
-    Reason.REPORTER_NOT_VERIFIED: "nobody can tell whether the reporter is who the mail says",
-    Reason.NO_TRACE: "the ledger does not know the message",
-    Reason.AMBIGUOUS: "more than one could have sent it",
-    Reason.NOT_A_RECIPIENT: "the reporter did not receive the message",
-    Reason.SENDER_NOT_SURE: "the sender is known less surely than policy.minimum_assurance asks for",
-    Reason.SENDER_EXCLUDED: "the sender is in policy.exclude, or is an address of Stopit's own",
-    Reason.REPORTER_CAP: "the reporter has passed policy.reporter_daily_cap",
-    Reason.SENDER_CAP: "the sender has passed policy.sender_daily_cap",
-    Reason.MUTUAL: "the sender has reported the reporter, too",
-    Reason.URGENT: "the reporter called it urgent",
-    Reason.AGAIN_AFTER_NOTICE: "the message was sent after the sender's notice: it did not stop",
-    Reason.SINGLE_RECIPIENT_REVIEW: 'the reporter was the only recipient, and policy.single_recipient is "review"',
-    Reason.RESTORED: "it passed before the case record was brought back from a backup, which may have forgotten",
-    Reason.RECORD_ASKED: "the reporter asked only to keep it on record",
-    Reason.NOTICE_PENDING: "a notice to this sender is on its way already",
-    Reason.NOTICE_SENT: "the sender had a notice within policy.cooldown",
-    Reason.SINGLE_RECIPIENT_ASK: 'the reporter was the only recipient, and policy.single_recipient is "ask"',
-    Reason.NOTICE_DUE: "nothing stands against it",
-    Reason.REPORTER_AGREED: "the reporter agreed to it",
-})  # fmt: skip
+REASONS: Mapping[Reason, str] = MappingProxyType(
+    {
+        Reason.NO_ORIGINAL: "the flag names no message; the reporter is told how to do it",
+        Reason.OWN_MESSAGE: "it is the reporter's own message",
+        Reason.SERVICE_MESSAGE: "it is a message of Stopit's own",
+        Reason.REPORTER_NOT_VERIFIED: "nobody can tell whether the reporter is who the mail says",
+        Reason.NO_TRACE: "the ledger does not know the message",
+        Reason.AMBIGUOUS: "more than one could have sent it",
+        Reason.NOT_A_RECIPIENT: "the reporter did not receive the message",
+        Reason.SENDER_NOT_SURE: "the sender is known less surely than policy.minimum_assurance asks for",
+        Reason.SENDER_EXCLUDED: "the sender is in policy.exclude, or is an address of Stopit's own",
+        Reason.REPORTER_CAP: "the reporter has passed policy.reporter_daily_cap",
+        Reason.SENDER_CAP: "the sender has passed policy.sender_daily_cap",
+        Reason.MUTUAL: "the sender has reported the reporter, too",
+        Reason.URGENT: "the reporter called it urgent",
+        Reason.AGAIN_AFTER_NOTICE: "the message was sent after the sender's notice: it did not stop",
+        Reason.SINGLE_RECIPIENT_REVIEW: 'there was no other recipient, and policy.single_recipient is "review"',
+        Reason.RESTORED: "it passed before the case record was brought back from a backup, which may have forgotten",
+        Reason.RECORD_ASKED: "the reporter asked only to keep it on record",
+        Reason.NOTICE_PENDING: "a notice to this sender is on its way already",
+        Reason.NOTICE_SENT: "the sender had a notice within policy.cooldown",
+        Reason.SINGLE_RECIPIENT_ASK: 'there was no other recipient, and policy.single_recipient is "ask"',
+        Reason.NOTICE_DUE: "nothing stands against it",
+        Reason.REPORTER_AGREED: "the reporter agreed to it",
+    }
+)
 
-_OUTCOMES: Mapping[Outcome, str] = MappingProxyType({
-    Outcome.REJECT: "no case follows; the reporter gets help",
-    Outcome.STAFF_REVIEW: "staff decide; no notice is sent",
-    Outcome.RECORD_ONLY: "it is kept on record; no further notice is sent",
-    Outcome.WAIT: "Stopit asks the reporter, and sends a notice after a yes",
-    Outcome.NOTICE: "the sender gets a notice",
-})  # fmt: skip
+_OUTCOMES: Mapping[Outcome, str] = MappingProxyType(
+    {
+        Outcome.REJECT: "no case follows; the reporter gets help",
+        Outcome.STAFF_REVIEW: "staff decide; no notice is sent",
+        Outcome.RECORD_ONLY: "it is kept on record; no further notice is sent",
+        Outcome.WAIT: "Stopit asks the reporter, and sends a notice after a yes",
+        Outcome.NOTICE: "the sender gets a notice",
+    }
+)
 
 
 @click.command()
 @click.argument("file", type=click.File("rb"))
 @click.option("--login", metavar="NAME", default="", help="The SASL login that submits it. [default: nobody's]")
 @click.option("--client", metavar="IP", default="", help="The client's address.")
-@click.option("--rcpt", "recipients", metavar="ADDR", multiple=True, help="RCPT TO; can be given again. "
-              "[default: To, Cc and Bcc]")  # fmt: skip
-@click.option("--mail-from", metavar="ADDR", help="MAIL FROM; \"\" is the null sender. [default: the login's "
-              "address, else From]")  # fmt: skip
+@click.option(
+    "--rcpt",
+    "recipients",
+    metavar="ADDR",
+    multiple=True,
+    help="RCPT TO; can be given again. [default: To, Cc and Bcc]",
+)
+@click.option(
+    "--mail-from", metavar="ADDR", help='MAIL FROM; "" is the null sender. [default: the login\'s address, else From]'
+)
 @click.pass_obj
 def simulate(
     site: Site, file: BinaryIO, login: str, client: str, recipients: tuple[str, ...], mail_from: str | None
@@ -198,9 +210,15 @@ class _Simulation:
         own = frozenset({campus.report_address, campus.staff_address})
         excluded = own if sender.isascii() else own | {sender}
         facts = Facts(
-            now=now, draw=0.0, reporter=reporter, command=flag.command, identification=known, history=history,
-            excluded=excluded, restored_at=restored_at,
-        )  # fmt: skip
+            now=now,
+            draw=0.0,
+            reporter=reporter,
+            command=flag.command,
+            identification=known,
+            history=history,
+            excluded=excluded,
+            restored_at=restored_at,
+        )
         return decide(facts, rules)
 
     def _when(self, decision: Decision) -> str:

@@ -50,9 +50,15 @@ ACTIONS: int = Milter.ADDHDRS | Milter.CHGHDRS | Milter.ADDRCPT | Milter.DELRCPT
 """What this milter may do to a message."""
 
 _STEPS: int = (
-    Milter.P_NOHELO | Milter.P_NODATA | Milter.P_NOUNKNOWN | Milter.P_SKIP
-    | Milter.P_NR_CONN | Milter.P_NR_MAIL | Milter.P_NR_RCPT | Milter.P_NR_HDR
-)  # fmt: skip
+    Milter.P_NOHELO
+    | Milter.P_NODATA
+    | Milter.P_NOUNKNOWN
+    | Milter.P_SKIP
+    | Milter.P_NR_CONN
+    | Milter.P_NR_MAIL
+    | Milter.P_NR_RCPT
+    | Milter.P_NR_HDR
+)
 """What is asked for: to be spared these steps, not to answer those, and to end a body early."""
 
 _ACCEPT: int = Milter.ACCEPT

@@ -163,9 +163,18 @@ def build(
         probe=probe,
     )
     intake = Intake(
-        store, queue, ledger, judging, metrics, log, clock=clock, draw=draw, sleep=time.sleep, probe=probe,
+        store,
+        queue,
+        ledger,
+        judging,
+        metrics,
+        log,
+        clock=clock,
+        draw=draw,
+        sleep=time.sleep,
+        probe=probe,
         send_aside=outbox.send_aside,
-    )  # fmt: skip
+    )
     durability = partial(queue_durability_faults, settings.queue)
     gauges = Gauges(store, queue, metrics, durability, clock=clock, monotonic=monotonic)
     pulse = LoopPulse(lambda: _longest_work(configuration.settings), monotonic)
@@ -179,7 +188,13 @@ def build(
         return without_addresses(text, judging.current.people.keyring)
 
     loop = Loop(
-        queue, intake, outbox, watching, gauges, metrics, log,
+        queue,
+        intake,
+        outbox,
+        watching,
+        gauges,
+        metrics,
+        log,
         consumer=f"notifier@{owner.host}",  # one name a host: Redis keeps every name that it ever saw
         lease=lambda: configuration.settings.queue.lease,
         prepare=partial(_prepare, store, settings, log),
@@ -188,13 +203,25 @@ def build(
         go_on=go_on,
         clock=clock,
         sleep=time.sleep,
-    )  # fmt: skip
+    )
     stores = Stores({"case record": store.ping, "queue": queue.ping, "ledger": ledger.ping})
     readiness = Readiness(partial(look, pulse, stores, private), monotonic)
     return Notifier(
-        configuration, store, queue, ledger, outbox, loop, metrics, DoorMetrics(metrics.registry), pulse, readiness,
-        signals, notify, log, probe,
-    )  # fmt: skip
+        configuration,
+        store,
+        queue,
+        ledger,
+        outbox,
+        loop,
+        metrics,
+        DoorMetrics(metrics.registry),
+        pulse,
+        readiness,
+        signals,
+        notify,
+        log,
+        probe,
+    )
 
 
 def _prepare(store: CaseStore, settings: Settings, log: Log) -> None:

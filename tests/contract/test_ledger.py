@@ -58,10 +58,20 @@ def trace(number: int, seen: float = NOW, queue_id: str = "4XYZ") -> Trace:
 
 
 FULL = Trace(
-    message=digest(7), seen=NOW, queue_id="4XYZ", login="mallory", mail_from="mallory@example.edu",
-    header_from="bob@example.edu", client="192.0.2.7", relay=True, bulk=True, own=True, recipient_count=3,
-    recipients=b"8 bytes.8 more..", verdict=Verdict(True, "example.edu", "example.edu"),
-)  # fmt: skip
+    message=digest(7),
+    seen=NOW,
+    queue_id="4XYZ",
+    login="mallory",
+    mail_from="mallory@example.edu",
+    header_from="bob@example.edu",
+    client="192.0.2.7",
+    relay=True,
+    bulk=True,
+    own=True,
+    recipient_count=3,
+    recipients=b"8 bytes.8 more..",
+    verdict=Verdict(True, "example.edu", "example.edu"),
+)
 
 
 def test_a_trace_is_found_as_it_was_written(ledger: Ledger) -> None:

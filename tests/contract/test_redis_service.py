@@ -116,9 +116,10 @@ def test_every_server_and_the_sentinels_are_looked_at(service: RedisService) -> 
     settings = QueueStore(url=service.url)
     master, first, second = service.servers
     for server, name, value in (
-        (master, "min-replicas-to-write", "0"), (first, "appendfsync", "everysec"),
+        (master, "min-replicas-to-write", "0"),
+        (first, "appendfsync", "everysec"),
         (second, "min-replicas-max-lag", "60"),
-    ):  # fmt: skip
+    ):
         with redis.Redis.from_url(server.url) as client:
             client.config_set(name, value)
     with service.sentinels[0].client() as sentinel:

@@ -29,18 +29,40 @@ class Certificate:
         self.certificate, self.key = directory / f"{name}.crt", directory / f"{name}.key"
         of = f"IP:{name}" if name[0].isdigit() else f"DNS:{name}"
         subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-             "-days", "2", "-subj", f"/CN={name}", "-addext", f"subjectAltName={of}", "-keyout", str(self.key),
-             "-out", str(self.certificate)],
-            check=True, capture_output=True,
-        )  # fmt: skip
+            [
+                "openssl",
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+                "-nodes",
+                "-days",
+                "2",
+                "-subj",
+                f"/CN={name}",
+                "-addext",
+                f"subjectAltName={of}",
+                "-keyout",
+                str(self.key),
+                "-out",
+                str(self.certificate),
+            ],
+            check=True,
+            capture_output=True,
+        )
 
     def settings(self, port: int, clients: str = "no") -> dict[str, str]:
         """As lines of redis.conf or sentinel.conf. `clients`: whether theirs are asked for."""
         return {
-            "tls-port": str(port), "tls-cert-file": str(self.certificate), "tls-key-file": str(self.key),
-            "tls-ca-cert-file": str(self.certificate), "tls-auth-clients": clients, "tls-replication": "yes",
-        }  # fmt: skip
+            "tls-port": str(port),
+            "tls-cert-file": str(self.certificate),
+            "tls-key-file": str(self.key),
+            "tls-ca-cert-file": str(self.certificate),
+            "tls-auth-clients": clients,
+            "tls-replication": "yes",
+        }
 
 
 class Secure:

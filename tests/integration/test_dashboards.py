@@ -101,8 +101,9 @@ def console(watched: Watched, browser: Browser) -> Page:
 def test_each_grafana_query_has_an_answer(watched: Watched) -> None:
     asked = [
         (panel["title"], target["expr"].replace("$job", ".*").replace("$instance", ".*"))
-        for panel in DASHBOARD["panels"] for target in panel.get("targets", [])
-    ]  # fmt: skip
+        for panel in DASHBOARD["panels"]
+        for target in panel.get("targets", [])
+    ]
 
     assert len(asked) == sum(len(panel.queries) for panel in panels())
     assert [(title, expr) for title, expr in asked if "$" in expr or not _values(watched.prometheus, expr)] == []
@@ -112,12 +113,14 @@ def test_grafana_finds_the_jobs_and_instances_to_choose_from(watched: Watched) -
     """label_values of a series: what its label is."""
     chosen = {
         each["name"]: re.fullmatch(r"label_values\((.*), (\w+)\)", each["query"]["query"])
-        for each in DASHBOARD["templating"]["list"] if each["type"] == "query"
-    }  # fmt: skip
+        for each in DASHBOARD["templating"]["list"]
+        if each["type"] == "query"
+    }
     found = {
         name: {sample.labels[asked[2]] for sample in watched.prometheus.query(asked[1].replace("$job", ".*"))}
-        for name, asked in chosen.items() if asked
-    }  # fmt: skip
+        for name, asked in chosen.items()
+        if asked
+    }
 
     assert found["job"] == {"stopit-milter", "stopit-notifier"}
     assert found["instance"] == {address for site in watched.sites for address in site.addresses}

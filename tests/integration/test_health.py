@@ -85,9 +85,13 @@ def redis(site: Site) -> Redis:
 def health(site: Site, *arguments: str) -> tuple[int, list[str]]:
     """What `stopitctl health` says on both its outputs, and its exit code."""
     done = subprocess.run(
-        [*site.ctl_command(), "health", *arguments], capture_output=True, text=True, check=False, timeout=60,
+        [*site.ctl_command(), "health", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
         env={**os.environ, "COLUMNS": "80", "NO_COLOR": "1"},
-    )  # fmt: skip
+    )
     return done.returncode, (done.stdout + done.stderr).splitlines()
 
 
@@ -116,8 +120,9 @@ def alerts_in_a_day(fresh: Fresh, directory: Path, **changed: float) -> str:
     file = directory / "idle.yml"
     file.write_text(
         f"rule_files: ['{RULES}']\nevaluation_interval: 5m\ntests:\n  - interval: 5m\n    input_series:\n"
-        + "\n".join(series) + f"\n    promql_expr_test:{times}\n"
-    )  # fmt: skip
+        + "\n".join(series)
+        + f"\n    promql_expr_test:{times}\n"
+    )
     done = subprocess.run(
         ["promtool", "test", "rules", file], capture_output=True, text=True, check=False, timeout=120
     )

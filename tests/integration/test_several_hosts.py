@@ -104,9 +104,12 @@ def cases_url(postgresql_process: PostgreSql) -> str:
 def hosts(make_site: MakeSite, redis_service: RedisService, cases_url: str) -> list[Site]:
     """Two hosts of one campus, each with a Postfix, a milter and a notifier."""
     stores = {
-        "queue": {"url": redis_service.url}, "ledger": {"url": redis_service.url}, "cases": {"url": cases_url},
-        "policy": {"notice_delay": ["1s", "2s"]}, "notifier": {"settle": "5s"},
-    }  # fmt: skip
+        "queue": {"url": redis_service.url},
+        "ledger": {"url": redis_service.url},
+        "cases": {"url": cases_url},
+        "policy": {"notice_delay": ["1s", "2s"]},
+        "notifier": {"settle": "5s"},
+    }
     first = make_site(values=stores)
     key = {"url": redis_service.url, "key_file": first.directory / "site.key"}
     return [first, make_site(values={**stores, "ledger": key}, mail=first.postfix.mail)]

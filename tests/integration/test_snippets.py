@@ -204,8 +204,10 @@ class TestSendmail:
         doors = re.findall(r"^O DaemonPortOptions=Port=(\w+),.*InputMailFilters=([\w-]+)", sendmail_cf, re.M)
 
         assert {door: "F=T" in filters[name] for door, name in doors} == {
-            "smtp": False, "submission": True, "10587": True
-        }  # fmt: skip
+            "smtp": False,
+            "submission": True,
+            "10587": True,
+        }
 
     def test_the_milter_is_told_who_logged_in(self, sendmail_cf: str) -> None:
         macros = dict(re.findall(r"^O Milter\.macros\.(\w+)=(.*)$", sendmail_cf, re.M))

@@ -65,8 +65,9 @@ def test_staff_send_the_firmer_notice(story: Story, site: Site) -> None:
     site.ctl("cases", "notice", case, "--firmer", "--yes")
     until(lambda: len(story.notices()) == 2, "the firmer notice")
     assert {notice.header("Subject") for notice in story.notices()} == {
-        "A report about mail from your account", "A second report about mail from your account",
-    }  # fmt: skip
+        "A report about mail from your account",
+        "A second report about mail from your account",
+    }
 
 
 def simulated(site: Site, story: Story, original: EmailMessage) -> str:

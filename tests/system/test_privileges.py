@@ -48,8 +48,15 @@ DENIED = {"PermissionError", "FileNotFoundError"}
 
 # What only one process can have, or what is about starting and ending; all else of [Service] is tried.
 NOT_TAKEN = (
-    "Type", "NotifyAccess", "Exec", "Restart", "WatchdogSec", "KillMode", "TimeoutStopSec", "RuntimeDirectory",
-)  # fmt: skip
+    "Type",
+    "NotifyAccess",
+    "Exec",
+    "Restart",
+    "WatchdogSec",
+    "KillMode",
+    "TimeoutStopSec",
+    "RuntimeDirectory",
+)
 
 
 def tried(site: PostfixHost, tries: list[str], properties: list[str]) -> dict[str, Any]:
@@ -110,10 +117,16 @@ def test_nobody_else_reads_anything_of_stopits(site: PostfixHost) -> None:
 @pytest.mark.parametrize("unit", [MILTER, NOTIFIER])
 def test_unit_can_change_nothing_of_the_system(site: PostfixHost, unit: str) -> None:
     refused = [
-        "write('/etc/stopit/stopit.toml')", "write('/opt/stopit/new')", "write('/usr/new')", "os.setuid(0)",
-        "namespace()", "machine_code()", "socket.socket(socket.AF_PACKET, socket.SOCK_RAW)", "os.listdir('/root')",
+        "write('/etc/stopit/stopit.toml')",
+        "write('/opt/stopit/new')",
+        "write('/usr/new')",
+        "os.setuid(0)",
+        "namespace()",
+        "machine_code()",
+        "socket.socket(socket.AF_PACKET, socket.SOCK_RAW)",
+        "os.listdir('/root')",
         "os.mknod('/var/lib/stopit/device', 0o20600, os.makedev(1, 1))",
-    ]  # fmt: skip
+    ]
     allowed = ["read('/etc/stopit/stopit.toml')", "write('/var/lib/stopit/queue.db')", "write('/tmp/own')"]
 
     said = inside(site, unit, *refused, *allowed)

@@ -58,12 +58,14 @@ def settings(tmp_path: Path) -> Callable[..., Settings]:
     def make(changes: Mapping[str, Mapping[str, Any]] | None = None) -> Settings:
         values: dict[str, dict[str, Any]] = {
             "campus": {
-                "name": "Example Campus", "domains": ["campus.example"],
-                "report_address": "stopit@campus.example", "staff_address": "staff@campus.example",
+                "name": "Example Campus",
+                "domains": ["campus.example"],
+                "report_address": "stopit@campus.example",
+                "staff_address": "staff@campus.example",
             },
             "ledger": {"key_file": key},
             "identity": {"trusted_authserv_ids": ["mx.campus.example"], "trusted_relays": ["192.0.2.80"]},
-        }  # fmt: skip
+        }
         for section, keys in (changes or {}).items():
             values.setdefault(section, {}).update(keys)
         return config.parse(config.describe(values), "stopit.toml")

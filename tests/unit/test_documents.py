@@ -64,9 +64,10 @@ def names_code(name: str) -> bool:
 @everything
 def test_every_key_that_is_named_can_be_set(path: Path) -> None:
     sections = {
-        name: set(section.model_fields) for name, field in Settings.model_fields.items()
+        name: set(section.model_fields)
+        for name, field in Settings.model_fields.items()
         if isinstance(section := field.annotation, type) and issubclass(section, BaseModel)
-    }  # fmt: skip
+    }
     named = re.findall(rf"(?<![\w./-])({'|'.join(sections)})\.([a-z_]+)(?![\w(.])", path.read_text())
 
     unknown = [f"{section}.{key}" for section, key in named if key not in sections[section] | FILES]
@@ -143,8 +144,10 @@ def test_staff_are_told_of_every_alert() -> None:
 def test_the_members_page_says_the_same_in_both_languages() -> None:
     """So many sections, and the same words to type, in the same order."""
     pages = [(ROOT / "docs" / name).read_text("utf-8") for name in ("members.md", "members.de.md")]
-    english, german = ([line.strip() for line in page.splitlines() if line.startswith(("    ", "        "))
-                        and "**" not in line] for page in pages)  # fmt: skip
+    english, german = (
+        [line.strip() for line in page.splitlines() if line.startswith(("    ", "        ")) and "**" not in line]
+        for page in pages
+    )
     assert english == german
     assert len({page.count("\n## ") for page in pages}) == 1
 

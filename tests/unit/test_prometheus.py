@@ -25,10 +25,14 @@ GROUPS = yaml.safe_load(RULES.read_text())["groups"]
 ALERTS = {rule["alert"]: rule for group in GROUPS for rule in group["rules"] if "alert" in rule}
 RECORDS = {rule["record"] for group in GROUPS for rule in group["rules"] if "record" in rule}
 PARTS = ("How to look", "What to do", "When it is over")
-COMMANDS = sorted({
-    (page.stem, line) for page in PAGES.glob("*.md")
-    for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.S) for line in block.splitlines()
-})  # fmt: skip
+COMMANDS = sorted(
+    {
+        (page.stem, line)
+        for page in PAGES.glob("*.md")
+        for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.S)
+        for line in block.splitlines()
+    }
+)
 
 each_alert = pytest.mark.parametrize("name", sorted(ALERTS))
 
@@ -68,9 +72,13 @@ def test_the_example_for_alertmanager_is_what_it_reads_and_names_alerts_that_the
 
 @pytest.mark.parametrize(
     ("alert", "receiver"),
-    [("StopitMilterDown", "on-call"), ("StopitDeadLetters", "ops"), ("StopitStaffCasesWaiting", "staff"),
-     ("StopitRecurrenceRising", "staff")],
-)  # fmt: skip
+    [
+        ("StopitMilterDown", "on-call"),
+        ("StopitDeadLetters", "ops"),
+        ("StopitStaffCasesWaiting", "staff"),
+        ("StopitRecurrenceRising", "staff"),
+    ],
+)
 def test_who_hears_of_an_alert(alert: str, receiver: str) -> None:
     severity = ALERTS[alert]["labels"]["severity"]
     labels = (f"alertname={alert}", f"severity={severity}")
@@ -108,10 +116,11 @@ def test_an_alert_is_tested_to_fire_after_its_time_and_to_stay_quiet(name: str) 
     checks = [check for test in tests for check in test["alert_rule_test"]]
     assert {check["alertname"] for check in checks} == {name}
     quiet_before = [
-        test for test in tests
+        test
+        for test in tests
         if any(check["exp_alerts"] for check in test["alert_rule_test"])
         and not test["alert_rule_test"][0]["exp_alerts"]
-    ]  # fmt: skip
+    ]
     assert quiet_before, "no test sees it quiet first and then fire"
     assert [test for test in tests if not any(check["exp_alerts"] for check in test["alert_rule_test"])]
 

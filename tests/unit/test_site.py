@@ -45,9 +45,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site as ./run docs builds it; a warning is an error (strict in mkdocs.yml)."""
     place = tmp_path_factory.mktemp("site")
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(place)], cwd=ROOT, capture_output=True, text=True,
-        check=False, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
-    )  # fmt: skip
+        [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(place)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+    )
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
     return place

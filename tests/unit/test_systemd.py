@@ -211,10 +211,15 @@ def test_each_user_opens_its_own_and_nobody_elses(root: Path, tool: Tool) -> Non
 
     def may(user: str, program: str, path: str) -> bool:
         done = subprocess.run(
-            ["/usr/bin/python3", "-c", program, root / path], capture_output=True, text=True, check=False,
-            user=int(users[user][2]), group=int(users[user][3]),
-            extra_groups=[shared] if user == "stopit-notifier" else [], umask=0o007,
-        )  # fmt: skip
+            ["/usr/bin/python3", "-c", program, root / path],
+            capture_output=True,
+            text=True,
+            check=False,
+            user=int(users[user][2]),
+            group=int(users[user][3]),
+            extra_groups=[shared] if user == "stopit-notifier" else [],
+            umask=0o007,
+        )
         assert done.returncode == 0 or "PermissionError" in done.stderr, done.stderr
         return done.returncode == 0
 

@@ -51,9 +51,15 @@ class Batch:
 
     def watch(self, pair: Digest, case_id: int, since: float, until: float) -> None:
         """A row of `watches`; of a pair that is watched already the later end holds."""
-        self._watches.append({
-            "pair": bytes(pair), "case_id": case_id, "since": since, "until": until, "contacts": 0,
-        })  # fmt: skip
+        self._watches.append(
+            {
+                "pair": bytes(pair),
+                "case_id": case_id,
+                "since": since,
+                "until": until,
+                "contacts": 0,
+            }
+        )
 
     def write_down(self) -> None:
         """Write all of it."""

@@ -58,10 +58,17 @@ class Journal:
         text = dump_detail({key: str(value) for key, value in detail.items() if value not in (None, "")})
         case.seq += 1
         case.hash = link(case.hash, case.number, case.seq, at, actor.value, kind.value, text)
-        self._lines.append({
-            "case_id": case_id, "seq": case.seq, "at": at, "actor": actor.value, "kind": kind.value, "detail": text,
-            "hash": case.hash,
-        })  # fmt: skip
+        self._lines.append(
+            {
+                "case_id": case_id,
+                "seq": case.seq,
+                "at": at,
+                "actor": actor.value,
+                "kind": kind.value,
+                "detail": text,
+                "hash": case.hash,
+            }
+        )
         self._changed[case_id] = at
 
     def hold(self, case_id: int) -> CaseState:

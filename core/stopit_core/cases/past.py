@@ -31,10 +31,11 @@ _COUNTS = select(
     _lately(reports.c.reporter, "reporter"),
     _lately(reports.c.sender, "sender"),
     exists().where(
-        reports.c.reporter == bindparam("sender"), reports.c.sender == bindparam("reporter"),
+        reports.c.reporter == bindparam("sender"),
+        reports.c.sender == bindparam("reporter"),
         reports.c.at > bindparam("cooldown"),
     ),
-)  # fmt: skip
+)
 
 
 def _each_lately(column: Column[str]) -> Select[str, int]:
@@ -63,9 +64,13 @@ def count_reports(
     """Reports by the one and about the other ("" for nobody) in the last day, and whether the other reported the one
     within the cooldown. `without` is the key of a report that doesn't count; more than `enough` are not counted."""
     asked = {
-        "reporter": reporter, "sender": sender, "day": now - _DAY, "cooldown": now - cooldown, "without": without,
+        "reporter": reporter,
+        "sender": sender,
+        "day": now - _DAY,
+        "cooldown": now - cooldown,
+        "without": without,
         "enough": enough,
-    }  # fmt: skip
+    }
     by_reporter, about_sender, reported = connection.execute(_COUNTS, asked).one()
     return (
         by_reporter if reporter else 0,

@@ -54,9 +54,14 @@ class Restoring:
     def had_left(self, notice: Message, made_at: float, now: float) -> None:
         """The ledger has its trace: leave it to the notifier to write down that it was sent, and when."""
         self._set(
-            notice, state=MessageState.SENDING.value, attempts=1, claimed_by=OWNER, claimed_at=now, data_at=made_at,
+            notice,
+            state=MessageState.SENDING.value,
+            attempts=1,
+            claimed_by=OWNER,
+            claimed_at=now,
+            data_at=made_at,
             error="",
-        )  # fmt: skip
+        )
 
     def call_off(self, notice: Message, why: str, now: float) -> None:
         """It is not sent; its reports stand as if it had not been decided, and the case is for staff."""

@@ -24,9 +24,18 @@ from sqlalchemy import (
 )
 
 __all__ = [
-    "REVISION", "cases", "events", "messages", "metadata", "parties", "reports", "restores", "revisions", "taken",
+    "REVISION",
+    "cases",
+    "events",
+    "messages",
+    "metadata",
+    "parties",
+    "reports",
+    "restores",
+    "revisions",
+    "taken",
     "watches",
-]  # fmt: skip
+]
 
 REVISION = "0002"
 """The newest migration. Whether it is there can be seen without alembic, which takes long to load."""

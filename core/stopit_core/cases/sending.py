@@ -116,11 +116,13 @@ class Sending:
         row = self.connection.execute(
             select(messages.c.id)
             .where(
-                messages.c.id == message.id, messages.c.state == MessageState.SENDING.value,
-                messages.c.claimed_by == message.claimed_by, messages.c.attempts == message.attempts,
+                messages.c.id == message.id,
+                messages.c.state == MessageState.SENDING.value,
+                messages.c.claimed_by == message.claimed_by,
+                messages.c.attempts == message.attempts,
             )
             .with_for_update()
-        ).first()  # fmt: skip
+        ).first()
         return row is not None
 
     # -- what somebody means to do
@@ -144,10 +146,14 @@ class Sending:
             update(messages)
             .where(messages.c.id.in_([message.id for message in lot]))
             .values(
-                state=MessageState.SENDING.value, claimed_by=owner, claimed_at=now, data_at=now, error="",
+                state=MessageState.SENDING.value,
+                claimed_by=owner,
+                claimed_at=now,
+                data_at=now,
+                error="",
                 attempts=messages.c.attempts + 1,
             )
-        )  # fmt: skip
+        )
         return [_as_claimed(message, owner, now, data_at=now) for message in lot]
 
     def begin(self, message: Message, now: float) -> bool:
@@ -236,9 +242,14 @@ class Sending:
     def _claimed(self, message: Message, owner: str, now: float) -> Message:
         claimed = _as_claimed(message, owner, now, data_at=None)
         self._set(
-            message, state=MessageState.SENDING.value, claimed_by=owner, claimed_at=now, data_at=None, error="",
+            message,
+            state=MessageState.SENDING.value,
+            claimed_by=owner,
+            claimed_at=now,
+            data_at=None,
+            error="",
             attempts=claimed.attempts,
-        )  # fmt: skip
+        )
         return claimed
 
     def _write(self, message: Message, kind: EventKind, error: str, at: float) -> None:
@@ -252,6 +263,11 @@ class Sending:
 
 def _as_claimed(message: Message, owner: str, now: float, data_at: float | None) -> Message:
     return replace(
-        message, state=MessageState.SENDING, claimed_by=owner, claimed_at=now, data_at=data_at, error="",
+        message,
+        state=MessageState.SENDING,
+        claimed_by=owner,
+        claimed_at=now,
+        data_at=data_at,
+        error="",
         attempts=message.attempts + 1,
-    )  # fmt: skip
+    )

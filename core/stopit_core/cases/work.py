@@ -62,12 +62,14 @@ _LOCK = (
 _SAID = (
     select(messages.c.id)
     .where(
-        messages.c.case_id == bindparam("case"), messages.c.recipient == bindparam("recipient"),
-        messages.c.created_at > bindparam("since"), messages.c.kind == bindparam("kind"),
+        messages.c.case_id == bindparam("case"),
+        messages.c.recipient == bindparam("recipient"),
+        messages.c.created_at > bindparam("since"),
+        messages.c.kind == bindparam("kind"),
         messages.c.about == bindparam("about"),
     )
     .limit(1)
-)  # fmt: skip
+)
 _RESTORED = select(func.max(restores.c.at))
 _ADD_CASE = insert(cases).returning(cases)
 _ADD_MESSAGE = insert(messages).returning(messages.c.id)
@@ -133,9 +135,15 @@ class Work:
         self._foreseen = frozenset(pairs)
 
     def history(
-        self, reporter: str, sender: str, now: float, cooldown: float, observed: bool, without: str = "",
+        self,
+        reporter: str,
+        sender: str,
+        now: float,
+        cooldown: float,
+        observed: bool,
+        without: str = "",
         enough: int = 1000,
-    ) -> History:  # fmt: skip
+    ) -> History:
         """What the record knows of the two (canonical addresses, "" for nobody); `without` is a report's key.
 
         Reports are counted as far as `enough`: nobody's flood makes the counting long.
@@ -210,10 +218,15 @@ class Work:
         row = self._connection.execute(
             _ADD_CASE,
             {
-                "number": _number(), "key": key, "state": CaseState.RECORDED.value, "sender": sender.address,
-                "sender_assurance": int(sender.assurance), "opened_at": now, "changed_at": now,
+                "number": _number(),
+                "key": key,
+                "state": CaseState.RECORDED.value,
+                "sender": sender.address,
+                "sender_assurance": int(sender.assurance),
+                "opened_at": now,
+                "changed_at": now,
             },
-        ).one()  # fmt: skip
+        ).one()
         case = self._open[key] = case_of(row)
         self._journal.begin(case.id, case.number, case.state)
         self._journal.append(case.id, now, Actor.SYSTEM, EventKind.OPENED)
@@ -225,10 +238,17 @@ class Work:
         if self._counts is not None:
             self._counts.add(row)
         self._journal.append(
-            row.case_id, row.decided_at, Actor.REPORTER, EventKind.REPORTED, report=row.key,
-            reporter=row.reporter, assurance=row.reporter_assurance.name.lower(), channel=row.channel.value,
-            command=row.command.value, queue_id=row.queue_id,
-        )  # fmt: skip
+            row.case_id,
+            row.decided_at,
+            Actor.REPORTER,
+            EventKind.REPORTED,
+            report=row.key,
+            reporter=row.reporter,
+            assurance=row.reporter_assurance.name.lower(),
+            channel=row.channel.value,
+            command=row.command.value,
+            queue_id=row.queue_id,
+        )
         current = None if new_case else self._journal.hold(row.case_id)
         self._decided(row, Decision(row.reason), row.decided_at, current)
 
@@ -246,9 +266,16 @@ class Work:
         self._batch.join_notice(key, notice_id)
 
     def enqueue(
-        self, message: Outgoing, case_id: int, party: Party, about: str, due_at: float, now: float,
-        report_key: str = "", observed: bool = False,
-    ) -> int:  # fmt: skip
+        self,
+        message: Outgoing,
+        case_id: int,
+        party: Party,
+        about: str,
+        due_at: float,
+        now: float,
+        report_key: str = "",
+        observed: bool = False,
+    ) -> int:
         """Put a message in the outbox, to leave at `due_at`; in observe mode it is only written down. Its id."""
         values = self._queued(message, case_id, party, about, due_at, now, report_key, observed)
         found: int = self._connection.execute(_ADD_MESSAGE, values).scalar_one()
@@ -322,28 +349,60 @@ class Work:
     # -- inside
 
     def _queued(
-        self, message: Outgoing, case_id: int, party: Party, about: str, due_at: float, now: float, report_key: str,
+        self,
+        message: Outgoing,
+        case_id: int,
+        party: Party,
+        about: str,
+        due_at: float,
+        now: float,
+        report_key: str,
         observed: bool,
-    ) -> dict[str, object]:  # fmt: skip
+    ) -> dict[str, object]:
         """A message's row, which is on the case's history."""
         state = MessageState.OBSERVED if observed else MessageState.PENDING
         self._journal.append(
-            case_id, now, Actor.SYSTEM, EventKind.MESSAGE_QUEUED, ref=message.ref, message=message.kind.value,
-            about=about, due_at=due_at, state=state.value,
-        )  # fmt: skip
+            case_id,
+            now,
+            Actor.SYSTEM,
+            EventKind.MESSAGE_QUEUED,
+            ref=message.ref,
+            message=message.kind.value,
+            about=about,
+            due_at=due_at,
+            state=state.value,
+        )
         return {
-            "ref": message.ref, "case_id": case_id, "kind": message.kind.value, "party": party.value,
-            "about": about, "recipient": message.recipient, "envelope_from": message.envelope_from,
-            "message_id": message.message_id, "data": message.data, "state": state.value, "created_at": now,
-            "due_at": due_at, "attempts": 0, "claimed_by": "", "claimed_at": None, "sent_at": None, "error": "",
+            "ref": message.ref,
+            "case_id": case_id,
+            "kind": message.kind.value,
+            "party": party.value,
+            "about": about,
+            "recipient": message.recipient,
+            "envelope_from": message.envelope_from,
+            "message_id": message.message_id,
+            "data": message.data,
+            "state": state.value,
+            "created_at": now,
+            "due_at": due_at,
+            "attempts": 0,
+            "claimed_by": "",
+            "claimed_at": None,
+            "sent_at": None,
+            "error": "",
             "report_key": report_key,
-        }  # fmt: skip
+        }
 
     def _decided(self, row: ReportRow, decision: Decision, now: float, current: CaseState | None) -> None:
         self._journal.append(
-            row.case_id, now, Actor.SYSTEM, EventKind.DECIDED, report=row.key,
-            outcome=decision.outcome.value, reason=decision.reason.value,
-        )  # fmt: skip
+            row.case_id,
+            now,
+            Actor.SYSTEM,
+            EventKind.DECIDED,
+            report=row.key,
+            outcome=decision.outcome.value,
+            reason=decision.reason.value,
+        )
         self.set_state(row.case_id, next_state(current, decision.outcome), now)
 
     def _prior_notice(self, sender: str, observed: bool) -> PriorNotice | None:

@@ -64,10 +64,13 @@ class SentinelUrl:
         if given_tls and not secure:
             raise ValueError(f'must begin with "rediss+sentinel://" to use {", ".join(given_tls)}')
         return cls(
-            tuple(map(_place, hosts.split(","))), service, int(database or 0), _login(login),
+            tuple(map(_place, hosts.split(","))),
+            service,
+            int(database or 0),
+            _login(login),
             (options.get("sentinel_username", ""), options.get("sentinel_password", "")),
             given_tls if secure else None,
-        )  # fmt: skip
+        )
 
 
 def _options(query: str) -> dict[str, str]:

@@ -165,9 +165,10 @@ def _withholding(envelope: Envelope, engine: Engine) -> Edits:
     everyone = dict.fromkeys(envelope.recipients)
     withhold = envelope.trusted and engine.withhold
     removed = tuple(
-        recipient for recipient in everyone
+        recipient
+        for recipient in everyone
         if not engine.is_staff(recipient) and (withhold or engine.flags.is_report_address(recipient))
-    )  # fmt: skip
+    )
     return Edits(removed_recipients=removed, added_recipients=_staff_unless_in(everyone, engine))
 
 

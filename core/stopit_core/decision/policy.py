@@ -154,9 +154,13 @@ class Decision:
 def decide(facts: Facts, rules: PolicyRules) -> Decision:
     """The decision on one report: the first row of the table that holds."""
     reason = (
-        _reject(facts) or _staff_review(facts, rules) or _record_only(facts, rules) or _wait(facts, rules)
-        or _restored(facts) or (Reason.REPORTER_AGREED if facts.agreed else Reason.NOTICE_DUE)
-    )  # fmt: skip
+        _reject(facts)
+        or _staff_review(facts, rules)
+        or _record_only(facts, rules)
+        or _wait(facts, rules)
+        or _restored(facts)
+        or (Reason.REPORTER_AGREED if facts.agreed else Reason.NOTICE_DUE)
+    )
     if reason.outcome is not Outcome.NOTICE:
         return Decision(reason)
     shortest, longest = rules.notice_delay

@@ -21,17 +21,51 @@ VALUE_CHARACTERS = 64 * 1024
 """A value is cut there."""
 _ADDRESS_CHARACTERS = 8 * 1024
 
-_USUAL: Mapping[str | bytes, str] = MappingProxyType({
-    name: name.lower()
-    for name in (
-        "Received", "Return-Path", "Delivered-To", "DKIM-Signature", "ARC-Seal", "ARC-Message-Signature",
-        "ARC-Authentication-Results", "Authentication-Results", "Received-SPF", "Date", "From", "Sender", "Reply-To",
-        "To", "Cc", "Subject", "Message-ID", "Message-Id", "In-Reply-To", "References", "MIME-Version",
-        "Mime-Version", "Content-Type", "Content-Transfer-Encoding", "Content-Language", "User-Agent", "X-Mailer",
-        "Thread-Topic", "Thread-Index", "Accept-Language", "Feedback-ID", "List-Id", "List-Unsubscribe",
-        "List-Unsubscribe-Post", "Precedence", "Auto-Submitted", "X-Spam-Status", "X-Virus-Scanned",
-    )
-})  # fmt: skip
+_USUAL: Mapping[str | bytes, str] = MappingProxyType(
+    {
+        name: name.lower()
+        for name in (
+            "Received",
+            "Return-Path",
+            "Delivered-To",
+            "DKIM-Signature",
+            "ARC-Seal",
+            "ARC-Message-Signature",
+            "ARC-Authentication-Results",
+            "Authentication-Results",
+            "Received-SPF",
+            "Date",
+            "From",
+            "Sender",
+            "Reply-To",
+            "To",
+            "Cc",
+            "Subject",
+            "Message-ID",
+            "Message-Id",
+            "In-Reply-To",
+            "References",
+            "MIME-Version",
+            "Mime-Version",
+            "Content-Type",
+            "Content-Transfer-Encoding",
+            "Content-Language",
+            "User-Agent",
+            "X-Mailer",
+            "Thread-Topic",
+            "Thread-Index",
+            "Accept-Language",
+            "Feedback-ID",
+            "List-Id",
+            "List-Unsubscribe",
+            "List-Unsubscribe-Post",
+            "Precedence",
+            "Auto-Submitted",
+            "X-Spam-Status",
+            "X-Virus-Scanned",
+        )
+    }
+)
 """Names as they usually stand, and how fields are found by them: for these, nothing has to be worked out."""
 
 _FOLD = re.compile(r"\r?\n(?=[ \t])")

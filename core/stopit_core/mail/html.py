@@ -30,11 +30,25 @@ _HIDDEN = re.compile(
 )
 _DROPPED_TAGS = frozenset({"head", "script", "style", "title", "template", "noscript", "object", "svg", "textarea"})
 _AS_BLOCK = frozenset({"table", "tbody", "thead", "tfoot", "tr", "td", "th", "caption", "center", "fieldset"})
-_QUOTE_CLASSES = frozenset({
-    "gmail_quote", "gmail_attr", "gmail_extra", "yahoo_quoted", "protonmail_quote", "tutanota_quote",
-    "moz-cite-prefix", "moz-forward-container", "moz-email-headers-table", "zmail_extra", "WordSection1_quote",
-    "OutlookMessageHeader", "ms-outlook-mobile-reference-message", "mail_android_quote", "iwp_quote",
-})  # fmt: skip
+_QUOTE_CLASSES = frozenset(
+    {
+        "gmail_quote",
+        "gmail_attr",
+        "gmail_extra",
+        "yahoo_quoted",
+        "protonmail_quote",
+        "tutanota_quote",
+        "moz-cite-prefix",
+        "moz-forward-container",
+        "moz-email-headers-table",
+        "zmail_extra",
+        "WordSection1_quote",
+        "OutlookMessageHeader",
+        "ms-outlook-mobile-reference-message",
+        "mail_android_quote",
+        "iwp_quote",
+    }
+)
 _SIGNATURE_CLASSES = frozenset(
     {"gmail_signature", "moz-signature", "protonmail_signature_block", "roundcube_signature"}
 )

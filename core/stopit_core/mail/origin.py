@@ -8,10 +8,18 @@ __all__ = ["is_automatic", "is_list"]
 
 _BULK = frozenset({"bulk", "junk", "list", "auto_reply"})
 _TELLING_FIELDS = frozenset({"auto-submitted", "precedence"})
-_LIST_FIELDS = frozenset({
-    "list-id", "list-post", "list-help", "list-subscribe", "list-unsubscribe", "list-owner", "mailing-list",
-    "x-mailing-list",
-})  # fmt: skip
+_LIST_FIELDS = frozenset(
+    {
+        "list-id",
+        "list-post",
+        "list-help",
+        "list-subscribe",
+        "list-unsubscribe",
+        "list-owner",
+        "mailing-list",
+        "x-mailing-list",
+    }
+)
 
 
 def is_automatic(headers: Headers, null_sender: bool) -> bool:

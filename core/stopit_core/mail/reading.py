@@ -31,9 +31,15 @@ _PARAMETER_CHARACTERS = 2048
 _TEXTS_TRIED = 2
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _FIELD = re.compile(rb"([!-9;-~]{1,256})[ \t]*:")
-_MESSAGES = frozenset({
-    "message/rfc822", "message/global", "message/rfc822-headers", "message/global-headers", "text/rfc822-headers",
-})  # fmt: skip
+_MESSAGES = frozenset(
+    {
+        "message/rfc822",
+        "message/global",
+        "message/rfc822-headers",
+        "message/global-headers",
+        "text/rfc822-headers",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,9 +37,14 @@ class Metrics:
         self.described: list[Described] = []
 
     def counter(
-        self, name: str, unit: str, text: str, look: str, labels: Sequence[str] = (),
+        self,
+        name: str,
+        unit: str,
+        text: str,
+        look: str,
+        labels: Sequence[str] = (),
         series: Iterable[tuple[str, ...]] = (),
-    ) -> Counter:  # fmt: skip
+    ) -> Counter:
         made = Counter(name, text, labels, registry=self.registry)
         known = tuple(series)
         for values in known:
@@ -48,9 +53,15 @@ class Metrics:
         return made
 
     def gauge(
-        self, name: str, unit: str, text: str, look: str, labels: Sequence[str] = (),
-        series: Iterable[tuple[str, ...]] = (), together: str = "max",
-    ) -> Gauge:  # fmt: skip
+        self,
+        name: str,
+        unit: str,
+        text: str,
+        look: str,
+        labels: Sequence[str] = (),
+        series: Iterable[tuple[str, ...]] = (),
+        together: str = "max",
+    ) -> Gauge:
         """`together`: how the values of several workers are made one (prometheus_client's multiprocess_mode)."""
         mode: Any = together
         made = Gauge(name, text, labels, registry=self.registry, multiprocess_mode=mode)
@@ -72,15 +83,19 @@ class DaemonMetrics(Metrics):
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__(registry)
         self.build_info = self.gauge(
-            "stopit_build_info", "always 1", "Always 1; the version is the label.",
+            "stopit_build_info",
+            "always 1",
+            "Always 1; the version is the label.",
             "Two versions at once outside an upgrade: a daemon was not restarted.",
-            ["version"], [(__version__,)],
-        )  # fmt: skip
+            ["version"],
+            [(__version__,)],
+        )
         self.build_info.labels(__version__).set(1)
         self.reload_successful = self.gauge(
-            "stopit_config_last_reload_successful", "1 or 0",
+            "stopit_config_last_reload_successful",
+            "1 or 0",
             "1 when the configuration in the file is the one in force, 0 when the last reload was refused.",
             "0: the daemon runs on with the old configuration, and would not start with the new one.",
             together="min",
-        )  # fmt: skip
+        )
         self.reload_successful.set(1)

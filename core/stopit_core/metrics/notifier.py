@@ -40,121 +40,144 @@ class NotifierMetrics(DaemonMetrics):
 
     def _of_reports(self, outcomes: Iterable[tuple[str, str]]) -> None:
         self.queue_depth = self.gauge(
-            "stopit_queue_depth", "reports",
+            "stopit_queue_depth",
+            "reports",
             "Reports in the queue that are not yet acknowledged.",
             "A depth that does not fall for minutes: the notifier cannot keep up, or is stuck.",
-        )  # fmt: skip
+        )
         self.queue_oldest_age = self.gauge(
-            "stopit_queue_oldest_age_seconds", "seconds",
+            "stopit_queue_oldest_age_seconds",
+            "seconds",
             "Age of the oldest report in the queue.",
             "Above ten minutes: one report fails again and again, or nothing is taken at all.",
-        )  # fmt: skip
+        )
         self.dead_letters = self.gauge(
-            "stopit_dead_letters", "reports",
+            "stopit_dead_letters",
+            "reports",
             "Reports set aside for a person (stopitctl queue list).",
             "Above zero: a member's flag waits for you.",
-        )  # fmt: skip
+        )
         self.queue_durable = self.gauge(
-            "stopit_queue_durable", "1 or 0",
+            "stopit_queue_durable",
+            "1 or 0",
             "1 when the queue's server is known to lose nothing in a power cut, 0 when it is not; NaN before the "
             "first look. A queue in SQLite is durable.",
             "0: acknowledged reports can be lost with the server's host.",
-        )  # fmt: skip
+        )
         self.queue_durable.set(nan)
         self.decisions = self.counter(
-            "stopit_decisions", "decisions",
+            "stopit_decisions",
+            "decisions",
             "Decisions on reports, by outcome and reason.",
             "Much `staff-review` for one reason: the site's policy, its aliases or a milter that misses mail.",
-            ["outcome", "reason"], outcomes,
-        )  # fmt: skip
+            ["outcome", "reason"],
+            outcomes,
+        )
         self.decision_duration = self.histogram(
             "stopit_decision_duration_seconds",
             "Time that one report took in the notifier, claim to acknowledgement; reports that were decided on "
             "together share it evenly.",
             "Seconds where it was milliseconds: the case record or the ledger is slow.",
             _DECIDING,
-        )  # fmt: skip
+        )
         self.report_age = self.histogram(
             "stopit_report_age_at_decision_seconds",
             "Age of a report when it was decided on, counted from the flag.",
             "What a member waits for the acknowledgement. Minutes: the queue was away, or there is a flood.",
             _WAITING,
-        )  # fmt: skip
+        )
 
     def _of_messages(self, kinds: tuple[str, ...]) -> None:
         self.sent = self.counter(
-            "stopit_messages_sent", "attempts",
+            "stopit_messages_sent",
+            "attempts",
             "Attempts to send a message of ours, by its kind and what became of it.",
             "`failed` and `unclear` are with staff; `deferred` without `sent` beside it: the MTA takes nothing.",
-            ["kind", "result"], [(kind, result.value) for kind, result in product(kinds, SendResult)],
-        )  # fmt: skip
+            ["kind", "result"],
+            [(kind, result.value) for kind, result in product(kinds, SendResult)],
+        )
         self.bounced = self.counter(
-            "stopit_messages_bounced", "messages",
+            "stopit_messages_bounced",
+            "messages",
             "Messages of ours that came back after the MTA had taken them, by kind.",
             "Notices that bounce: the login's address does not exist, so identity.login_address or the directory "
             "maps it wrongly. Staff are told of each.",
-            ["kind"], [(kind,) for kind in kinds],
-        )  # fmt: skip
+            ["kind"],
+            [(kind,) for kind in kinds],
+        )
         self.send_duration = self.histogram(
             "stopit_smtp_send_duration_seconds",
             "Time that one attempt to send took: connection, if there was none, to the answer to the last dot, or to "
             "the refusal.",
             "Tens of seconds: the MTA's content filters or its DNS; the watchdog allows for 5 minutes.",
             _SENDING,
-        )  # fmt: skip
+        )
         self.outbox_due = self.gauge(
-            "stopit_outbox_due", "messages",
+            "stopit_outbox_due",
+            "messages",
             "Messages of ours whose time has come and that are not sent yet.",
             "More than a few for minutes: a flood, or an MTA that is slow.",
-        )  # fmt: skip
+        )
         self.outbox_put_off = self.gauge(
-            "stopit_outbox_put_off", "messages",
+            "stopit_outbox_put_off",
+            "messages",
             "Messages of ours that were tried, were not taken, and will be tried again.",
             "Above zero for half an hour: the MTA refuses them, or cannot be reached.",
-        )  # fmt: skip
+        )
 
     def _of_cases(self, states: Iterable[str]) -> None:
         self.cases = self.gauge(
-            "stopit_cases", "cases", "Cases on record, by state.",
+            "stopit_cases",
+            "cases",
+            "Cases on record, by state.",
             "`staff` is what waits for a person. The same on each notifier of a site: take the max, not the sum.",
-            ["state"], [(state,) for state in states],
-        )  # fmt: skip
+            ["state"],
+            [(state,) for state in states],
+        )
         self.staff_case_age = self.gauge(
-            "stopit_staff_case_oldest_age_seconds", "seconds",
+            "stopit_staff_case_oldest_age_seconds",
+            "seconds",
             "How long the case that waits longest for staff has waited: since it came to them, or since they last "
             "did something on it. 0 when none waits.",
             "Days: nobody reads the staff mailbox.",
-        )  # fmt: skip
+        )
         self.contacts = self.counter(
-            "stopit_contacts_after_notice", "messages",
+            "stopit_contacts_after_notice",
+            "messages",
             "Messages from a notified sender to the reporter, after the notice.",
             "A rise: it did not stop.",
-        )  # fmt: skip
+        )
         self.senders_notified = self.gauge(
-            "stopit_senders_notified", "senders",
+            "stopit_senders_notified",
+            "senders",
             "Senders on record who have been sent a notice.",
             "What the next one is a part of.",
-        )  # fmt: skip
+        )
         self.senders_recurred = self.gauge(
-            "stopit_senders_recurred", "senders",
+            "stopit_senders_recurred",
+            "senders",
             "Of those, the ones reported again for mail sent after the notice.",
             "Its share of `stopit_senders_notified` is whether the notice works.",
-        )  # fmt: skip
+        )
 
     def _of_the_loop(self) -> None:
         self.faults = self.counter(
-            "stopit_notifier_faults", "faults",
+            "stopit_notifier_faults",
+            "faults",
             "Faults while taking reports or sending; the work is tried again.",
             "A rate: a store is away, or there is a bug. The log names each once.",
-            ["stage"], [("intake",), ("outbox",), ("gauges",)],
-        )  # fmt: skip
+            ["stage"],
+            [("intake",), ("outbox",), ("gauges",)],
+        )
         self.last_success = self.gauge(
-            "stopit_notifier_last_success_timestamp_seconds", "seconds since the epoch",
+            "stopit_notifier_last_success_timestamp_seconds",
+            "seconds since the epoch",
             "When the notifier last looked through queue and outbox without a fault.",
             "Minutes ago: a store is away. See the next one.",
-        )  # fmt: skip
+        )
         self.last_turn = self.gauge(
-            "stopit_notifier_last_turn_timestamp_seconds", "seconds since the epoch",
+            "stopit_notifier_last_turn_timestamp_seconds",
+            "seconds since the epoch",
             "When the notifier's loop last came to the end of a turn, with or without a fault.",
             "Minutes ago: the loop hangs, and the watchdog will restart it.",
-        )  # fmt: skip
+        )

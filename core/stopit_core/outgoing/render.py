@@ -191,23 +191,36 @@ class Renderer:
         match facts:
             case NoticeFacts(day=day):
                 return {
-                    "case_number": case_number, "account": clean(recipient), "iso_date": day.isoformat(),
-                    "year": day.year, "month": day.month, "day": day.day,
-                }  # fmt: skip
+                    "case_number": case_number,
+                    "account": clean(recipient),
+                    "iso_date": day.isoformat(),
+                    "year": day.year,
+                    "month": day.month,
+                    "day": day.day,
+                }
             case AcknowledgementFacts():
                 return {
-                    "case_number": case_number, "reason": str(facts.reason), "command": str(facts.command),
-                    "single_recipient": facts.single_recipient, "withheld": facts.withheld,
-                    "truncated": facts.truncated, **self._when(facts.notice_at, at),
-                }  # fmt: skip
+                    "case_number": case_number,
+                    "reason": str(facts.reason),
+                    "command": str(facts.command),
+                    "single_recipient": facts.single_recipient,
+                    "withheld": facts.withheld,
+                    "truncated": facts.truncated,
+                    **self._when(facts.notice_at, at),
+                }
             case AlertFacts():
                 return {
-                    "case_number": case_number, "alert": str(facts.alert), "command": str(facts.command),
-                    "reason": str(facts.reason or ""), "message": str(facts.message or ""),
-                    "reporter": clean(facts.reporter), "reporter_assurance": facts.reporter_assurance.name.lower(),
-                    "sender": clean(facts.sender), "sender_assurance": facts.sender_assurance.name.lower(),
+                    "case_number": case_number,
+                    "alert": str(facts.alert),
+                    "command": str(facts.command),
+                    "reason": str(facts.reason or ""),
+                    "message": str(facts.message or ""),
+                    "reporter": clean(facts.reporter),
+                    "reporter_assurance": facts.reporter_assurance.name.lower(),
+                    "sender": clean(facts.sender),
+                    "sender_assurance": facts.sender_assurance.name.lower(),
                     "details": tuple(clean(line) for line in facts.details[:_DETAIL_LINES]),
-                }  # fmt: skip
+                }
 
     def _when(self, notice_at: float | None, now: float) -> dict[str, object]:
         """When the notice leaves, for words that promise nothing exact. `notice_in_days` is -1 when none leaves."""
@@ -216,10 +229,13 @@ class Renderer:
             return {**empty, **dict.fromkeys(("notice_in_days", "year", "month", "day"), -1)}
         local = self._local(notice_at // _ROUND * _ROUND)
         return {
-            "notice_soon": notice_at - now < _SOON, "notice_time": f"{local:%H:%M}",
+            "notice_soon": notice_at - now < _SOON,
+            "notice_time": f"{local:%H:%M}",
             "notice_in_days": (local.date() - self.day(now)).days,
-            "year": local.year, "month": local.month, "day": local.day,
-        }  # fmt: skip
+            "year": local.year,
+            "month": local.month,
+            "day": local.day,
+        }
 
     def _trial(self) -> list[Fault]:
         """The faults that show only when a template is used."""

@@ -85,9 +85,13 @@ class Trial:
     ) -> TrialLetter:
         message = EmailMessage(policy=SMTP)
         for name, value in (
-            ("From", sender), ("To", self.report_address), ("Subject", subject), ("Date", formatdate(at)),
-            ("Message-ID", f"<{message_id}>"), ("Auto-Submitted", automatic),
-        ):  # fmt: skip
+            ("From", sender),
+            ("To", self.report_address),
+            ("Subject", subject),
+            ("Date", formatdate(at)),
+            ("Message-ID", f"<{message_id}>"),
+            ("Auto-Submitted", automatic),
+        ):
             message[name] = value
         message.set_content(text, charset="us-ascii")
         return TrialLetter(envelope_from, self.address, message.as_bytes())

@@ -17,21 +17,42 @@ from stopit_core.stores.redis_client import transient
 __all__ = ["MILTER", "NOTIFIER", "Rights", "rights_of", "strangers_may_read"]
 
 _BOTH = (
-    "MULTI", "EXEC", "XGROUP CREATE stopit:queue notifier 0 MKSTREAM", "XADD stopit:queue * id x",
-    "HMGET stopit:trace:1:1 x", "ZADD stopit:watch 0 x", "INFO replication", "EVALSHA x 0", "SCRIPT LOAD x",
-)  # fmt: skip
+    "MULTI",
+    "EXEC",
+    "XGROUP CREATE stopit:queue notifier 0 MKSTREAM",
+    "XADD stopit:queue * id x",
+    "HMGET stopit:trace:1:1 x",
+    "ZADD stopit:watch 0 x",
+    "INFO replication",
+    "EVALSHA x 0",
+    "SCRIPT LOAD x",
+)
 MILTER = (
-    *_BOTH, "HSETNX stopit:trace:1:1 x y", "HSET stopit:trace:1:1 x y",
-    "HINCRBY stopit:trace:1:1 x 1", "EXPIREAT stopit:trace:1:1 1", "ZRANGEBYSCORE stopit:watch 0 1",
+    *_BOTH,
+    "HSETNX stopit:trace:1:1 x y",
+    "HSET stopit:trace:1:1 x y",
+    "HINCRBY stopit:trace:1:1 x 1",
+    "EXPIREAT stopit:trace:1:1 1",
+    "ZRANGEBYSCORE stopit:watch 0 1",
     "ZREMRANGEBYSCORE stopit:watch 0 1",
-)  # fmt: skip
+)
 """What stopit-milter runs, with keys as it names them. Nothing in it reads a report."""
 NOTIFIER = (
-    *_BOTH, "CONFIG GET appendonly", "XREADGROUP GROUP notifier x STREAMS stopit:queue >",
-    "XAUTOCLAIM stopit:queue notifier x 1 0", "XPENDING stopit:queue notifier", "XRANGE stopit:queue - +",
-    "XLEN stopit:queue", "XACK stopit:queue notifier 1-1", "XDEL stopit:queue 1-1", "HSET stopit:queue:dead x y",
-    "HDEL stopit:queue:dead x", "HGET stopit:queue:dead x", "HKEYS stopit:queue:dead", "HLEN stopit:queue:dead",
-)  # fmt: skip
+    *_BOTH,
+    "CONFIG GET appendonly",
+    "XREADGROUP GROUP notifier x STREAMS stopit:queue >",
+    "XAUTOCLAIM stopit:queue notifier x 1 0",
+    "XPENDING stopit:queue notifier",
+    "XRANGE stopit:queue - +",
+    "XLEN stopit:queue",
+    "XACK stopit:queue notifier 1-1",
+    "XDEL stopit:queue 1-1",
+    "HSET stopit:queue:dead x y",
+    "HDEL stopit:queue:dead x",
+    "HGET stopit:queue:dead x",
+    "HKEYS stopit:queue:dead",
+    "HLEN stopit:queue:dead",
+)
 """What stopit-notifier and stopitctl run."""
 
 _MORE = ("FLUSHALL", "KEYS *", "SHUTDOWN", "CONFIG SET dir x", "ACL SETUSER x", "GET not-stopit", "DEL not-stopit")

@@ -30,19 +30,37 @@ __all__ = ["doctor"]
 
 
 @click.command()
-@click.option("--postfix-config", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
-              help="Configuration of the Postfix that asks the milter. [default: the system's]")  # fmt: skip
+@click.option(
+    "--postfix-config",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Configuration of the Postfix that asks the milter. [default: the system's]",
+)
 @click.option("--send-test", is_flag=True, help="Send a message to nobody through all parts, and time each leg.")
 @click.option("--test-door", metavar="HOST:PORT", help="Where the test comes in. [default: the notifier's own door]")
-@click.option("--test-login", metavar="NAME", default="",
-              help="Log in there, with the password in $STOPIT_TEST_PASSWORD or asked for.")  # fmt: skip
-@click.option("--test-within", metavar="SECONDS", type=click.FloatRange(min=1), default=45.0, show_default=True,
-              help="How long each leg of the test may take.")  # fmt: skip
+@click.option(
+    "--test-login",
+    metavar="NAME",
+    default="",
+    help="Log in there, with the password in $STOPIT_TEST_PASSWORD or asked for.",
+)
+@click.option(
+    "--test-within",
+    metavar="SECONDS",
+    type=click.FloatRange(min=1),
+    default=45.0,
+    show_default=True,
+    help="How long each leg of the test may take.",
+)
 @click.pass_obj
 def doctor(
-    site: Site, postfix_config: Path | None, send_test: bool, test_door: str | None, test_login: str,
+    site: Site,
+    postfix_config: Path | None,
+    send_test: bool,
+    test_door: str | None,
+    test_login: str,
     test_within: float,
-) -> None:  # fmt: skip
+) -> None:
     """Try every part of a running site, each as it is used.
 
     The milter's socket is tried as user postfix, from inside Postfix's chroot

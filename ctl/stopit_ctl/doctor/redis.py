@@ -54,9 +54,11 @@ def _rights(client: redis.Redis) -> Iterator[Finding]:
             f"{', '.join(rights.lacks_notifier)}: ACL SETUSER, on the keys stopit:*",
         )
         return
-    fits = "both daemons" if not rights.lacks_milter and not rights.lacks_notifier else (
-        "stopit-notifier" if rights.lacks_milter else "stopit-milter"
-    )  # fmt: skip
+    fits = (
+        "both daemons"
+        if not rights.lacks_milter and not rights.lacks_notifier
+        else ("stopit-notifier" if rights.lacks_milter else "stopit-milter")
+    )
     yield Finding.ok(f"{who} may do what {fits} must")
     if rights.more and rights.user != "default":
         yield Finding.fault(

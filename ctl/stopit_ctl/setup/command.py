@@ -33,8 +33,12 @@ def setup_group() -> None:
 @click.option("--apply", "apply", is_flag=True, help="Make the change, and keep what was there.")
 @click.option("--undo", "undo", is_flag=True, help="Take everything out again that --apply put in.")
 @click.option("--force", is_flag=True, help="Apply although the milter does not answer yet.")
-@click.option("--postfix-config", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
-              help="Configuration of the Postfix that is meant. [default: the system's]")  # fmt: skip
+@click.option(
+    "--postfix-config",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Configuration of the Postfix that is meant. [default: the system's]",
+)
 @click.pass_obj
 def postfix_command(site: Site, apply: bool, undo: bool, force: bool, postfix_config: Path | None) -> None:
     """Show what main.cf and master.cf need on this host, as a diff.
@@ -144,6 +148,10 @@ def _tell(screen: Screen, setup: Setup, settings: Settings, change: Change) -> N
 def _items(texts: Sequence[str], marks: Sequence[str]) -> Iterator[str]:
     for text, mark in zip(texts, marks, strict=True):
         yield from textwrap.wrap(
-            text, _WIDTH, initial_indent=f"{mark:<3}", subsequent_indent="   ", break_long_words=False,
+            text,
+            _WIDTH,
+            initial_indent=f"{mark:<3}",
+            subsequent_indent="   ",
+            break_long_words=False,
             break_on_hyphens=False,
-        )  # fmt: skip
+        )

@@ -9,9 +9,18 @@ begins with `$stopit_`.
 from __future__ import annotations
 
 __all__ = [
-    "BEGIN", "END", "FILTER_CLASSES", "FROM_MEMBERS", "FROM_OUTSIDE", "MARK", "MEMBERS", "RE_INJECTION", "definition",
-    "milters_option", "own_door",
-]  # fmt: skip
+    "BEGIN",
+    "END",
+    "FILTER_CLASSES",
+    "FROM_MEMBERS",
+    "FROM_OUTSIDE",
+    "MARK",
+    "MEMBERS",
+    "RE_INJECTION",
+    "definition",
+    "milters_option",
+    "own_door",
+]
 
 BEGIN = "# Stopit: begin (`stopitctl setup postfix --undo` takes it out)"
 END = "# Stopit: end"

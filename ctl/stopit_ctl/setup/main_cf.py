@@ -68,9 +68,13 @@ def without_names(text: str, names: Collection[str]) -> str:
         return text
     name = rf"\$(?:{'|'.join(map(re.escape, names))})\b"
     forms = (  # as `put_first` puts it, then as a person may have moved it
-        rf"{name}, (?=\S)", rf" {name},(?=\s*$)", rf"{name},(?=\S)", rf",\s*{name}",
-        rf" {name}(?=\s*(?:\}}|$))", name,
-    )  # fmt: skip
+        rf"{name}, (?=\S)",
+        rf" {name},(?=\s*$)",
+        rf"{name},(?=\S)",
+        rf",\s*{name}",
+        rf" {name}(?=\s*(?:\}}|$))",
+        name,
+    )
     lines = text.split("\n")
     for at, line in enumerate(lines):
         if not line.lstrip().startswith("#"):

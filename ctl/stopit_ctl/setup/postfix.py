@@ -18,9 +18,12 @@ from stopit_ctl.smtpd_services import milters_of, naming, says_who, spellings
 __all__ = ["PARAMETERS", "Refused", "Setup"]
 
 PARAMETERS = (
-    "smtpd_milters", "non_smtpd_milters", "internal_mail_filter_classes", "recipient_delimiter",
+    "smtpd_milters",
+    "non_smtpd_milters",
+    "internal_mail_filter_classes",
+    "recipient_delimiter",
     "content_filter",
-)  # fmt: skip
+)
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _NOT_OURS = frozenset({25, 465, 587})
 _DOOR = "127.0.0.1:10587"

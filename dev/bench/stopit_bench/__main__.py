@@ -55,16 +55,24 @@ class _Order:
 @click.option("--rounds", type=click.IntRange(min=1), help="So many rounds in place of the effort's own.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Keep the results in this file.")
 @click.option(
-    "--check", type=click.Path(path_type=Path, exists=True), metavar="FILE",
+    "--check",
+    type=click.Path(path_type=Path, exists=True),
+    metavar="FILE",
     help="Measure, and compare the ratios with those in this file.",
-)  # fmt: skip
+)
 @click.option("--tolerance", type=float, default=0.1, show_default=True, help="How much worse --check lets one be.")
 @click.option("--document", is_flag=True, help="Measure nothing; make chart and docs/performance.md of the results.")
 @click.option("--list", "listing", is_flag=True, help="Measure nothing; name the parts.")
 def _command(
-    effort: Effort | None, only: tuple[str, ...], rounds: int | None, output: Path | None, check: Path | None,
-    tolerance: float, document: bool, listing: bool,
-) -> None:  # fmt: skip
+    effort: Effort | None,
+    only: tuple[str, ...],
+    rounds: int | None,
+    output: Path | None,
+    check: Path | None,
+    tolerance: float,
+    document: bool,
+    listing: bool,
+) -> None:
     """Measure Stopit against a C filter that does nothing, side by side; print ratios and targets."""
     if listing:
         for plan in plans():

@@ -63,15 +63,30 @@ def sizes_of(effort: Effort, rounds: int | None = None) -> Sizes:
     match effort:
         case Effort.QUICK:
             sizes = replace(
-                _NORMAL, rounds=3, protocol=1600, large=600, paced_seconds=0.4, postfix=250, ledger=(50_000,),
-                finds=500, flood=300, flood_rounds=1, backlog=5000, window=200, long=10_000, curve_rounds=1,
+                _NORMAL,
+                rounds=3,
+                protocol=1600,
+                large=600,
+                paced_seconds=0.4,
+                postfix=250,
+                ledger=(50_000,),
+                finds=500,
+                flood=300,
+                flood_rounds=1,
+                backlog=5000,
+                window=200,
+                long=10_000,
+                curve_rounds=1,
                 curve_ledger=(10_000,),
-            )  # fmt: skip
+            )
         case Effort.NORMAL:
             sizes = _NORMAL
         case Effort.FULL:
             sizes = replace(
-                _NORMAL, ledger=(1_000_000, 10_000_000, 30_000_000), backlog=1_000_000, long=1_000_000,
+                _NORMAL,
+                ledger=(1_000_000, 10_000_000, 30_000_000),
+                backlog=1_000_000,
+                long=1_000_000,
                 curve_ledger=(10_000, 100_000, 1_000_000, 10_000_000),
-            )  # fmt: skip
+            )
     return sizes if rounds is None else replace(sizes, rounds=rounds, flood_rounds=rounds)

@@ -140,9 +140,19 @@ class DiscardPostfix:
         Raises RuntimeError with its words when a message is not taken.
         """
         command = [
-            "/usr/sbin/smtp-source", "-s", str(sessions), "-m", str(messages), "-l", str(body),
-            "-f", f"sender@{self._campus}", "-t", f"victim@{self._campus}", f"inet:{HOST}:{self.ports[door]}",
-        ]  # fmt: skip
+            "/usr/sbin/smtp-source",
+            "-s",
+            str(sessions),
+            "-m",
+            str(messages),
+            "-l",
+            str(body),
+            "-f",
+            f"sender@{self._campus}",
+            "-t",
+            f"victim@{self._campus}",
+            f"inet:{HOST}:{self.ports[door]}",
+        ]
         begin = time.monotonic()
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         seconds = time.monotonic() - begin
@@ -161,9 +171,7 @@ class DiscardPostfix:
         return log.read_text("utf-8", "replace") if log.exists() else ""
 
     def _queued(self) -> bool:
-        return any(
-            file.is_file() for name in _QUEUES for file in (self.directory / "queue" / name).rglob("*")
-        )  # fmt: skip
+        return any(file.is_file() for name in _QUEUES for file in (self.directory / "queue" / name).rglob("*"))
 
     def _door(self, name: str) -> str:
         door = _DOOR.format(host=HOST, port=self.ports[name], name=name)
@@ -181,9 +189,13 @@ class DiscardPostfix:
         environ = {name: value for name, value in os.environ.items() if not name.startswith("MAIL_")}
         # smtpd and the like inherit these: a pipe would never end.
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False,
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
             env=environ,
-        )  # fmt: skip
+        )
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)}: {done.returncode}\n{self.log_text()}")
 

@@ -15,9 +15,26 @@ from stopit_bench.effort import Effort
 from stopit_bench.machine import Machine
 
 __all__ = [
-    "Curve", "Figure", "Line", "Part", "Results", "Sense", "Series", "Target", "Unit", "Verdict", "at_least",
-    "at_most", "excess", "figure", "from_json", "merged", "once", "ratio", "to_json",
-]  # fmt: skip
+    "Curve",
+    "Figure",
+    "Line",
+    "Part",
+    "Results",
+    "Sense",
+    "Series",
+    "Target",
+    "Unit",
+    "Verdict",
+    "at_least",
+    "at_most",
+    "excess",
+    "figure",
+    "from_json",
+    "merged",
+    "once",
+    "ratio",
+    "to_json",
+]
 
 _FORMAT = 1
 

@@ -96,9 +96,16 @@ def flag_by(reporter: str, original: Digest, at: float) -> FlagReport:
 def _pass(keyring: Keyring, original: Digest, queue_id: str, recipients: list[str], login: str, seen: float) -> Trace:
     address = f"{login}@{CAMPUS}"
     return Trace(
-        message=original, seen=seen, queue_id=queue_id, login=login, mail_from=address, header_from=address,
-        client="192.0.2.7", recipient_count=len(recipients), recipients=b"".join(map(keyring.address, recipients)),
-    )  # fmt: skip
+        message=original,
+        seen=seen,
+        queue_id=queue_id,
+        login=login,
+        mail_from=address,
+        header_from=address,
+        client="192.0.2.7",
+        recipient_count=len(recipients),
+        recipients=b"".join(map(keyring.address, recipients)),
+    )
 
 
 def _parts(count: int) -> Iterator[range]:

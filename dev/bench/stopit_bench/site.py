@@ -37,9 +37,14 @@ class BenchSite:
     """
 
     def __init__(
-        self, directory: Path, stores: Stores, *, workers: int = 1, smtp_port: int = 0,
+        self,
+        directory: Path,
+        stores: Stores,
+        *,
+        workers: int = 1,
+        smtp_port: int = 0,
         values: Mapping[str, Mapping[str, Any]] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.directory = directory
         self.stores = stores
         self.socket = f"unix:{directory / 'milter' / 'milter.sock'}"
@@ -51,9 +56,11 @@ class BenchSite:
         self._config = directory / "stopit.toml"
         self._runtime = Path(tempfile.mkdtemp(prefix="stopit-bench-", dir=_MEMORY if _MEMORY.is_dir() else None))
         self.milter = Daemon(
-            "stopit-milter", [program("stopit-milter"), "--config", str(self._config)], directory,
+            "stopit-milter",
+            [program("stopit-milter"), "--config", str(self._config)],
+            directory,
             {"RUNTIME_DIRECTORY": str(self._runtime)},
-        )  # fmt: skip
+        )
         self.notifier = Daemon(
             "stopit-notifier", [program("stopit-notifier"), "--config", str(self._config)], directory
         )
@@ -121,7 +128,9 @@ class BenchSite:
         milter, notifier = (f"{HOST}:{port}" for port in self._ports)
         chosen: dict[str, dict[str, Any]] = {
             "campus": {
-                "name": "Example University", "domains": [CAMPUS], "report_address": REPORT,
+                "name": "Example University",
+                "domains": [CAMPUS],
+                "report_address": REPORT,
                 "staff_address": f"stopit-staff@{CAMPUS}",
             },
             "milter": {"socket": self.socket, "metrics": milter, "workers": self._workers},
@@ -130,7 +139,7 @@ class BenchSite:
             "cases": {"url": self._sqlite("cases")},
             "smtp": {"host": HOST, "port": self._smtp_port or 25},
             "notifier": {"metrics": notifier},
-        }  # fmt: skip
+        }
         for name, section in self._values.items():
             chosen.setdefault(name, {}).update(section)
         return chosen

@@ -76,16 +76,21 @@ def _figure_row(figure: Figure) -> tuple[str, ...]:
 
 def _series_row(series: Series) -> tuple[str, ...]:
     bare = (series.median, min(series.values), max(series.values))
-    return (series.name, *(number(value, series.unit).removesuffix(series.unit.value).strip() for value in bare),
-            series.unit.value)  # fmt: skip
+    return (
+        series.name,
+        *(number(value, series.unit).removesuffix(series.unit.value).strip() for value in bare),
+        series.unit.value,
+    )
 
 
 def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[at]) for row in (head, *rows)) for at in range(len(head))]
 
     def line(row: Sequence[str]) -> str:
-        cells = [cell.rjust(width) if at == 1 else cell.ljust(width) for at, (cell, width) in
-                 enumerate(zip(row, widths, strict=True))]  # fmt: skip
+        cells = [
+            cell.rjust(width) if at == 1 else cell.ljust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
         return "  " + "  ".join(cells).rstrip()
 
     return [line(head), *map(line, rows)]

@@ -56,9 +56,15 @@ class Tools:
         )
 
     def load(
-        self, socket: str, messages: int, *, body: int = 2000, connections: int = 4, rate: float = 0.0,
+        self,
+        socket: str,
+        messages: int,
+        *,
+        body: int = 2000,
+        connections: int = 4,
+        rate: float = 0.0,
         poisson: bool = False,
-    ) -> Load:  # fmt: skip
+    ) -> Load:
         """Send messages through the milter at `socket` ("unix:/path"). `rate` 0: as fast as it goes."""
         paced = ["-r", f"{rate:.3f}", *(["-p"] if poisson else [])] if rate else []
         command = [str(self.milterload), *paced, socket, str(connections), str(messages), str(body)]

@@ -27,10 +27,18 @@ from stopit_lab.waiting import PATIENCE, TooLate, until
 __all__ = ["Browser", "Page"]
 
 _FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
-    "--hide-scrollbars", "--remote-debugging-pipe",
-)  # fmt: skip
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+    "--remote-debugging-pipe",
+)
 _FREE = 10
 """Descriptors from here on, so that 3 and 4 are ours to give."""
 
@@ -59,9 +67,13 @@ class Browser:
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 [*command, f"--user-data-dir={self._profile / 'profile'}", "about:blank"],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=(its_in, its_out),
-                start_new_session=True, env={**os.environ, "HOME": str(self._profile)},
-            )  # fmt: skip
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=(its_in, its_out),
+                start_new_session=True,
+                env={**os.environ, "HOME": str(self._profile)},
+            )
         os.close(its_in)
         os.close(its_out)
         return self

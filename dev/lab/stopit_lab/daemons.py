@@ -72,12 +72,19 @@ class Daemon:
         self._channel.bind(str(self._notify))
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
                 # What a killed process leaves among the temporary files goes with the site.
                 env={
-                    **os.environ, "NOTIFY_SOCKET": str(self._notify), "TMPDIR": str(self.log.parent), **self._environ
+                    **os.environ,
+                    "NOTIFY_SOCKET": str(self._notify),
+                    "TMPDIR": str(self.log.parent),
+                    **self._environ,
                 },
-            )  # fmt: skip
+            )
 
     def wait_until_ready(self, timeout: float = PATIENCE) -> None:
         """Return at its next READY=1: after a start, or after a reload."""

@@ -241,10 +241,22 @@ class Host:
         name = self._hostname
         self.write("/etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {name} {name.partition('.')[0]}\n")
         command = [
-            "setpriv", "--pdeathsig=KILL", "systemd-nspawn", "--boot", "--register=no", "--keep-unit", "--quiet",
-            "--settings=no", "--private-network", "--resolv-conf=off", "--link-journal=no", "--console=read-only",
-            f"--machine={self._machine}", f"--hostname={self._hostname}", f"--directory={self.directory}",
-        ]  # fmt: skip
+            "setpriv",
+            "--pdeathsig=KILL",
+            "systemd-nspawn",
+            "--boot",
+            "--register=no",
+            "--keep-unit",
+            "--quiet",
+            "--settings=no",
+            "--private-network",
+            "--resolv-conf=off",
+            "--link-journal=no",
+            "--console=read-only",
+            f"--machine={self._machine}",
+            f"--hostname={self._hostname}",
+            f"--directory={self.directory}",
+        ]
         with self.console.open("ab") as console:
             self._nspawn = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True, cwd="/"

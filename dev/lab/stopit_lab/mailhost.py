@@ -32,9 +32,16 @@ UNITS = (MILTER, NOTIFIER)
 
 PACKAGE = "stopit"
 PACKAGES = (
-    "systemd", "systemd-sysv", "dbus", "procps", "python3", "ca-certificates", "libmilter1.0.1", "ssl-cert",
+    "systemd",
+    "systemd-sysv",
+    "dbus",
+    "procps",
+    "python3",
+    "ca-certificates",
+    "libmilter1.0.1",
+    "ssl-cert",
     "redis-server",
-)  # fmt: skip
+)
 """What every mail host has before Stopit comes. With them the package installs without a network."""
 
 _PASSWORD = "correct horse battery"

@@ -209,13 +209,24 @@ class Postfix:
             (self.mail / domain).mkdir(mode=0o755, exist_ok=True)
             os.chown(self.mail / domain, _MAIL_UID, _MAIL_UID)
         main = _MAIN.format(
-            name=self.directory.parent.name, queue=self._queue, data=data, daemons=_DAEMONS, log=self.log,
-            log_dir=self.log.parent, host=HOST, campus=CAMPUS, domains=", ".join(DOMAINS), mail=self.mail,
-            config=self._config, uid=_MAIL_UID, milter=self._milter_with("accept"),
-        )  # fmt: skip
+            name=self.directory.parent.name,
+            queue=self._queue,
+            data=data,
+            daemons=_DAEMONS,
+            log=self.log,
+            log_dir=self.log.parent,
+            host=HOST,
+            campus=CAMPUS,
+            domains=", ".join(DOMAINS),
+            mail=self.mail,
+            config=self._config,
+            uid=_MAIL_UID,
+            milter=self._milter_with("accept"),
+        )
         if self._bare:
-            main = re.sub(r"^(non_smtpd_milters|internal_mail_filter_classes|recipient_delimiter) = .*\n", "", main,
-                          flags=re.M)  # fmt: skip
+            main = re.sub(
+                r"^(non_smtpd_milters|internal_mail_filter_classes|recipient_delimiter) = .*\n", "", main, flags=re.M
+            )
         (self._config / "main.cf").write_text(main)
         (self._config / "master.cf").write_text(self._master())
         (self._config / "mailboxes").write_text(

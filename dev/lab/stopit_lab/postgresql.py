@@ -99,8 +99,18 @@ class PostgreSql:
         if os.geteuid() == 0:
             shutil.chown(self.directory, _ROLE)
         command = [
-            _binary("initdb"), "-D", str(self._data), "-U", _ROLE, "-A", "trust", "-E", "UTF8", "--locale=C", "-N",
-        ]  # fmt: skip
+            _binary("initdb"),
+            "-D",
+            str(self._data),
+            "-U",
+            _ROLE,
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "-N",
+        ]
         subprocess.run(_as_role(command), check=True, capture_output=True, cwd=self.directory)
 
     def _connect(self) -> psycopg.Connection:

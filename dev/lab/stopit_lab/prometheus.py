@@ -83,12 +83,18 @@ class Prometheus:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    "prometheus", f"--config.file={setup}", f"--storage.tsdb.path={self._directory / 'data'}",
-                    f"--web.listen-address={self.address}", f"--web.console.libraries={libraries}",
+                    "prometheus",
+                    f"--config.file={setup}",
+                    f"--storage.tsdb.path={self._directory / 'data'}",
+                    f"--web.listen-address={self.address}",
+                    f"--web.console.libraries={libraries}",
                     f"--web.console.templates={self._consoles or libraries}",
                 ],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._directory,
-            )  # fmt: skip
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self._directory,
+            )
         try:
             until(self._ready, "Prometheus")
         except BaseException:

@@ -104,11 +104,20 @@ class Redis:
 
     def _command(self) -> list[str]:
         settings = {
-            "port": str(self._port), "bind": HOST, "unixsocket": str(self.socket), "unixsocketperm": "770",
-            "dir": str(self.directory), "appendonly": "yes", "appendfsync": "always", "save": "",
-            "maxmemory-policy": "noeviction", "hash-max-listpack-value": "256",
-            "daemonize": "no", "loglevel": "warning", "logfile": str(self.directory / "redis.log"),
-        }  # fmt: skip
+            "port": str(self._port),
+            "bind": HOST,
+            "unixsocket": str(self.socket),
+            "unixsocketperm": "770",
+            "dir": str(self.directory),
+            "appendonly": "yes",
+            "appendfsync": "always",
+            "save": "",
+            "maxmemory-policy": "noeviction",
+            "hash-max-listpack-value": "256",
+            "daemonize": "no",
+            "loglevel": "warning",
+            "logfile": str(self.directory / "redis.log"),
+        }
         lines = {**settings, **self._settings}.items()
         return ["redis-server", *(word for name, value in lines for word in (f"--{name}", *value.split(" ")))]
 

@@ -74,8 +74,15 @@ class SendmailHost(MailHost):
     """Sendmail and Cyrus SASL."""
 
     packages: ClassVar[Sequence[str]] = (
-        *PACKAGES, "sendmail-bin", "sendmail-cf", "procmail", "sasl2-bin", "libsasl2-modules", "make", "m4",
-    )  # fmt: skip
+        *PACKAGES,
+        "sendmail-bin",
+        "sendmail-cf",
+        "procmail",
+        "sasl2-bin",
+        "libsasl2-modules",
+        "make",
+        "m4",
+    )
 
     def set_up_mta(self) -> None:
         # No name is looked up in the DNS, which is not there: by default a delivery would wait for it.

@@ -173,9 +173,11 @@ class RedisService:
 
     def _server(self, number: int, port: int, master: int) -> Redis:
         settings = {
-            "min-replicas-to-write": "1", "min-replicas-max-lag": "10", "repl-ping-replica-period": "1",
+            "min-replicas-to-write": "1",
+            "min-replicas-max-lag": "10",
+            "repl-ping-replica-period": "1",
             "repl-diskless-sync-delay": "0",
-        }  # fmt: skip
+        }
         if number:
             settings["replicaof"] = f"{HOST} {master}"
         return Redis(self.directory / f"redis-{number}", port, settings)

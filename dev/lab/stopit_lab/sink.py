@@ -130,9 +130,12 @@ class _Protocol(SMTP):
 
     def __init__(self, sink: Sink, tls: ssl.SSLContext | None, login: tuple[str, str] | None) -> None:
         super().__init__(
-            _Handler(sink), tls_context=tls, auth_require_tls=False, hostname="sink.invalid",
+            _Handler(sink),
+            tls_context=tls,
+            auth_require_tls=False,
+            hostname="sink.invalid",
             authenticator=_expects(login) if login else None,
-        )  # fmt: skip
+        )
         self._sink = sink
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -218,8 +218,12 @@ class Site:
         milter, notifier = self.addresses
         return {
             "campus": {
-                "name": "Example Campus", "domains": [CAMPUS], "report_address": REPORT, "staff_address": STAFF,
-                "emergency": list(EMERGENCY), "policy_url": f"https://www.{CAMPUS}/mail-rules",
+                "name": "Example Campus",
+                "domains": [CAMPUS],
+                "report_address": REPORT,
+                "staff_address": STAFF,
+                "emergency": list(EMERGENCY),
+                "policy_url": f"https://www.{CAMPUS}/mail-rules",
             },
             "milter": {"socket": f"unix:{self._socket}", "metrics": milter},
             "queue": {"url": url or self._sqlite("queue"), "spool_dir": self.directory / "spool", "lease": "3s"},
@@ -228,7 +232,7 @@ class Site:
             "policy": {"notice_delay": ["1s", "1s"]},
             "smtp": {"host": HOST, "port": self.postfix.outgoing, "timeout": "20s"},
             "notifier": {"metrics": notifier, "settle": "1s"},
-        }  # fmt: skip
+        }
 
     def _sqlite(self, name: str) -> str:
         return f"sqlite:///{self.directory / name}.db"

@@ -39,9 +39,13 @@ STOP_SECONDS = 3.0
 
 
 def run_writer(
-    line: ChildLine, configuration: Configuration, handover: Handover, metrics_dir: Path, log: Log,
+    line: ChildLine,
+    configuration: Configuration,
+    handover: Handover,
+    metrics_dir: Path,
+    log: Log,
     reload_refused: bool,
-) -> int:  # fmt: skip
+) -> int:
     """Write what the workers hand over until all of them, and the parent, have ended. The exit code.
 
     It goes by that alone, because a signal may come to it while they still have traces.

@@ -50,9 +50,15 @@ _OWN = WriterLimits(expire=math.inf)
 
 
 def run_worker(
-    line: ChildLine, slot: int, configuration: Configuration, listener: Listener, handover: Handover,
-    metrics_dir: Path, log: Log, reload_refused: bool,
-) -> int:  # fmt: skip
+    line: ChildLine,
+    slot: int,
+    configuration: Configuration,
+    listener: Listener,
+    handover: Handover,
+    metrics_dir: Path,
+    log: Log,
+    reload_refused: bool,
+) -> int:
     """Handle mail until SIGTERM, or until the parent is gone. The exit code."""
     in_child(metrics_dir, f"worker{slot}")
     metrics = MilterMetrics(CollectorRegistry())

@@ -61,8 +61,13 @@ class Answering:
             case _:
                 self._note(message, report, answer, _ACTORS[message.party])
         if report.author not in ("", message.recipient):
-            self._tell_staff(case, message, AlertKind.REPORTER_DETAILS if message.party is Party.REPORTER
-                             else AlertKind.SENDER_ANSWERED, answer, "(answered from another account)")  # fmt: skip
+            self._tell_staff(
+                case,
+                message,
+                AlertKind.REPORTER_DETAILS if message.party is Party.REPORTER else AlertKind.SENDER_ANSWERED,
+                answer,
+                "(answered from another account)",
+            )
             return "other-account", []
         if message.party is Party.REPORTER:
             return answer.kind.value, self._from_reporter(case, message, answer, traces)
@@ -99,9 +104,14 @@ class Answering:
         if any(row.outcome is Outcome.STAFF_REVIEW for row in standing):
             row = standing[0]
             facts = AlertFacts(
-                AlertKind.REPORTER_CANCELLED, case.number, row.reporter, row.sender, row.reporter_assurance,
-                case.sender_assurance, row.command,
-            )  # fmt: skip
+                AlertKind.REPORTER_CANCELLED,
+                case.number,
+                row.reporter,
+                row.sender,
+                row.reporter_assurance,
+                case.sender_assurance,
+                row.command,
+            )
             self._alert(case, facts)
         return AnswerEffect.CANCELLED
 
@@ -123,9 +133,16 @@ class Answering:
 
     def _note(self, message: Message, report: AnswerReport, answer: Answer, actor: Actor) -> None:
         self._work.note(
-            message.case_id, self._now, actor, EventKind.ANSWERED, ref=message.ref, answer=answer.kind.value,
-            queue_id=report.queue_id, author=report.author, text=answer.text,
-        )  # fmt: skip
+            message.case_id,
+            self._now,
+            actor,
+            EventKind.ANSWERED,
+            ref=message.ref,
+            answer=answer.kind.value,
+            queue_id=report.queue_id,
+            author=report.author,
+            text=answer.text,
+        )
 
     def _tell_staff(self, case: Case, message: Message, kind: AlertKind, answer: Answer, *remarks: str) -> None:
         party = message.party

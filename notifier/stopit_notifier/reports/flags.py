@@ -97,19 +97,38 @@ class Deciding:
         decision = self._decide(reporter, report.command, known, observed=report.observed)
         case, new = self._work.case_for(self._case_key(report, original, known), known.sender, self._now)
         row = ReportRow(
-            key=key, case_id=case.id, at=report.at, queue_id=report.queue_id, channel=report.channel,
-            command=report.command, reporter=report.reporter, reporter_assurance=report.reporter_assurance,
-            sender=known.sender.address, original=original.message, message_sent_at=known.sent_at,
-            recipients=known.recipients, outcome=decision.outcome, reason=decision.reason, decided_at=self._now,
-            notice_id=None, withdrawn_at=None, observed=report.observed,
-        )  # fmt: skip
+            key=key,
+            case_id=case.id,
+            at=report.at,
+            queue_id=report.queue_id,
+            channel=report.channel,
+            command=report.command,
+            reporter=report.reporter,
+            reporter_assurance=report.reporter_assurance,
+            sender=known.sender.address,
+            original=original.message,
+            message_sent_at=known.sent_at,
+            recipients=known.recipients,
+            outcome=decision.outcome,
+            reason=decision.reason,
+            decided_at=self._now,
+            notice_id=None,
+            withdrawn_at=None,
+            observed=report.observed,
+        )
         self._work.add_report(row, new)
         return decision, case, row
 
     def _decide(
-        self, reporter: Person, command: Command, known: Identification, *, observed: bool, on_record: str = "",
+        self,
+        reporter: Person,
+        command: Command,
+        known: Identification,
+        *,
+        observed: bool,
+        on_record: str = "",
         agreed: bool = False,
-    ) -> Decision:  # fmt: skip
+    ) -> Decision:
         """The decision; `on_record` is the key of the report, when it is there already."""
         rules = self._judging.rules
         sender = known.sender.address
@@ -121,11 +140,18 @@ class Deciding:
             excluded = excluded | {sender}
         return decide(
             Facts(
-                now=self._now, draw=self._draw(), reporter=reporter, command=command, identification=known,
-                history=history, agreed=agreed, excluded=excluded, restored_at=self._work.restored_at(),
+                now=self._now,
+                draw=self._draw(),
+                reporter=reporter,
+                command=command,
+                identification=known,
+                history=history,
+                agreed=agreed,
+                excluded=excluded,
+                restored_at=self._work.restored_at(),
             ),
             rules,
-        )  # fmt: skip
+        )
 
     def _case_key(self, report: FlagReport, original: Original, known: Identification) -> str:
         """One case for a sender who is surely known; else one for a message, so that nobody adds to another's."""
@@ -174,9 +200,15 @@ class Deciding:
             self._work.watch(pair, row.case_id, self._now, self._now + self._judging.rules.cooldown)
 
     def _acknowledge(
-        self, case: Case, row: ReportRow, decision: Decision, known: Identification, *, withheld: bool = False,
+        self,
+        case: Case,
+        row: ReportRow,
+        decision: Decision,
+        known: Identification,
+        *,
+        withheld: bool = False,
         truncated: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if decision.reason in _SAID_ONCE_A_DAY and self._told(case, row, decision.reason.value):
             return
         single = known.finding is Finding.IDENTIFIED and known.recipients == 1
@@ -200,9 +232,15 @@ class Deciding:
         self, case: Case, row: ReportRow, known: Identification, kind: AlertKind, reason: Reason | None
     ) -> None:
         facts = AlertFacts(
-            kind, case.number, row.reporter, known.sender.address, row.reporter_assurance, known.sender.assurance,
-            row.command, reason,
-        )  # fmt: skip
+            kind,
+            case.number,
+            row.reporter,
+            known.sender.address,
+            row.reporter_assurance,
+            known.sender.assurance,
+            row.command,
+            reason,
+        )
         judging = self._judging
         alert(self._work, judging.renderer, judging.staff_address, case, facts, self._now, observed=row.observed)
 

@@ -152,9 +152,7 @@ class Intake:
             for report, originals in named:
                 made[report.id] = deciding.flag(report, originals)
             self._probe(Step.BEFORE_COMMIT)
-        self._metrics.report_age.observe_all([
-            max(0.0, now - report.at) for report in reports if report.id in made
-        ])  # fmt: skip
+        self._metrics.report_age.observe_all([max(0.0, now - report.at) for report in reports if report.id in made])
         for report in reports:
             self._say(report, made.pop(report.id, []), judging)
 
@@ -164,9 +162,13 @@ class Intake:
         for each in made:
             self._metrics.decisions.labels(each.outcome.value, each.reason.value).inc()
             self._log.info(
-                "decided", queue_id=report.queue_id, report=report.id, outcome=each.outcome.value,
-                reason=each.reason.value, reporter=judging.people.keyring.log(report.reporter),
-            )  # fmt: skip
+                "decided",
+                queue_id=report.queue_id,
+                report=report.id,
+                outcome=each.outcome.value,
+                reason=each.reason.value,
+                reporter=judging.people.keyring.log(report.reporter),
+            )
 
     def _answer(self, report: AnswerReport) -> None:
         judging = self._live.current

@@ -41,9 +41,7 @@ def _outgoing(message: Message) -> Outgoing:
         kind = MessageKind(message.kind)
     except ValueError:
         raise Malformed(f"not sent: this version knows no message of kind {message.kind}") from None
-    return Outgoing(
-        kind, message.ref, message.message_id, message.envelope_from, message.recipient, message.data
-    )  # fmt: skip
+    return Outgoing(kind, message.ref, message.message_id, message.envelope_from, message.recipient, message.data)
 
 
 def _day(message: Message, sending: Sending, renderer: Renderer, leaves_at: float) -> date:

@@ -110,9 +110,14 @@ class Endings:
         case = sending.work.case(message.case_id)
         reporter = message.recipient if message.party is Party.REPORTER else ""
         facts = AlertFacts(
-            kind, case.number, reporter=reporter, sender=case.sender, sender_assurance=case.sender_assurance,
-            message=MessageKind(message.kind), details=(error,),
-        )  # fmt: skip
+            kind,
+            case.number,
+            reporter=reporter,
+            sender=case.sender,
+            sender_assurance=case.sender_assurance,
+            message=MessageKind(message.kind),
+            details=(error,),
+        )
         judging = self._live.current
         alert(sending.work, judging.renderer, judging.staff_address, case, facts, self._clock(), observed=False)
 

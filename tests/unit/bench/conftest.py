@@ -29,9 +29,15 @@ def results() -> Results:
         machine,
         (
             Part(
-                "milter", "At the protocol", "./run bench --only milter", "2026-11-22", Effort.NORMAL, figures,
-                (ours, other), notes=("4 connections.",),
+                "milter",
+                "At the protocol",
+                "./run bench --only milter",
+                "2026-11-22",
+                Effort.NORMAL,
+                figures,
+                (ours, other),
+                notes=("4 connections.",),
             ),
             Part("curves", "Growth", "./run bench --only curves", "2026-11-22", Effort.NORMAL, curves=(curve,)),
         ),
-    )  # fmt: skip
+    )

@@ -108,8 +108,10 @@ class TestMerged:
         both = merged(old, new)
 
         assert [(each.name, each.figures[0].value) for each in both.parts] == [
-            ("milter", 1.0), ("body", 2.0), ("long", 3.0),
-        ]  # fmt: skip
+            ("milter", 1.0),
+            ("body", 2.0),
+            ("long", 3.0),
+        ]
         assert both.machine.kernel == "6.2"
 
     def test_of_another_machine_is_refused(self) -> None:

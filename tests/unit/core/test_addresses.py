@@ -43,12 +43,26 @@ def test_one_mailbox_has_one_form(spelling: str, expected: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "<>", "@", "@example.edu", "vera@", "a@b@example.edu", "vera @example.edu", "vera@exa mple.edu",
-        "vera\n@example.edu", "vera\0@example.edu", "vera@example..edu", "vera@.example.edu", "vera@-example.edu",
-        "a,b@example.edu", "vera<x@example.edu", '"a b"@example.edu', "vera@\udcff.example",
+        "",
+        "<>",
+        "@",
+        "@example.edu",
+        "vera@",
+        "a@b@example.edu",
+        "vera @example.edu",
+        "vera@exa mple.edu",
+        "vera\n@example.edu",
+        "vera\0@example.edu",
+        "vera@example..edu",
+        "vera@.example.edu",
+        "vera@-example.edu",
+        "a,b@example.edu",
+        "vera<x@example.edu",
+        '"a b"@example.edu',
+        "vera@\udcff.example",
         "x" * 330 + "@example.edu",
     ],
-)  # fmt: skip
+)
 def test_what_is_no_address_is_nothing(text: str) -> None:
     assert CANONICAL.of(text) == ""
 

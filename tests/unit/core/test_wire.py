@@ -28,15 +28,30 @@ times = st.floats(allow_nan=False, allow_infinity=False)
 digests = st.binary(max_size=16).map(Digest)
 originals = st.builds(Original, message=digests, ambiguous=st.booleans())
 flags = st.builds(
-    FlagReport, id=text, at=times, queue_id=text, channel=st.sampled_from(Channel), command=st.sampled_from(Command),
-    reporter=text, reporter_assurance=st.sampled_from(Assurance),
-    originals=st.lists(originals, max_size=4).map(tuple), withheld=st.integers(0, 1000), observed=st.booleans(),
+    FlagReport,
+    id=text,
+    at=times,
+    queue_id=text,
+    channel=st.sampled_from(Channel),
+    command=st.sampled_from(Command),
+    reporter=text,
+    reporter_assurance=st.sampled_from(Assurance),
+    originals=st.lists(originals, max_size=4).map(tuple),
+    withheld=st.integers(0, 1000),
+    observed=st.booleans(),
     truncated=st.booleans(),
-)  # fmt: skip
+)
 answers = st.builds(
-    AnswerReport, id=text, at=times, queue_id=text, ref=text, author=text, null_sender=st.booleans(),
-    raw=st.binary(max_size=200), observed=st.booleans(),
-)  # fmt: skip
+    AnswerReport,
+    id=text,
+    at=times,
+    queue_id=text,
+    ref=text,
+    author=text,
+    null_sender=st.booleans(),
+    raw=st.binary(max_size=200),
+    observed=st.booleans(),
+)
 contacts = st.builds(ContactReport, id=text, at=times, queue_id=text, pair=digests)
 reports = flags | answers | contacts
 verdicts = st.builds(Verdict, dmarc_pass=st.booleans(), dkim_domain=text, spf_domain=text)
@@ -46,11 +61,21 @@ clients = (
     text | st.ip_addresses().map(str) | st.sampled_from(("192.0.2.07", "IPv6:::1", "2001:DB8::1", "fe80::1%eth0"))
 )
 traces = st.builds(
-    Trace, message=digests, seen=times, queue_id=text, login=text | logins, mail_from=addresses,
-    header_from=addresses, client=clients,
-    relay=st.booleans(), bulk=st.booleans(), own=st.booleans(), recipient_count=st.integers(0, 100_000),
-    recipients=st.binary(max_size=64), verdict=verdicts,
-)  # fmt: skip
+    Trace,
+    message=digests,
+    seen=times,
+    queue_id=text,
+    login=text | logins,
+    mail_from=addresses,
+    header_from=addresses,
+    client=clients,
+    relay=st.booleans(),
+    bulk=st.booleans(),
+    own=st.booleans(),
+    recipient_count=st.integers(0, 100_000),
+    recipients=st.binary(max_size=64),
+    verdict=verdicts,
+)
 
 CONTACT = ContactReport(id="1", at=1.0, queue_id="4XYZ", pair=Digest(b"12345678"))
 
@@ -68,10 +93,16 @@ def test_a_trace_comes_out_as_it_went_in(trace: Trace) -> None:
 def test_an_ordinary_trace_is_small() -> None:
     """Tens of millions are kept, in a server's memory."""
     ordinary = Trace(
-        message=Digest(b"0123456789abcdef"), seen=1_795_000_000.5, queue_id="4XyZ1234567", login="member1",
-        mail_from="member1@example.edu", header_from="member1@example.edu", client="192.0.2.7", recipient_count=1,
+        message=Digest(b"0123456789abcdef"),
+        seen=1_795_000_000.5,
+        queue_id="4XyZ1234567",
+        login="member1",
+        mail_from="member1@example.edu",
+        header_from="member1@example.edu",
+        client="192.0.2.7",
+        recipient_count=1,
         recipients=b"12345678",
-    )  # fmt: skip
+    )
     assert len(encode_trace(ordinary)) <= 64
 
 

@@ -38,13 +38,15 @@ class Host:
         """Write the configuration with these sections over the test's own."""
         base: dict[str, dict[str, object]] = {
             "campus": {
-                "name": "Example Campus", "domains": ["campus.example"], "report_address": "stopit@campus.example",
+                "name": "Example Campus",
+                "domains": ["campus.example"],
+                "report_address": "stopit@campus.example",
                 "staff_address": "stopit-staff@campus.example",
             },
             "queue": {"url": f"sqlite:///{self.directory}/queue.db", "spool_dir": self.directory / "spool"},
             "ledger": {"url": f"sqlite:///{self.directory}/ledger.db", "key_file": self.key},
             "cases": {"url": f"sqlite:///{self.directory}/cases.db"},
-        }  # fmt: skip
+        }
         for name, section in sections.items():
             base.setdefault(name, {}).update(section)
         self.path.write_text(config.describe(base))
@@ -68,9 +70,12 @@ class Host:
     def run(self, *arguments: str, stdin: str | None = None) -> Result:
         """stopitctl with these arguments, not on a terminal."""
         return CliRunner().invoke(
-            command_line(), ["--config", str(self.path), *arguments], input=stdin, prog_name="stopitctl",
+            command_line(),
+            ["--config", str(self.path), *arguments],
+            input=stdin,
+            prog_name="stopitctl",
             env={"STOPIT_MILTER_USER": "", "STOPIT_NOTIFIER_USER": "", "COLUMNS": "80"},
-        )  # fmt: skip
+        )
 
     def masked(self, text: str) -> str:
         """Without what differs from run to run."""

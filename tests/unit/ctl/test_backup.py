@@ -49,12 +49,25 @@ class Site:
         with self.store.work() as work:
             case, new = work.case_for(f"sender:{MALLORY.address}", MALLORY, NOW)
             row = ReportRow(
-                key="r1:0", case_id=case.id, at=NOW, queue_id="4XQ", channel=Channel.REPLY, command=Command.FLAG,
-                reporter=VERA, reporter_assurance=Assurance.AUTHENTICATED, sender=MALLORY.address,
-                original=Digest(b"o" * 16), message_sent_at=NOW - 60, recipients=2,
-                outcome=Reason.NOTICE_DUE.outcome, reason=Reason.NOTICE_DUE, decided_at=NOW, notice_id=None,
-                withdrawn_at=None, observed=False,
-            )  # fmt: skip
+                key="r1:0",
+                case_id=case.id,
+                at=NOW,
+                queue_id="4XQ",
+                channel=Channel.REPLY,
+                command=Command.FLAG,
+                reporter=VERA,
+                reporter_assurance=Assurance.AUTHENTICATED,
+                sender=MALLORY.address,
+                original=Digest(b"o" * 16),
+                message_sent_at=NOW - 60,
+                recipients=2,
+                outcome=Reason.NOTICE_DUE.outcome,
+                reason=Reason.NOTICE_DUE,
+                decided_at=NOW,
+                notice_id=None,
+                withdrawn_at=None,
+                observed=False,
+            )
             work.add_report(row, new)
             renderer = Renderer.load(settings.campus, settings.flag, settings.office, host.keyring)
             facts = NoticeFacts(case.number, renderer.day(NOW))
@@ -139,9 +152,14 @@ def test_no_section_names_a_file_that_a_backup_forgets() -> None:
         if key.endswith("_file") or key in ("aliases", "templates")
     }
     assert named == {
-        "ledger.key_file", "identity.aliases", "notifier.templates", "queue.password_file", "ledger.password_file",
-        "cases.password_file", "smtp.password_file",
-    }  # fmt: skip
+        "ledger.key_file",
+        "identity.aliases",
+        "notifier.templates",
+        "queue.password_file",
+        "ledger.password_file",
+        "cases.password_file",
+        "smtp.password_file",
+    }
 
 
 def test_a_backup_is_for_its_owner_alone(site: Site) -> None:

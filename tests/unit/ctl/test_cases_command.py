@@ -39,14 +39,27 @@ class Record:
             case, new = work.case_for(f"sender:{sender.address}", sender, at)
             work.add_report(
                 ReportRow(
-                    key=key, case_id=case.id, at=at, queue_id="4XQ", channel=Channel.REPLY, command=Command.FLAG,
-                    reporter=VERA, reporter_assurance=Assurance.AUTHENTICATED, sender=sender.address,
-                    original=Digest(b"o" * 16), message_sent_at=at - 60 if sender.address else 0.0, recipients=2,
-                    outcome=reason.outcome, reason=reason, decided_at=at, notice_id=None, withdrawn_at=None,
+                    key=key,
+                    case_id=case.id,
+                    at=at,
+                    queue_id="4XQ",
+                    channel=Channel.REPLY,
+                    command=Command.FLAG,
+                    reporter=VERA,
+                    reporter_assurance=Assurance.AUTHENTICATED,
+                    sender=sender.address,
+                    original=Digest(b"o" * 16),
+                    message_sent_at=at - 60 if sender.address else 0.0,
+                    recipients=2,
+                    outcome=reason.outcome,
+                    reason=reason,
+                    decided_at=at,
+                    notice_id=None,
+                    withdrawn_at=None,
                     observed=observed,
                 ),
                 new,
-            )  # fmt: skip
+            )
             return case.number
 
     def notice(self, key: str, at: float, sent: bool = True) -> None:

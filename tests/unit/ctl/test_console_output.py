@@ -43,9 +43,12 @@ def on_terminal(*arguments: str, environ: dict[str, str]) -> str:
     ours, theirs = pty.openpty()
     with os.fdopen(ours, "rb", buffering=0) as screen:
         process = subprocess.Popen(
-            [sys.executable, "-m", "stopit_ctl", *arguments], stdin=theirs, stdout=theirs, stderr=theirs,
+            [sys.executable, "-m", "stopit_ctl", *arguments],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
             env={**os.environ, "COLUMNS": "80", "TERM": "xterm", **environ},
-        )  # fmt: skip
+        )
         os.close(theirs)
         seen = io.BytesIO()
         while part := _read(screen):

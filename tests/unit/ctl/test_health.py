@@ -61,15 +61,17 @@ def run(host: Host, milter: str, notifier: str, *arguments: str) -> tuple[int, s
 def test_both_ready_and_what_is_not_needed_is_told(host: Host) -> None:
     milter = open_door(Part("queue", "redis is away", needed=False), Part("spool"))
     assert run(host, milter, open_door(Part("loop"))) == (
-        0, f"ok      {MILTER}: ready; queue: redis is away\nok      {NOTIFIER}: ready\n",
-    )  # fmt: skip
+        0,
+        f"ok      {MILTER}: ready; queue: redis is away\nok      {NOTIFIER}: ready\n",
+    )
 
 
 def test_one_not_ready_and_only_the_one_that_was_asked_for_counts(host: Host) -> None:
     milter, notifier = open_door(Part("queue")), open_door(Part("case record", "gone"), Part("loop"))
     assert run(host, milter, notifier) == (
-        1, f"ok      {MILTER}: ready\nFAULT   {NOTIFIER}: not ready; case record: gone\n",
-    )  # fmt: skip
+        1,
+        f"ok      {MILTER}: ready\nFAULT   {NOTIFIER}: not ready; case record: gone\n",
+    )
     assert run(host, milter, notifier, "milter") == (0, f"ok      {MILTER}: ready\n")
     assert run(host, milter, notifier, "notifier", "notifier")[0] == 1
 

@@ -34,13 +34,23 @@ def test_a_new_site_can_be_used(host, etc: Path, golden: Callable[[str, str], No
 
 def test_options_stand_in_the_file(host, etc: Path) -> None:
     host.run(
-        "init", "example.edu", "--dir", str(etc), "--name", 'The "Old" University', "--report-address",
-        "help@example.edu", "--staff-address", "dean@example.edu",
-    )  # fmt: skip
+        "init",
+        "example.edu",
+        "--dir",
+        str(etc),
+        "--name",
+        'The "Old" University',
+        "--report-address",
+        "help@example.edu",
+        "--staff-address",
+        "dean@example.edu",
+    )
     campus = config.load(etc / "stopit.toml").campus
     assert (campus.name, campus.report_address, campus.staff_address) == (
-        'The "Old" University', "help@example.edu", "dean@example.edu",
-    )  # fmt: skip
+        'The "Old" University',
+        "help@example.edu",
+        "dean@example.edu",
+    )
 
 
 def test_secrets_are_readable_by_no_stranger(host, etc: Path) -> None:

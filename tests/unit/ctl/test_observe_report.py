@@ -30,11 +30,25 @@ WELL = Passed(100_000, 0, 99_000, 0, 0, {"decide": 0, "ledger": 0})
 def row(number: int, reason: Reason, channel: Channel = Channel.REPLY, observed: bool = True) -> ReportRow:
     at = NOW - DAY * (1 + number % 5)
     return ReportRow(
-        key=f"r{number}:0", case_id=1 + number % 3, at=at, queue_id="4XQ", channel=channel, command=Command.FLAG,
-        reporter=f"vera-{number % 4}@campus.example", reporter_assurance=Assurance.AUTHENTICATED,
-        sender="mallory@campus.example", original=Digest(b"o" * 16), message_sent_at=at - 60, recipients=2,
-        outcome=reason.outcome, reason=reason, decided_at=at, notice_id=None, withdrawn_at=None, observed=observed,
-    )  # fmt: skip
+        key=f"r{number}:0",
+        case_id=1 + number % 3,
+        at=at,
+        queue_id="4XQ",
+        channel=channel,
+        command=Command.FLAG,
+        reporter=f"vera-{number % 4}@campus.example",
+        reporter_assurance=Assurance.AUTHENTICATED,
+        sender="mallory@campus.example",
+        original=Digest(b"o" * 16),
+        message_sent_at=at - 60,
+        recipients=2,
+        outcome=reason.outcome,
+        reason=reason,
+        decided_at=at,
+        notice_id=None,
+        withdrawn_at=None,
+        observed=observed,
+    )
 
 
 def seen(*reasons: Reason, passed: Passed | None = WELL, **values: object) -> Observed:
@@ -96,9 +110,11 @@ class TestDoubts:
 
 def test_a_flag_of_several_messages_is_one_and_only_a_reply_is_kept_back() -> None:
     rows = [
-        row(1, Reason.NOTICE_DUE), replace(row(1, Reason.NO_TRACE), key="r1:1"),
-        row(2, Reason.NOTICE_DUE, Channel.REPORT_ADDRESS), row(3, Reason.NOTICE_DUE, observed=False),
-    ]  # fmt: skip
+        row(1, Reason.NOTICE_DUE),
+        replace(row(1, Reason.NO_TRACE), key="r1:1"),
+        row(2, Reason.NOTICE_DUE, Channel.REPORT_ADDRESS),
+        row(3, Reason.NOTICE_DUE, observed=False),
+    ]
     found = add_up(
         rows, Written({}, 0), WELL, since=NOW - 7 * DAY, until=NOW, set_aside=0, withholds=True, mode="observe"
     )

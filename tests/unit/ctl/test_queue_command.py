@@ -13,15 +13,27 @@ from stopit_core.wire import encode_report
 VERA = "vera@campus.example"
 AT = 1_790_000_000.0
 FLAG = FlagReport(
-    id="f" * 32, at=AT, queue_id="4DEF", channel=Channel.REPLY, command=Command.URGENT, reporter=VERA,
+    id="f" * 32,
+    at=AT,
+    queue_id="4DEF",
+    channel=Channel.REPLY,
+    command=Command.URGENT,
+    reporter=VERA,
     reporter_assurance=Assurance.AUTHENTICATED,
     originals=(Original(Digest(b"o" * 16)), Original(Digest(b"p" * 16), ambiguous=True), Original(Digest(b""))),
-    withheld=2, observed=True, truncated=True,
-)  # fmt: skip
+    withheld=2,
+    observed=True,
+    truncated=True,
+)
 ANSWER = AnswerReport(
-    id="a" * 32, at=AT, queue_id="4DEG", ref="abcdefghijklmnop", author=VERA, null_sender=True,
+    id="a" * 32,
+    at=AT,
+    queue_id="4DEG",
+    ref="abcdefghijklmnop",
+    author=VERA,
+    null_sender=True,
     raw=b"From: vera@campus.example\r\nSubject: \x1b[2Jgone\xe2\x80\xae\r\n\r\ncancel \xff\r\n",
-)  # fmt: skip
+)
 CONTACT = ContactReport(id="c" * 32, at=AT, queue_id="4DEH", pair=Digest(b"pairpair"))
 
 

@@ -109,8 +109,9 @@ class TestHosts:
         for door in ("submission", "submissions", "127.0.0.1:10587"):
             assert milters(mta, door) == ["tempfail"]
         assert mta.conf("-h", "non_smtpd_milters", "internal_mail_filter_classes").split() == [
-            "$stopit_from_outside", "bounce",
-        ]  # fmt: skip
+            "$stopit_from_outside",
+            "bounce",
+        ]
 
     def test_one_that_signs_keeps_its_signer_behind(self, mta: Mta) -> None:
         mta.change(MAIN + SIGNER, PLAIN[1])
@@ -122,9 +123,14 @@ class TestHosts:
         assert mta.faults() == []
 
     def test_milters_of_a_service_s_own_stay(self, mta: Mta) -> None:
-        master = SMTP + SUBMISSION + "  -o smtpd_milters=inet:localhost:8892\n" + SUBMISSIONS.replace(
-            "-o smtpd_tls", "-o { smtpd_milters = inet:localhost:8893, unix:other }\n  -o smtpd_tls"
-        )  # fmt: skip
+        master = (
+            SMTP
+            + SUBMISSION
+            + "  -o smtpd_milters=inet:localhost:8892\n"
+            + SUBMISSIONS.replace(
+                "-o smtpd_tls", "-o { smtpd_milters = inet:localhost:8893, unix:other }\n  -o smtpd_tls"
+            )
+        )
         mta.change(MAIN + SIGNER, master)
         assert milters(mta, "submission") == ["tempfail", "inet:localhost:8892"]
         assert milters(mta, "submissions") == ["tempfail", "inet:localhost:8893", "unix:other"]
@@ -204,7 +210,7 @@ class TestLeft:
                 "asks inet:localhost:8891 before Stopit",
             ),
         ],
-    )  # fmt: skip
+    )
     def test_it_is_said(self, mta: Mta, main: str, master: str, said: str) -> None:
         assert said in "\n".join(mta.change(MAIN + main, master).left)
 
@@ -267,20 +273,39 @@ class TestUndone:
 
 
 VALUES = st.sampled_from(
-    ["inet:localhost:8891", "unix:a, unix:b", "", "{ unix:a, default_action=accept }", "\n  unix:a\n# c\n  unix:b",
-     " \n\tunix:a", "$others"]
-)  # fmt: skip
+    [
+        "inet:localhost:8891",
+        "unix:a, unix:b",
+        "",
+        "{ unix:a, default_action=accept }",
+        "\n  unix:a\n# c\n  unix:b",
+        " \n\tunix:a",
+        "$others",
+    ]
+)
 MAINS = st.lists(
     st.one_of(
         st.sampled_from(["", "# words", "a = b", "a =\n  b", "compatibility_level=3.6"]),
-        st.builds("{}{}{}".format, st.sampled_from(["smtpd_milters", "non_smtpd_milters"]),
-                  st.sampled_from([" = ", "=", " ="]), VALUES),
+        st.builds(
+            "{}{}{}".format,
+            st.sampled_from(["smtpd_milters", "non_smtpd_milters"]),
+            st.sampled_from([" = ", "=", " ="]),
+            VALUES,
+        ),
     )
-)  # fmt: skip
+)
 OPTIONS = st.sampled_from(
-    ["", "  -o smtpd_milters=", "  -o smtpd_milters=unix:a,unix:b", "  -o { smtpd_milters = unix:a }", "# words",
-     "  -o { smtpd_milters = }", "  -o {smtpd_milters=unix:a, unix:b} -o x=y", "  -o { smtpd_milters =\n    unix:a }"]
-)  # fmt: skip
+    [
+        "",
+        "  -o smtpd_milters=",
+        "  -o smtpd_milters=unix:a,unix:b",
+        "  -o { smtpd_milters = unix:a }",
+        "# words",
+        "  -o { smtpd_milters = }",
+        "  -o {smtpd_milters=unix:a, unix:b} -o x=y",
+        "  -o { smtpd_milters =\n    unix:a }",
+    ]
+)
 
 
 @given(st.builds("{}\n{}".format, st.just("queue_directory = /q"), MAINS.map("\n".join)), OPTIONS, st.booleans())

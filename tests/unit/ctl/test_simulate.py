@@ -36,13 +36,20 @@ def running(host):
 
 def trace(host, message_id: str, login: str, *recipients: str) -> None:
     digests = [host.keyring.address(f"{name}@campus.example") for name in recipients]
-    host.ledger().write([
-        Trace(
-            message=host.keyring.message(message_id), seen=time.time() - HOUR, queue_id="4ABC", login=login,
-            mail_from=f"{login}@campus.example", header_from=f"{login}@campus.example",
-            recipient_count=len(digests), recipients=b"".join(digests),
-        )
-    ])  # fmt: skip
+    host.ledger().write(
+        [
+            Trace(
+                message=host.keyring.message(message_id),
+                seen=time.time() - HOUR,
+                queue_id="4ABC",
+                login=login,
+                mail_from=f"{login}@campus.example",
+                header_from=f"{login}@campus.example",
+                recipient_count=len(digests),
+                recipients=b"".join(digests),
+            )
+        ]
+    )
 
 
 def contents(directory: Path) -> dict[str, list[str]]:

@@ -52,7 +52,10 @@ def test_many_observations_are_the_same_as_one_by_one() -> None:
 
     def samples(metric: Histogram) -> list[tuple[Any, ...]]:
         (family,) = metric.collect()
-        return [(sample.name.rpartition("_")[2], sample.labels, sample.value)
-                for sample in family.samples if not sample.name.endswith("_created")]  # fmt: skip
+        return [
+            (sample.name.rpartition("_")[2], sample.labels, sample.value)
+            for sample in family.samples
+            if not sample.name.endswith("_created")
+        ]
 
     assert samples(at_once) == samples(singly)

@@ -110,13 +110,15 @@ class Running:
     def configure(self, changes: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         values: dict[str, dict[str, Any]] = {
             "campus": {
-                "name": "Example Campus", "domains": ["campus.example"],
-                "report_address": "stopit@campus.example", "staff_address": "staff@campus.example",
+                "name": "Example Campus",
+                "domains": ["campus.example"],
+                "report_address": "stopit@campus.example",
+                "staff_address": "staff@campus.example",
             },
             "milter": {"socket": f"unix:{self.socket}", "metrics": self.metrics, "workers": 1},
             "queue": {"url": f"sqlite:///{self.directory}/queue.db", "spool_dir": self.directory / "spool"},
             "ledger": {"url": f"sqlite:///{self.directory}/ledger.db", "key_file": self.directory / "site.key"},
-        }  # fmt: skip
+        }
         for section, keys in (changes or {}).items():
             values.setdefault(section, {}).update(keys)
         self.file.write_text(config.describe(values))
@@ -367,10 +369,15 @@ class TestStart:
         )
 
     def test_every_fault_of_the_configuration_on_a_line(self, milter: Running) -> None:
-        milter.configure({
-            "ledger": {"key_file": milter.directory / "none.key", "url": f"sqlite:///{milter.directory}/gone/l.db"},
-            "identity": {"aliases": milter.directory / "none"},
-        })  # fmt: skip
+        milter.configure(
+            {
+                "ledger": {
+                    "key_file": milter.directory / "none.key",
+                    "url": f"sqlite:///{milter.directory}/gone/l.db",
+                },
+                "identity": {"aliases": milter.directory / "none"},
+            }
+        )
         done = self.run("--config", str(milter.file))
         assert done.returncode == 78
         assert [line for line in done.stderr.splitlines() if "Traceback" in line] == []
@@ -412,6 +419,8 @@ class TestStart:
         code = "import threading\n" + "".join(f"import stopit_milter.{name}\n" for name in names.split())
         done = subprocess.run(
             [sys.executable, "-c", code + "assert threading.active_count() == 1"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -40,6 +40,9 @@ def test_neither_the_notifier_nor_stopitctl_need_it(tmp_path: Path) -> None:
     for module in ("stopit_notifier.__main__", "stopit_ctl.__main__"):
         done = subprocess.run(
             [sys.executable, "-m", module, "--version"],
-            capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        )
         assert done.returncode == 0, done.stderr

@@ -84,9 +84,7 @@ class Rig:
         """An outbox of its own process: new owner, new connection."""
         log = open_log("test", self.said)
         watching = Watching(self.store, self.ledger, self.clock, self.monotonic)
-        endings = Endings(
-            self.store, watching, self.judging, self.metrics, log, clock=self.clock, probe=probe
-        )  # fmt: skip
+        endings = Endings(self.store, watching, self.judging, self.metrics, log, clock=self.clock, probe=probe)
         owner = Owner("host", self.boot, new_ref()[:8])
         settling = Settling(self.store, self.ledger, owner, monotonic=self.monotonic, probe=probe)
         smtp = Smtp.model_validate({"host": "localhost", "port": self.sink.port, "timeout": "30s"})
@@ -94,9 +92,18 @@ class Rig:
         self._couriers.append(Couriers(mailers))
         terms = Terms(self._couriers[-1], SETTLE, GIVE_UP)
         return Outbox(
-            self.store, settling, endings, self.judging, terms, owner, self.steady,
-            clock=self.clock, monotonic=self.monotonic, draw=lambda: 0.0, probe=probe,
-        )  # fmt: skip
+            self.store,
+            settling,
+            endings,
+            self.judging,
+            terms,
+            owner,
+            self.steady,
+            clock=self.clock,
+            monotonic=self.monotonic,
+            draw=lambda: 0.0,
+            probe=probe,
+        )
 
     def ends(self) -> None:
         """What is left of outboxes that were killed ends: their threads, and what the MTA does with what it had."""
@@ -184,12 +191,25 @@ class Rig:
     def _report(self, case: Case, reporter: str) -> ReportRow:
         reason = Reason.NOTICE_DUE
         return ReportRow(
-            key=f"{new_ref()}:0", case_id=case.id, at=self.now, queue_id="4XQ", channel=Channel.REPLY,
-            command=Command.FLAG, reporter=reporter, reporter_assurance=Assurance.AUTHENTICATED,
-            sender=MALLORY.address, original=Digest(b"o" * 16), message_sent_at=self.now - 3600, recipients=2,
-            outcome=reason.outcome, reason=reason, decided_at=self.now, notice_id=None, withdrawn_at=None,
+            key=f"{new_ref()}:0",
+            case_id=case.id,
+            at=self.now,
+            queue_id="4XQ",
+            channel=Channel.REPLY,
+            command=Command.FLAG,
+            reporter=reporter,
+            reporter_assurance=Assurance.AUTHENTICATED,
+            sender=MALLORY.address,
+            original=Digest(b"o" * 16),
+            message_sent_at=self.now - 3600,
+            recipients=2,
+            outcome=reason.outcome,
+            reason=reason,
+            decided_at=self.now,
+            notice_id=None,
+            withdrawn_at=None,
             observed=False,
-        )  # fmt: skip
+        )
 
 
 @pytest.fixture

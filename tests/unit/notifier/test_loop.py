@@ -79,11 +79,22 @@ class Running:
         self.metrics = NotifierMetrics(self.registry, [], [], [])
         self.said = io.StringIO()
         self.loop = Loop(
-            parts, parts, parts, parts, parts, self.metrics, open_log("test", self.said),  # type: ignore[arg-type]
-            consumer="me", lease=lambda: 60.0, prepare=lambda: parts.did("prepare"),
-            ledger_answers=lambda: parts.did("ledger"), private=lambda text: text.replace("vera@x.example", "-"),
-            go_on=lambda: parts.go, clock=lambda: NOW, sleep=parts.sleep,
-        )  # fmt: skip
+            parts,
+            parts,
+            parts,
+            parts,
+            parts,
+            self.metrics,
+            open_log("test", self.said),  # type: ignore[arg-type]
+            consumer="me",
+            lease=lambda: 60.0,
+            prepare=lambda: parts.did("prepare"),
+            ledger_answers=lambda: parts.did("ledger"),
+            private=lambda text: text.replace("vera@x.example", "-"),
+            go_on=lambda: parts.go,
+            clock=lambda: NOW,
+            sleep=parts.sleep,
+        )
 
     def turn(self) -> list[str]:
         self.parts.done = []

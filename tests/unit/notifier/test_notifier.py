@@ -53,11 +53,14 @@ class Place:
     def write(self, name: str = "Campus", cases: str = "", more: str = "") -> None:
         self.config.write_text(
             CONFIG.format(
-                name=name, directory=self.directory, cases=cases or f"sqlite:///{self.directory}/cases.db",
-                smtp=self.smtp, metrics=self.port,
+                name=name,
+                directory=self.directory,
+                cases=cases or f"sqlite:///{self.directory}/cases.db",
+                smtp=self.smtp,
+                metrics=self.port,
             )
             + more
-        )  # fmt: skip
+        )
 
     def metrics(self) -> Metrics:
         return scrape(f"127.0.0.1:{self.port}")

@@ -73,9 +73,10 @@ class RedisLedger:
         records = [_Record(_key(_day(t.seen), t.message), t.message, encode_trace(t)) for t in traces]
         keys = [record.key for record in records]
         rest = [
-            each for trace, record in zip(traces, records, strict=True)
+            each
+            for trace, record in zip(traces, records, strict=True)
             for each in (record.field, record.payload, self._end(trace))
-        ]  # fmt: skip
+        ]
         with transient(self._client):
             taken: Any = self._write_first(keys, rest)
             if taken:

@@ -56,9 +56,10 @@ def measure_flood(bench: Bench) -> Found:
         figures.append(ratio(f"{sent.name}, against smtp-source with 4 sessions", sent, sessions[0], at_least(0.8)))
         figures.append(ratio(f"{sent.name}, against smtp-source with 1 session", sent, sessions[1]))
     return Found(
-        tuple(figures), tuple(series),
+        tuple(figures),
+        tuple(series),
         notes=(f"{bench.sizes.flood:,} reports of one message on the queue; Postfix throws away what it takes.",),
-    )  # fmt: skip
+    )
 
 
 @contextmanager
@@ -94,6 +95,7 @@ def _sent(site: BenchSite) -> float:
     time.sleep(_BETWEEN_SCRAPES)
     counted = site.notifier_metrics()
     return sum(
-        value for name, labels, value in counted.series()
+        value
+        for name, labels, value in counted.series()
         if name == "stopit_messages_sent_total" and labels["result"] == "sent"
-    )  # fmt: skip
+    )

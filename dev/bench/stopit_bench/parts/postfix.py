@@ -45,9 +45,10 @@ def measure_postfix(bench: Bench) -> Found:
     ]
     figures += [ratio(f"{name}, against {_NONE}", rates[name], rates[_NONE]) for name in (*names.values(), _NOOP)]
     return Found(
-        tuple(figures), tuple(rates.values()),
+        tuple(figures),
+        tuple(rates.values()),
         notes=("smtp-source, 4 sessions, 2 kB; the transport is discard(8); the queue is empty before each run.",),
-    )  # fmt: skip
+    )
 
 
 def _rates(name: str, runs: tuple[Injection, ...]) -> Series:

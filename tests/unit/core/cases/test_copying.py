@@ -57,12 +57,25 @@ def fill_in(store: CaseStore, state: MessageState = MessageState.PENDING) -> Mes
         work.lock(MALLORY.address)
         case, new = work.case_for(f"sender:{MALLORY.address}", MALLORY, NOW)
         row = ReportRow(
-            key="r1:0", case_id=case.id, at=NOW, queue_id="4XQ", channel=Channel.REPLY, command=Command.FLAG,
-            reporter=VERA, reporter_assurance=Assurance.AUTHENTICATED, sender=MALLORY.address,
-            original=Digest(bytes(range(240, 256))), message_sent_at=NOW - 60, recipients=2,
-            outcome=Reason.NOTICE_DUE.outcome, reason=Reason.NOTICE_DUE, decided_at=NOW, notice_id=None,
-            withdrawn_at=None, observed=False,
-        )  # fmt: skip
+            key="r1:0",
+            case_id=case.id,
+            at=NOW,
+            queue_id="4XQ",
+            channel=Channel.REPLY,
+            command=Command.FLAG,
+            reporter=VERA,
+            reporter_assurance=Assurance.AUTHENTICATED,
+            sender=MALLORY.address,
+            original=Digest(bytes(range(240, 256))),
+            message_sent_at=NOW - 60,
+            recipients=2,
+            outcome=Reason.NOTICE_DUE.outcome,
+            reason=Reason.NOTICE_DUE,
+            decided_at=NOW,
+            notice_id=None,
+            withdrawn_at=None,
+            observed=False,
+        )
         work.add_report(row, new)
         data = b"Subject: \xc3\xa4\r\n\r\n\x00\xff"
         notice = Outgoing(

@@ -51,11 +51,25 @@ def outgoing(kind: MessageKind = MessageKind.NOTICE, recipient: str = MALLORY.ad
 def report(case: Case, key: str, reporter: str, at: float = NOW) -> ReportRow:
     reason = Reason.NOTICE_DUE
     return ReportRow(
-        key=key, case_id=case.id, at=at, queue_id="4XQ", channel=Channel.REPLY, command=Command.FLAG,
-        reporter=reporter, reporter_assurance=Assurance.AUTHENTICATED, sender=MALLORY.address,
-        original=Digest(b"o" * 16), message_sent_at=at - 60, recipients=2, outcome=reason.outcome, reason=reason,
-        decided_at=at, notice_id=None, withdrawn_at=None, observed=False,
-    )  # fmt: skip
+        key=key,
+        case_id=case.id,
+        at=at,
+        queue_id="4XQ",
+        channel=Channel.REPLY,
+        command=Command.FLAG,
+        reporter=reporter,
+        reporter_assurance=Assurance.AUTHENTICATED,
+        sender=MALLORY.address,
+        original=Digest(b"o" * 16),
+        message_sent_at=at - 60,
+        recipients=2,
+        outcome=reason.outcome,
+        reason=reason,
+        decided_at=at,
+        notice_id=None,
+        withdrawn_at=None,
+        observed=False,
+    )
 
 
 def queued(store: CaseStore, kind: MessageKind = MessageKind.NOTICE, due_at: float = NOW) -> Case:
@@ -120,8 +134,12 @@ def test_claim_says_who_when_and_the_how_manieth_attempt(store: CaseStore) -> No
     again = claimed(store, "two", NOW + 31)
 
     assert (message.state, message.claimed_by, message.claimed_at, message.attempts, message.data_at) == (
-        MessageState.SENDING, "one", NOW, 1, None,
-    )  # fmt: skip
+        MessageState.SENDING,
+        "one",
+        NOW,
+        1,
+        None,
+    )
     assert (again.claimed_by, again.attempts, again.data_at, again.error) == ("two", 2, None, "")
 
 

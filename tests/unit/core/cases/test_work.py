@@ -44,11 +44,25 @@ def outgoing(kind: MessageKind = MessageKind.NOTICE, recipient: str = MALLORY.ad
 
 def row(case: Case, key: str, reason: Reason, reporter: str = VERA, at: float = NOW) -> ReportRow:
     return ReportRow(
-        key=key, case_id=case.id, at=at, queue_id="4XQ", channel=Channel.REPLY, command=Command.FLAG,
-        reporter=reporter, reporter_assurance=Assurance.AUTHENTICATED, sender=MALLORY.address,
-        original=Digest(b"o" * 16), message_sent_at=at - 60, recipients=2, outcome=reason.outcome, reason=reason,
-        decided_at=at, notice_id=None, withdrawn_at=None, observed=False,
-    )  # fmt: skip
+        key=key,
+        case_id=case.id,
+        at=at,
+        queue_id="4XQ",
+        channel=Channel.REPLY,
+        command=Command.FLAG,
+        reporter=reporter,
+        reporter_assurance=Assurance.AUTHENTICATED,
+        sender=MALLORY.address,
+        original=Digest(b"o" * 16),
+        message_sent_at=at - 60,
+        recipients=2,
+        outcome=reason.outcome,
+        reason=reason,
+        decided_at=at,
+        notice_id=None,
+        withdrawn_at=None,
+        observed=False,
+    )
 
 
 def noticed(work: Work, key: str = "r1:0", reporter: str = VERA) -> tuple[Case, int]:

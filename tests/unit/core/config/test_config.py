@@ -97,12 +97,14 @@ def test_an_unknown_key_is_not_described(path: str) -> None:
 def test_described_values_are_read_back() -> None:
     chosen = {
         "campus": {
-            "name": 'A "quoted" \\ name', "domains": ["example.edu", "alumni.example.edu"],
-            "report_address": "stopit@example.edu", "staff_address": "staff@example.edu",
+            "name": 'A "quoted" \\ name',
+            "domains": ["example.edu", "alumni.example.edu"],
+            "report_address": "stopit@example.edu",
+            "staff_address": "staff@example.edu",
         },
         "policy": {"cooldown": 7 * 86400.0, "minimum_assurance": Assurance.VERIFIED},
         "ledger": {"key_file": Path("/srv/stopit/site.key")},
-    }  # fmt: skip
+    }
     settings = config.parse(config.describe(chosen), "described")
     assert settings.campus.name == 'A "quoted" \\ name'
     assert settings.campus.domains == ("example.edu", "alumni.example.edu")
@@ -132,8 +134,9 @@ def test_the_login_template_is_completed_from_the_first_domain() -> None:
 
 def test_networks_are_normalised() -> None:
     assert parse('[identity]\ntrusted_relays = ["192.0.2.9/24", "2001:DB8::1"]').identity.trusted_relays == (
-        "192.0.2.0/24", "2001:db8::1/128",
-    )  # fmt: skip
+        "192.0.2.0/24",
+        "2001:db8::1/128",
+    )
 
 
 def test_several_offices_keep_their_order() -> None:
@@ -184,8 +187,9 @@ def test_no_text_brings_anything_but_a_config_error(text: str) -> None:
 
 _scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
 _values = st.recursive(_scalars, lambda inner: st.lists(inner, max_size=3), max_leaves=5)
-_keys = st.sampled_from([f"{name}.{key}" for name, section in tomllib.loads(config.describe()).items()
-                         for key in (*section, "unknown")])  # fmt: skip
+_keys = st.sampled_from(
+    [f"{name}.{key}" for name, section in tomllib.loads(config.describe()).items() for key in (*section, "unknown")]
+)
 
 
 @given(_keys, _values)

@@ -55,9 +55,12 @@ def test_where_own_mail_may_come_from(login: str, client: str, relay: bool, expe
 
 
 def test_every_fault_at_once(settings: Callable[..., Settings], tmp_path: Path) -> None:
-    faulty = settings({
-        "ledger": {"key_file": tmp_path / "no.key"}, "identity": {"aliases": tmp_path / "no", "directory": "ldap"},
-    })  # fmt: skip
+    faulty = settings(
+        {
+            "ledger": {"key_file": tmp_path / "no.key"},
+            "identity": {"aliases": tmp_path / "no", "directory": "ldap"},
+        }
+    )
     with pytest.raises(ConfigError) as caught:
         Engine.of(faulty)
     assert {fault.key for fault in caught.value.faults} >= {"ledger.key_file", "identity.aliases"}

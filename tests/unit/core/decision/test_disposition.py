@@ -259,8 +259,10 @@ class TestOwnMail:
     def make(self, engine: Engine, transaction: Make, **changes: Any) -> Transaction:
         own: dict[str, Any] = {
             "fields": (("From", "stopit@campus.example"), ("Message-ID", "<n@campus.example>")),
-            "mail_from": token_path(engine, new_ref())[1:-1], "login": "", "client": "127.0.0.1",
-        }  # fmt: skip
+            "mail_from": token_path(engine, new_ref())[1:-1],
+            "login": "",
+            "client": "127.0.0.1",
+        }
         return transaction(**{**own, **changes})
 
     def test_its_trace_says_so_and_is_waited_for(self, engine: Engine, transaction: Make) -> None:

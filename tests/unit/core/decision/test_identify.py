@@ -107,12 +107,21 @@ LOGINS = st.sampled_from(["", "mallory", "bob", "vera"])
 FROMS = st.sampled_from(["", "mallory@campus.example", "bob@campus.example", "x@elsewhere.example"])
 
 
-@given(st.lists(st.builds(
-    lambda login, header_from, to, relay, dmarc: trace(
-        *to, login=login, header_from=header_from, relay=relay, mail_from=header_from, verdict=Verdict(dmarc)
-    ),
-    LOGINS, FROMS, st.lists(st.sampled_from([VERA, WALT]), max_size=2), st.booleans(), st.booleans(),
-), max_size=5))  # fmt: skip
+@given(
+    st.lists(
+        st.builds(
+            lambda login, header_from, to, relay, dmarc: trace(
+                *to, login=login, header_from=header_from, relay=relay, mail_from=header_from, verdict=Verdict(dmarc)
+            ),
+            LOGINS,
+            FROMS,
+            st.lists(st.sampled_from([VERA, WALT]), max_size=2),
+            st.booleans(),
+            st.booleans(),
+        ),
+        max_size=5,
+    )
+)
 def test_an_authenticated_sender_is_one_who_logged_in_and_wrote_to_the_reporter(traces: list[Trace]) -> None:
     found = identify(ORIGINAL, traces, VERA, PEOPLE)
     if found.finding is Finding.IDENTIFIED and found.sender.assurance is Assurance.AUTHENTICATED:

@@ -44,8 +44,10 @@ def verdict(*values: str, from_domain: str = "") -> Verdict:
             "verified) header.d=sender.net;dmarc=pass action=none header.from=sender.net;compauth=pass reason=100;",
             Verdict(dmarc_pass=True, dkim_domain="sender.net", spf_domain="sender.net"),
         ),
-        ("mx.example.edu; dkim=pass (; spf=pass smtp.mailfrom=evil.net) header.d=sender.net",
-         Verdict(dkim_domain="sender.net")),
+        (
+            "mx.example.edu; dkim=pass (; spf=pass smtp.mailfrom=evil.net) header.d=sender.net",
+            Verdict(dkim_domain="sender.net"),
+        ),
         ('mx.example.edu; dkim=pass reason="; dmarc=pass" header.d=sender.net', Verdict(dkim_domain="sender.net")),
         ("mx.example.edu; " + "(" * 3000 + "; dmarc=pass header.from=sender.net", Verdict()),
         ("other.example.net; dmarc=pass header.from=sender.net", Verdict()),
@@ -53,7 +55,7 @@ def verdict(*values: str, from_domain: str = "") -> Verdict:
         ("", Verdict()),
         (";;;", Verdict()),
     ],
-)  # fmt: skip
+)
 def test_one_header(value: str, expected: Verdict) -> None:
     assert verdict(value) == expected
 
@@ -112,11 +114,27 @@ def test_hostile_values_never_raise(value: str) -> None:
     verdict(value)
 
 
-WORDS = st.sampled_from([
-    "(p=none dis=none)", "(2048-bit key; unprotected)", "()", "header.d=x.org", "header.i=@x.org", "header.b=Ab/c+1=",
-    "header.from=x.org", "smtp.mailfrom=a=b@x.org", "smtp.mailfrom=X.Org", "smtp.helo=1.2", "policy.d=-x..org",
-    "HEADER.D=_x.y", "header.s=k", "header.i=a@b@c", "header.d=", "header.d", "body.x=/",
-])  # fmt: skip
+WORDS = st.sampled_from(
+    [
+        "(p=none dis=none)",
+        "(2048-bit key; unprotected)",
+        "()",
+        "header.d=x.org",
+        "header.i=@x.org",
+        "header.b=Ab/c+1=",
+        "header.from=x.org",
+        "smtp.mailfrom=a=b@x.org",
+        "smtp.mailfrom=X.Org",
+        "smtp.helo=1.2",
+        "policy.d=-x..org",
+        "HEADER.D=_x.y",
+        "header.s=k",
+        "header.i=a@b@c",
+        "header.d=",
+        "header.d",
+        "body.x=/",
+    ]
+)
 
 
 @given(

@@ -21,8 +21,10 @@ def answer(text: str, *, headers: str = "Subject: Re: Your report\n", null_sende
     [
         ("cancel", AnswerKind.CANCEL),
         ("Cancel.\n\nSent from my iPhone\n", AnswerKind.CANCEL),
-        ("CANCEL\n\nOn Mon, Oct 12, 2026 at 9:58 AM Stopit <stopit@example.edu> wrote:\n> Answer cancel.\n",
-         AnswerKind.CANCEL),
+        (
+            "CANCEL\n\nOn Mon, Oct 12, 2026 at 9:58 AM Stopit <stopit@example.edu> wrote:\n> Answer cancel.\n",
+            AnswerKind.CANCEL,
+        ),
         ("> Answer cancel.\n\ncancel\n", AnswerKind.CANCEL),
         ("cancel please", AnswerKind.OTHER),
         ("Please do not cancel", AnswerKind.OTHER),
@@ -32,15 +34,17 @@ def answer(text: str, *, headers: str = "Subject: Re: Your report\n", null_sende
         ("Yes!", AnswerKind.YES),
         ("yes but", AnswerKind.OTHER),
         ("not me", AnswerKind.NOT_ME),
-        ("This was not me, somebody has my password and I have no idea since when, " + "really " * 40,
-         AnswerKind.NOT_ME),
+        (
+            "This was not me, somebody has my password and I have no idea since when, " + "really " * 40,
+            AnswerKind.NOT_ME,
+        ),
         ("It wasn't me", AnswerKind.NOT_ME),
         ("It wasn\u2019t me", AnswerKind.NOT_ME),
         ("not mean at all", AnswerKind.OTHER),
         ("Was that not me?", AnswerKind.OTHER),
         ("", AnswerKind.OTHER),
     ],
-)  # fmt: skip
+)
 def test_words(text: str, kind: AnswerKind) -> None:
     found = answer(text)
 

@@ -162,13 +162,32 @@ def test_hostile_bytes_never_raise(raw: bytes) -> None:
     assert "\x00" not in mail.text
 
 
-PIECES = st.sampled_from([
-    b"Content-Type: multipart/mixed; boundary=b\n", b"Content-Type: multipart/alternative; boundary=\"b\"\n",
-    b"Content-Type: message/rfc822\n", b"Content-Type: text/html; charset=utf-7\n", b"Content-Type: \xff;;=\"\n",
-    b"Content-Transfer-Encoding: base64\n", b"Content-Transfer-Encoding: quoted-printable\n", b"Message-ID: <a@b>\n",
-    b"Content-Type: text/plain; format=flowed; charset*=x'\n", b"\n", b"--b\n", b"--b--\n", b"=\r\n", b"\r", b"> ",
-    b"<div>", b"<blockquote>", b"</p><table><td colspan=9999999>", b"&#xe0f0;", b"<!--", b"\xed\xa0\x80", b"text ",
-])  # fmt: skip
+PIECES = st.sampled_from(
+    [
+        b"Content-Type: multipart/mixed; boundary=b\n",
+        b'Content-Type: multipart/alternative; boundary="b"\n',
+        b"Content-Type: message/rfc822\n",
+        b"Content-Type: text/html; charset=utf-7\n",
+        b'Content-Type: \xff;;="\n',
+        b"Content-Transfer-Encoding: base64\n",
+        b"Content-Transfer-Encoding: quoted-printable\n",
+        b"Message-ID: <a@b>\n",
+        b"Content-Type: text/plain; format=flowed; charset*=x'\n",
+        b"\n",
+        b"--b\n",
+        b"--b--\n",
+        b"=\r\n",
+        b"\r",
+        b"> ",
+        b"<div>",
+        b"<blockquote>",
+        b"</p><table><td colspan=9999999>",
+        b"&#xe0f0;",
+        b"<!--",
+        b"\xed\xa0\x80",
+        b"text ",
+    ]
+)
 
 
 @settings(max_examples=200)

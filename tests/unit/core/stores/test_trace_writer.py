@@ -351,9 +351,15 @@ def advancing(step: float) -> Callable[[], float]:
 def test_expiry_is_called_at_its_time_and_again_while_there_is_more(lab: Lab) -> None:
     lab.ledger.expirable = 25
     writer = TraceWriter(
-        lab.ledger, KEYRING, lab.sender_of, lab.on_contact, lab.count,
-        clock=lambda: 1000.0, monotonic=advancing(0.5), limits=LIMITS,
-    )  # fmt: skip
+        lab.ledger,
+        KEYRING,
+        lab.sender_of,
+        lab.on_contact,
+        lab.count,
+        clock=lambda: 1000.0,
+        monotonic=advancing(0.5),
+        limits=LIMITS,
+    )
     lab.writers.append(writer)
     writer.start()
     assert until(lambda: lab.ledger.expirable == 0, "all to expire", SOON)

@@ -137,9 +137,11 @@ def test_a_milter_s_user_is_not_enough_where_a_notifier_runs(host, server: Redis
     (port,) = spare_ports(1)
     url = url_of(server, "stopit-milter")
     host.configure(
-        queue={"url": url}, ledger={"url": url}, notifier={"metrics": f"127.0.0.1:{port}"},
+        queue={"url": url},
+        ledger={"url": url},
+        notifier={"metrics": f"127.0.0.1:{port}"},
         milter={"socket": f"unix:{host.directory}/milter.sock"},
-    )  # fmt: skip
+    )
     fault = "queue: a notifier runs here, and may not read reports"
     assert fault not in " ".join(host.run("doctor").output.split())
     shown, thread = start_http_server(port, "127.0.0.1", CollectorRegistry())
@@ -175,8 +177,10 @@ def test_the_lists_of_what_a_daemon_needs_are_whole(host, server: Redis, admin: 
     """Each does its work as a user that may do just that."""
     role(admin, "milter", MILTER)
     role(admin, "notifier", NOTIFIER)
-    by = {name: host.configure(queue={"url": url_of(server, name)}, ledger={"url": url_of(server, name)})
-          for name in ("milter", "notifier")}  # fmt: skip
+    by = {
+        name: host.configure(queue={"url": url_of(server, name)}, ledger={"url": url_of(server, name)})
+        for name in ("milter", "notifier")
+    }
     trace = Trace(Digest(b"m" * 16), time.time(), "Q1")
     with closing(open_queue(by["milter"].queue)) as queue, closing(open_ledger(by["milter"].ledger)) as ledger:
         queue.ping()

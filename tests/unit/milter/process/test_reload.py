@@ -26,13 +26,15 @@ class TestReload:
             key.write_text(new_key())
         values: dict[str, dict[str, Any]] = {
             "campus": {
-                "name": "X", "domains": ["campus.example"],
-                "report_address": "stopit@campus.example", "staff_address": "staff@campus.example",
+                "name": "X",
+                "domains": ["campus.example"],
+                "report_address": "stopit@campus.example",
+                "staff_address": "staff@campus.example",
             },
             "milter": milter,
             "queue": {"url": f"sqlite:///{file.parent}/q.db"},
             "ledger": {"url": f"sqlite:///{file.parent}/l.db", "key_file": key},
-        }  # fmt: skip
+        }
         file.write_text(config.describe(values))
 
     def test_a_new_engine_from_a_good_file(self, file: Path, log_lines: io.StringIO) -> None:

@@ -21,9 +21,12 @@ TOO_MANY = LARGEST // ADDRESS_DIGEST_BYTES
 
 def trace(number: int, recipients: int = 1, queue_id: str = "4X") -> Trace:
     return Trace(
-        Digest(number.to_bytes(16, "big")), float(number), queue_id=queue_id, recipient_count=recipients,
+        Digest(number.to_bytes(16, "big")),
+        float(number),
+        queue_id=queue_id,
+        recipient_count=recipients,
         recipients=bytes(ADDRESS_DIGEST_BYTES * recipients),
-    )  # fmt: skip
+    )
 
 
 def fails(*_: object) -> None:
@@ -61,10 +64,21 @@ def offering(traces: Sequence[Trace]) -> Callable[[Giver], object]:
 
 _TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
 TRACES = st.builds(
-    Trace, st.binary(min_size=16, max_size=16), st.floats(0, 2e9), _TEXT, _TEXT, _TEXT, _TEXT, _TEXT, st.booleans(),
-    st.booleans(), st.booleans(), st.integers(0, 10_000), st.binary(max_size=80),
+    Trace,
+    st.binary(min_size=16, max_size=16),
+    st.floats(0, 2e9),
+    _TEXT,
+    _TEXT,
+    _TEXT,
+    _TEXT,
+    _TEXT,
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    st.integers(0, 10_000),
+    st.binary(max_size=80),
     st.builds(Verdict, st.booleans(), _TEXT, _TEXT),
-)  # fmt: skip
+)
 
 
 @settings(max_examples=25)

@@ -106,10 +106,18 @@ class Site:
         self.ledger, self.queue = Traces(), Acks()
         self.metrics = NotifierMetrics(CollectorRegistry(), pairs(), list(MessageKind), list(CaseState))
         self.intake = Intake(
-            self.store, self.queue, self.ledger, Live(Judging.of_site(settings, KEYRING)), self.metrics,  # type: ignore[arg-type]
-            open_log("test", io.StringIO()), clock=lambda: self.now, draw=lambda: 0.5, sleep=self.sleep,
-            probe=no_probe, send_aside=self.send_aside,
-        )  # fmt: skip
+            self.store,
+            self.queue,
+            self.ledger,
+            Live(Judging.of_site(settings, KEYRING)),
+            self.metrics,  # type: ignore[arg-type]
+            open_log("test", io.StringIO()),
+            clock=lambda: self.now,
+            draw=lambda: 0.5,
+            sleep=self.sleep,
+            probe=no_probe,
+            send_aside=self.send_aside,
+        )
         self._count = 0
         self.aside: list[Letter] = []
         self.end: End = True
@@ -128,15 +136,27 @@ class Site:
         self.intake.handle(Delivery(report.id, encode_report(report), 1, self.now))
 
     def flag(
-        self, reporter: str, *originals: Original, command: Command = Command.FLAG,
-        assurance: Assurance = Assurance.AUTHENTICATED, at: float | None = None,
-        channel: Channel = Channel.REPLY, **values: object,
-    ) -> FlagReport:  # fmt: skip
+        self,
+        reporter: str,
+        *originals: Original,
+        command: Command = Command.FLAG,
+        assurance: Assurance = Assurance.AUTHENTICATED,
+        at: float | None = None,
+        channel: Channel = Channel.REPLY,
+        **values: object,
+    ) -> FlagReport:
         self._count += 1
         report = FlagReport(
-            f"f{self._count}", self.now if at is None else at, f"Q{self._count}", channel, command, reporter,
-            assurance, originals, **values,  # type: ignore[arg-type]
-        )  # fmt: skip
+            f"f{self._count}",
+            self.now if at is None else at,
+            f"Q{self._count}",
+            channel,
+            command,
+            reporter,
+            assurance,
+            originals,
+            **values,  # type: ignore[arg-type]
+        )
         self.take(report)
         return report
 
@@ -353,8 +373,10 @@ def test_flags_that_are_decided_together_see_each_other(site: Site) -> None:
     assert left == ["c1"]
     assert len(site.messages(MessageKind.NOTICE)) == 1
     assert [site.abouts(each) for each in (VERA, WALT, EVE)] == [
-        ["notice-due"], ["notice-pending"], ["notice-pending"],
-    ]  # fmt: skip
+        ["notice-due"],
+        ["notice-pending"],
+        ["notice-pending"],
+    ]
     assert site.queue.acked == [VERA, WALT, EVE]
     with site.store.reading() as reading:
         (case,) = reading.list_cases(None, 9)

@@ -20,9 +20,17 @@ from stopit_notifier.sending.outbox import pause
 Rig = Any  # tests/unit/notifier/conftest.py; a conftest cannot be imported
 
 SENDING_STEPS = [
-    Step.MESSAGE_CLAIMED, Step.CONNECTED, Step.RECIPIENT_ACCEPTED, Step.BEFORE_DATA, Step.BEFORE_DOT, Step.AFTER_DOT,
-    Step.ACCEPTED, Step.BEFORE_MARK, Step.MARKED_SENT, Step.WATCHED,
-]  # fmt: skip
+    Step.MESSAGE_CLAIMED,
+    Step.CONNECTED,
+    Step.RECIPIENT_ACCEPTED,
+    Step.BEFORE_DATA,
+    Step.BEFORE_DOT,
+    Step.AFTER_DOT,
+    Step.ACCEPTED,
+    Step.BEFORE_MARK,
+    Step.MARKED_SENT,
+    Step.WATCHED,
+]
 NOT_IN_A_STREAM = {Step.RECIPIENT_ACCEPTED, Step.BEFORE_DOT}
 DAY = 86400.0
 SLOW = 0.2

@@ -257,8 +257,13 @@ def test_steps_come_in_their_order(sink: Sink, make: MakeMailer) -> None:
     make(sink.port, probe=steps.append).send(NOTE, yes)
 
     assert steps == [
-        Step.CONNECTED, Step.RECIPIENT_ACCEPTED, Step.BEFORE_DATA, Step.BEFORE_DOT, Step.AFTER_DOT, Step.ACCEPTED,
-    ]  # fmt: skip
+        Step.CONNECTED,
+        Step.RECIPIENT_ACCEPTED,
+        Step.BEFORE_DATA,
+        Step.BEFORE_DOT,
+        Step.AFTER_DOT,
+        Step.ACCEPTED,
+    ]
 
 
 def test_server_that_is_away_is_transient_and_named(make: MakeMailer) -> None:
@@ -291,10 +296,27 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("tls") / "server.pem"
     key = path.with_suffix(".key")
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(path)],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost",
+            "-keyout",
+            str(key),
+            "-out",
+            str(path),
+        ],
+        check=True,
+        capture_output=True,
+    )
     path.write_text(path.read_text() + key.read_text())
     return path
 
