@@ -28,10 +28,10 @@ from stopit_core.daemon.logs import Log, open_log
 from stopit_core.daemon.systemd import Notify
 from stopit_core.errors import ConfigError
 from stopit_milter.listener import Listener, ListenerError
-from stopit_milter.process.control import ChildLine
+from stopit_milter.process.control import ChildControl
 from stopit_milter.process.reload import Configuration
 from stopit_milter.process.supervisor import Role, Supervisor
-from stopit_milter.process.trace_pipe import Handover
+from stopit_milter.process.trace_pipe import TracePipe
 from stopit_milter.process.trace_writer import run_writer
 from stopit_milter.process.worker import run_metrics, run_worker
 
@@ -72,7 +72,7 @@ def serve(configuration: Configuration, log: Log, environ: Mapping[str, str]) ->
     except ListenerError as error:
         log.error("cannot start", why=error)
         return _FAILED
-    handover = Handover()
+    trace_pipe = TracePipe()
     started = configuration.settings
     refused = False
 
@@ -82,15 +82,15 @@ def serve(configuration: Configuration, log: Log, environ: Mapping[str, str]) ->
         return not refused
 
     def roles(directory: Path) -> Iterator[Role]:
-        def work(slot: int, line: ChildLine) -> int:
-            return run_worker(line, slot, configuration, listener, handover, directory, log, refused)
+        def work(slot: int, control: ChildControl) -> int:
+            return run_worker(control, slot, configuration, listener, trace_pipe, directory, log, refused)
 
-        def write(line: ChildLine) -> int:
-            return run_writer(line, configuration, handover, directory, log, refused)
+        def write(control: ChildControl) -> int:
+            return run_writer(control, configuration, trace_pipe, directory, log, refused)
 
-        def tell(line: ChildLine) -> int:
-            handover.close()
-            return run_metrics(line, started, directory, log)
+        def tell(control: ChildControl) -> int:
+            trace_pipe.close()
+            return run_metrics(control, started, directory, log)
 
         for slot in range(settings.workers):
             yield Role(f"worker {slot}", partial(work, slot), handles_mail=True)
@@ -100,7 +100,7 @@ def serve(configuration: Configuration, log: Log, environ: Mapping[str, str]) ->
     try:
         with _metrics_directory(environ) as directory:
             watch = Supervisor(tuple(roles(directory)), reload, lambda: listener.intact, Notify(environ), log)
-            return watch.run(handover.close)
+            return watch.run(trace_pipe.close)
     finally:
         listener.remove()
 

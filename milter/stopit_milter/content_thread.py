@@ -16,18 +16,18 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-__all__ = ["Aside"]
+__all__ = ["ContentThread"]
 
 T = TypeVar("T")
 
 
-class Aside:
+class ContentThread:
     """Does work in its own thread. Must be made after a worker was forked and has blocked libmilter's signals."""
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="content")
         self._executor.submit(threading.get_ident).result()  # it starts here, and not in a thread of libmilter's
 
-    def do(self, work: Callable[[], T]) -> T:
+    def run(self, work: Callable[[], T]) -> T:
         """What `work` returns, or raises. The caller waits."""
         return self._executor.submit(work).result()

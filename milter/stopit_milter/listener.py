@@ -75,7 +75,7 @@ class Listener:
         Milter.register(_NAME, negotiate=negotiate)
         Milter.main()
 
-    def close_ears(self) -> None:
+    def stop_accepting(self) -> None:
         """Take no more connections in this process, and go on serving those that there are.
 
         libmilter can only stop altogether, and breaks off what is under way. So its socket is put away under it: in

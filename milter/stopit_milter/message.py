@@ -6,17 +6,17 @@ every message passes here, and most of it is never set.
 
 from __future__ import annotations
 
-from stopit_core.decision.context import Engine
-from stopit_core.decision.disposition import Prospect, Ruling
+from stopit_core.decision.context import DecisionContext
+from stopit_core.decision.disposition import Disposition, Precheck
 from stopit_core.decision.transaction import Field, Transaction
 from stopit_core.envelope import Envelope
 from stopit_core.mail import Headers
 
-__all__ = ["Collected"]
+__all__ = ["Message"]
 
 
-class Collected:
-    """One message of a connection, under the engine that it began with.
+class Message:
+    """One message of a connection, under the context that it began with.
 
     `recipients` and `fields` are as libmilter gave them. `faulty` after a fault of ours in any step, `field_lost`
     after one that lost a header field. `field_bytes` counts the octets of header values. `spent` are the seconds
@@ -29,23 +29,23 @@ class Collected:
     mail_from = ""
     queue_id = ""
     transaction: Transaction | None = None
-    prospect: Prospect | None = None
-    ruling: Ruling | None = None
+    precheck: Precheck | None = None
+    disposition: Disposition | None = None
     truncated = False
     faulty = False
     field_lost = False
     spent = 0.0
     field_bytes = 0
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    def __init__(self, context: DecisionContext) -> None:
+        self.context = context
         self.recipients: list[str] = []
         self.fields: list[Field] = []
         self.body = bytearray()
 
     def add_body(self, block: bytes) -> bool:
         """Keep what is looked at of a part of the body; False when there is no more to be looked at."""
-        room = self.prospect.body_bytes - len(self.body) if self.prospect else 0
+        room = self.precheck.body_bytes - len(self.body) if self.precheck else 0
         self.body += block[:room]
         self.truncated = self.truncated or len(block) > room
         return not self.truncated

@@ -11,10 +11,10 @@ from collections import Counter, deque
 
 from stopit_core.metrics import MessageResult, MilterMetrics
 
-__all__ = ["Tally"]
+__all__ = ["MessageCounter"]
 
 
-class Tally:
+class MessageCounter:
     """How messages ended, and how long each took. Any thread may use it."""
 
     def __init__(self, metrics: MilterMetrics) -> None:

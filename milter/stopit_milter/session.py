@@ -1,9 +1,9 @@
-"""One connection of the MTA: the callbacks of libmilter, which collect, ask `decide`, and apply. No policy here.
+"""One connection of the MTA: the callbacks of libmilter, which collect, ask `dispose`, and apply. No policy here.
 
     MAIL, RCPT, header      collected, unanswered (no-reply steps; what is not needed is negotiated away)
-    end of headers          `prospect`: nearly every message is accepted here, its body never sent
+    end of headers          `precheck`: nearly every message is accepted here, its body never sent
     body                    collected up to what was asked for, then SKIP
-    end of message          `decide`, then: report durable -> edits -> traces -> answer
+    end of message          `dispose`, then: report durable -> edits -> traces -> answer
 
 libmilter calls from any of its threads, one callback at a time for a connection, so all state lives on the session;
 it begins anew at each MAIL, because several messages come over one connection and RSET is only an `abort`.
@@ -34,17 +34,17 @@ from msgspec import structs
 
 from stopit_core.daemon.logs import Log, without_addresses
 from stopit_core.daemon.systemd import Live
-from stopit_core.decision.context import Engine
-from stopit_core.decision.disposition import decide, may_be_flag, prospect
+from stopit_core.decision.context import DecisionContext
+from stopit_core.decision.disposition import dispose, may_be_flag, precheck
 from stopit_core.decision.transaction import FIELD_BYTES
 from stopit_core.metrics import MessageResult, MilterMetrics, Stage
-from stopit_milter.content_thread import Aside
+from stopit_milter.content_thread import ContentThread
 from stopit_milter.edits import Mta, apply, macro
-from stopit_milter.message import Collected
-from stopit_milter.message_counter import Tally
-from stopit_milter.sinks import Outlets, RefusedError
+from stopit_milter.message import Message
+from stopit_milter.message_counter import MessageCounter
+from stopit_milter.sinks import RefusedError, Sinks
 
-__all__ = ["ACTIONS", "Context", "Session"]
+__all__ = ["ACTIONS", "Session", "SessionResources"]
 
 ACTIONS: int = Milter.ADDHDRS | Milter.CHGHDRS | Milter.ADDRCPT | Milter.DELRCPT
 """What this milter may do to a message."""
@@ -73,16 +73,16 @@ _KEPT_BY_CLIENT = "Stopit cannot take your report now. Please send it again in a
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
-    """What the sessions of one worker share. `clock` gives seconds since the epoch; `aside` reads content."""
+class SessionResources:
+    """The parts that the sessions of one worker share. `clock` returns seconds since the epoch."""
 
-    live: Live[Engine]
-    outlets: Outlets
+    live: Live[DecisionContext]
+    sinks: Sinks
     metrics: MilterMetrics
-    tally: Tally
+    message_counter: MessageCounter
     log: Log
     clock: Callable[[], float] = time.time
-    aside: Aside = field(default_factory=Aside)
+    content_thread: ContentThread = field(default_factory=ContentThread)
 
 
 P = ParamSpec("P")
@@ -99,8 +99,8 @@ def answered(stage: Stage) -> Callable[[Step[P]], Step[P]]:
             try:
                 return callback(self, mta, *args, **kwargs)
             except BaseException as fault:  # noqa: BLE001  see the module's docstring
-                self.remember(fault, self.stage)
-                return self.give_way(mta)
+                self.record_fault(fault, self.stage)
+                return self.fail_open(mta)
             finally:
                 self.step_ended()
 
@@ -112,10 +112,10 @@ def answered(stage: Stage) -> Callable[[Step[P]], Step[P]]:
 class Session:
     """Collects one message after the other and does what is decided on each."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, resources: SessionResources) -> None:
+        self._resources = resources
         self._client: str | None = None
-        self._message = Collected(context.live.current)
+        self._message = Message(resources.live.current)
         self._skips = False
         self._after_connect = self._after_mail = self._after_rcpt = self._after_field = _CONTINUE
         self.stage = Stage.CONNECT
@@ -127,7 +127,7 @@ class Session:
             steps = options[1] & _STEPS
             options[:] = [options[0] & ACTIONS, steps, 0, 0]
         except BaseException as fault:  # noqa: BLE001  see the module's docstring
-            self.remember(fault, Stage.CONNECT)
+            self.record_fault(fault, Stage.CONNECT)
             return int(Milter.ALL_OPTS)
         self._skips = bool(steps & Milter.P_SKIP)
         self._after_connect = _NOREPLY if steps & Milter.P_NR_CONN else _CONTINUE
@@ -141,22 +141,22 @@ class Session:
         try:
             self._client = str(address[0]) if address and family in (socket.AF_INET, socket.AF_INET6) else ""
         except BaseException as fault:  # noqa: BLE001
-            self.remember(fault, Stage.CONNECT)
+            self.record_fault(fault, Stage.CONNECT)
         return self._after_connect
 
     def envfrom(self, mta: Mta, path: bytes) -> int:
         """MAIL: another message begins."""
         try:
-            message = self._message = Collected(self._context.live.current)
+            message = self._message = Message(self._resources.live.current)
             message.login = macro(mta, "{auth_authen}", _UNREADABLE)
             if self._client is None:  # pymilter could not read the client's name, and left `connect` out
                 self._client = macro(mta, "{client_addr}")
             message.client = self._client
-            message.relay = message.engine.people.is_relay(self._client)
+            message.relay = message.context.people.is_relay(self._client)
             text = path.decode("utf-8", "replace").strip()
             message.mail_from = text[1:-1].strip() if text.startswith("<") and text.endswith(">") else text
         except BaseException as fault:  # noqa: BLE001
-            self.remember(fault, Stage.ENVELOPE)
+            self.record_fault(fault, Stage.ENVELOPE)
         return self._after_mail
 
     def envrcpt(self, path: bytes) -> int:
@@ -164,7 +164,7 @@ class Session:
         try:
             self._message.recipients.append(path.decode("utf-8", "surrogateescape"))
         except BaseException as fault:  # noqa: BLE001
-            self.remember(fault, Stage.ENVELOPE)
+            self.record_fault(fault, Stage.ENVELOPE)
         return self._after_rcpt
 
     def header(self, name: str, value: bytes) -> int:
@@ -174,7 +174,7 @@ class Session:
             message.field_bytes += len(value)
             message.fields.append((name, value if message.field_bytes <= FIELD_BYTES else b""))
         except BaseException as fault:  # noqa: BLE001
-            self.remember(fault, Stage.HEADER)
+            self.record_fault(fault, Stage.HEADER)
         return self._after_field
 
     @answered(Stage.DECIDE)
@@ -183,13 +183,13 @@ class Session:
         message = self._message
         message.queue_id = macro(mta, "i")
         if message.faulty:
-            return self.give_way(mta)
-        transaction = message.transaction = message.at_end_of_headers(self._context.clock())
-        message.prospect = prospect(transaction, message.engine)
-        if message.prospect.to_end:
+            return self.fail_open(mta)
+        transaction = message.transaction = message.at_end_of_headers(self._resources.clock())
+        message.precheck = precheck(transaction, message.context)
+        if message.precheck.to_end:
             return _CONTINUE
         self.stage = Stage.LEDGER
-        self._context.outlets.pass_by(transaction, message.engine)
+        self._resources.sinks.emit_trace(transaction, message.context)
         return self._accept(MessageResult.ACCEPTED)
 
     @answered(Stage.BODY)
@@ -200,39 +200,41 @@ class Session:
 
     @answered(Stage.DECIDE)
     def eom(self, mta: Mta) -> int:
-        """End of message: decide, and do it in the safe order."""
-        message, context = self._message, self._context
-        if message.faulty or message.transaction is None or message.prospect is None:
-            return self.give_way(mta)
+        """End of message: dispose, and do it in the safe order."""
+        message, resources = self._message, self._resources
+        if message.faulty or message.transaction is None or message.precheck is None:
+            return self.fail_open(mta)
         whole = structs.replace(message.transaction, body=bytes(message.body), truncated=message.truncated)
-        ruling_of = partial(decide, whole, message.engine)
-        ruling = message.ruling = context.aside.do(ruling_of) if message.prospect.content else ruling_of()
+        disposition_of = partial(dispose, whole, message.context)
+        disposition = message.disposition = (
+            resources.content_thread.run(disposition_of) if message.precheck.content else disposition_of()
+        )
         self.stage = Stage.REPORT
         try:
-            context.outlets.keep(ruling, message.engine)
+            resources.sinks.persist(disposition, message.context)
         except RefusedError:
-            harmless = message.engine.observe and not ruling.edits.removed_recipients
+            harmless = message.context.observe and not disposition.edits.removed_recipients
             return self._accept(MessageResult.ACCEPTED) if harmless else self._refuse(mta)
         self.stage = Stage.EDIT
-        apply(ruling.edits, mta)
+        apply(disposition.edits, mta)
         self.stage = Stage.LEDGER
-        context.outlets.leave(ruling, message.queue_id)
-        if ruling.flag:
+        resources.sinks.emit(disposition, message.queue_id)
+        if disposition.flag:
             return self._accept(MessageResult.FLAGGED)
-        return self._accept(MessageResult.ANSWERED if ruling.answers else MessageResult.ACCEPTED)
+        return self._accept(MessageResult.ANSWERED if disposition.answers else MessageResult.ACCEPTED)
 
-    def remember(self, fault: BaseException, stage: Stage) -> None:
+    def record_fault(self, fault: BaseException, stage: Stage) -> None:
         """Count and log a fault of ours. Raises nothing: not even a full disk under the log decides on mail."""
         message = self._message
         message.faulty = True
         message.field_lost = message.field_lost or stage is Stage.HEADER
         with suppress(BaseException):
-            self._context.metrics.faults.labels(stage.value).inc()
+            self._resources.metrics.faults.labels(stage.value).inc()
             trace = "".join(traceback.format_exception(fault))
-            trace = without_addresses(trace, self._context.live.current.keyring)
-            self._context.log.error("fault", queue_id=message.queue_id, stage=stage.value, trace=trace)
+            trace = without_addresses(trace, self._resources.live.current.keyring)
+            self._resources.log.error("fault", queue_id=message.queue_id, stage=stage.value, trace=trace)
 
-    def give_way(self, mta: Mta) -> int:
+    def fail_open(self, mta: Mta) -> int:
         """After a fault: let the message pass untouched, unless a flag could reach the sender by that."""
         message = self._message
         try:
@@ -254,16 +256,16 @@ class Session:
         return _TEMPFAIL
 
     def _count(self, result: MessageResult) -> None:
-        self._context.tally.ended(result, self._message.spent + time.perf_counter() - self.began)
+        self._resources.message_counter.ended(result, self._message.spent + time.perf_counter() - self.began)
 
 
-def _may_hold_flag(message: Collected) -> bool:
+def _may_hold_flag(message: Message) -> bool:
     """Whether a message must not pass unread after a fault of ours."""
-    if message.engine.observe or (message.prospect is not None and not message.prospect.to_end):
+    if message.context.observe or (message.precheck is not None and not message.precheck.to_end):
         return False
-    if message.ruling is not None:
-        return bool(message.ruling.flag or message.ruling.answers)
+    if message.disposition is not None:
+        return bool(message.disposition.flag or message.disposition.answers)
     if message.field_lost:  # it may have been the one that makes this a reply
         return message.envelope().trusted
     names = frozenset(name.strip().lower() for name, _ in message.fields)
-    return may_be_flag(message.envelope(), names, message.engine)
+    return may_be_flag(message.envelope(), names, message.context)

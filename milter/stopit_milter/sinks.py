@@ -1,6 +1,6 @@
 """Where a session's findings go: reports to the queue or the spool, traces to the ledger, a line to the log.
 
-A report is durable before `keep` returns. A trace is only handed over to be written, so that no mail waits for the
+A report is durable before `persist` returns. A trace is only handed over to be written, so that no mail waits for the
 ledger; but a message of our own waits until its trace is written, in this very process, because after a crash the
 outbox asks the ledger whether the MTA took that message.
 """
@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import NoReturn, Protocol
 
 from stopit_core.daemon.logs import Log
-from stopit_core.decision.context import Engine
-from stopit_core.decision.disposition import Ruling
+from stopit_core.decision.context import DecisionContext
+from stopit_core.decision.disposition import Disposition
 from stopit_core.decision.tracing import traces_of
 from stopit_core.decision.transaction import Transaction
 from stopit_core.errors import Transient
@@ -19,7 +19,7 @@ from stopit_core.metrics import FlagResult, MilterMetrics, Stage
 from stopit_core.model import AnswerReport, FlagReport, Report, Trace
 from stopit_core.stores.queue.spool import Where
 
-__all__ = ["FLUSH_SECONDS", "Outlets", "OwnTraces", "RefusedError", "Reports", "Traces"]
+__all__ = ["FLUSH_SECONDS", "OwnTraces", "RefusedError", "Reports", "Sinks", "Traces"]
 
 FLUSH_SECONDS = 1.0
 """So long a message of our own waits for its trace to be in the ledger; then it goes on without."""
@@ -39,7 +39,7 @@ class Reports(Protocol):
 
 
 class Traces(Protocol):
-    """Takes traces to be written behind (`handover.Giver`)."""
+    """Takes traces to be written behind (`trace_pipe.TraceSender`)."""
 
     def offer(self, trace: Trace) -> bool:
         """Take it to be written soon; never wait."""
@@ -52,7 +52,7 @@ class OwnTraces(Traces, Protocol):
         """Wait until what was offered is written; False when it is not by then."""
 
 
-class Outlets:
+class Sinks:
     """One worker's ways out. Any thread may use it."""
 
     def __init__(self, reports: Reports, traces: Traces, own: OwnTraces, metrics: MilterMetrics, log: Log) -> None:
@@ -62,30 +62,30 @@ class Outlets:
         self._metrics = metrics
         self._log = log
 
-    def pass_by(self, transaction: Transaction, engine: Engine) -> None:
+    def emit_trace(self, transaction: Transaction, context: DecisionContext) -> None:
         """An ordinary message goes its way: hand over its traces."""
-        for trace in traces_of(transaction, engine):
+        for trace in traces_of(transaction, context):
             self._traces.offer(trace)
 
-    def keep(self, ruling: Ruling, engine: Engine) -> None:
-        """Make the ruling's reports durable. Raises RefusedError when one of them cannot be."""
-        if ruling.flag:
-            self._keep_flag(ruling.flag, engine)
-        for answer in ruling.answers:
-            self._keep_answer(answer, engine)
+    def persist(self, disposition: Disposition, context: DecisionContext) -> None:
+        """Make the disposition's reports durable. Raises RefusedError when one of them cannot be."""
+        if disposition.flag:
+            self._persist_flag(disposition.flag, context)
+        for answer in disposition.answers:
+            self._persist_answer(answer, context)
 
-    def leave(self, ruling: Ruling, queue_id: str) -> None:
+    def emit(self, disposition: Disposition, queue_id: str) -> None:
         """The message was edited and is about to be accepted: hand over its traces."""
-        outlet = self._own if ruling.flush else self._traces
-        for trace in ruling.traces:
+        outlet = self._own if disposition.flush else self._traces
+        for trace in disposition.traces:
             outlet.offer(trace)
-        if ruling.flush and ruling.traces and not self._own.flush(FLUSH_SECONDS):
+        if disposition.flush and disposition.traces and not self._own.flush(FLUSH_SECONDS):
             self._metrics.faults.labels(Stage.LEDGER.value).inc()
             self._log.warning("own message accepted before its trace was in the ledger", queue_id=queue_id)
-        if ruling.edits.removed_fields and not ruling.flag:
-            self._log.info("forged headers removed", queue_id=queue_id, count=len(ruling.edits.removed_fields))
+        if disposition.edits.removed_fields and not disposition.flag:
+            self._log.info("forged headers removed", queue_id=queue_id, count=len(disposition.edits.removed_fields))
 
-    def _keep_flag(self, flag: FlagReport, engine: Engine) -> None:
+    def _persist_flag(self, flag: FlagReport, context: DecisionContext) -> None:
         try:
             where = self._reports.put(flag)
         except Transient as error:
@@ -98,7 +98,7 @@ class Outlets:
             report=flag.id,
             channel=flag.channel.value,
             command=flag.command.value,
-            reporter=engine.keyring.log(flag.reporter),
+            reporter=context.keyring.log(flag.reporter),
             assurance=flag.reporter_assurance.name.lower(),
             originals=len(flag.originals),
             withheld=flag.withheld,
@@ -106,7 +106,7 @@ class Outlets:
             kept=where.value,
         )
 
-    def _keep_answer(self, answer: AnswerReport, engine: Engine) -> None:
+    def _persist_answer(self, answer: AnswerReport, context: DecisionContext) -> None:
         try:
             where = self._reports.put(answer)
         except Transient as error:
@@ -115,7 +115,7 @@ class Outlets:
             "answer",
             queue_id=answer.queue_id,
             report=answer.id,
-            author=engine.keyring.log(answer.author),
+            author=context.keyring.log(answer.author),
             null_sender=answer.null_sender,
             observed=answer.observed,
             kept=where.value,

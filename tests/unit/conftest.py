@@ -12,7 +12,7 @@ import pytest
 
 from stopit_core import config
 from stopit_core.config import Settings
-from stopit_core.decision.context import Engine
+from stopit_core.decision.context import DecisionContext
 from stopit_core.decision.transaction import Transaction
 from stopit_core.envelope import Envelope
 from stopit_core.identity.keys import new_key
@@ -74,18 +74,18 @@ def settings(tmp_path: Path) -> Callable[..., Settings]:
 
 
 @pytest.fixture
-def engine_with(settings: Callable[..., Settings]) -> Callable[..., Engine]:
-    """An engine of the site, with changes of `[milter]` as keywords and of other sections as a mapping."""
+def context_with(settings: Callable[..., Settings]) -> Callable[..., DecisionContext]:
+    """An context of the site, with changes of `[milter]` as keywords and of other sections as a mapping."""
 
-    def make(changes: Mapping[str, Mapping[str, Any]] | None = None, **milter: str) -> Engine:
-        return Engine.of(settings({**(changes or {}), "milter": milter}))
+    def make(changes: Mapping[str, Mapping[str, Any]] | None = None, **milter: str) -> DecisionContext:
+        return DecisionContext.of(settings({**(changes or {}), "milter": milter}))
 
     return make
 
 
 @pytest.fixture
-def engine(engine_with: Callable[..., Engine]) -> Engine:
-    return engine_with()
+def context(context_with: Callable[..., DecisionContext]) -> DecisionContext:
+    return context_with()
 
 
 @pytest.fixture

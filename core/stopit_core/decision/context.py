@@ -18,7 +18,7 @@ from stopit_core.flags import FlagRules, Recognisers, load_recognisers
 from stopit_core.identity.keys import Keyring, read_key
 from stopit_core.identity.people import People
 
-__all__ = ["Engine", "OwnMail"]
+__all__ = ["DecisionContext", "OwnMail"]
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class OwnMail:
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class DecisionContext:
     """What a session needs to decide. `header` is the flag header's name; addresses are canonical."""
 
     people: People
@@ -64,8 +64,8 @@ class Engine:
     observe: bool
 
     @classmethod
-    def of(cls, settings: Settings) -> Engine:
-        """The engine of a configuration. Reads key and alias file; raises ConfigError with every fault found."""
+    def of(cls, settings: Settings) -> DecisionContext:
+        """The context of a configuration. Reads key and alias file; raises ConfigError with every fault found."""
         faults: list[Fault] = []
         keyring = _try(lambda: read_key(settings.ledger.key_file), faults)
         # The alias file and the directory are looked at without the key, too: all faults at once.

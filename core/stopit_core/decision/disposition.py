@@ -1,7 +1,7 @@
-"""What is done with a message. Pure: a transaction and an engine in, a `Ruling` out; no I/O and no clock.
+"""What is done with a message. Pure: a transaction and an context in, a `Disposition` out; no I/O and no clock.
 
-Asked twice. At end of headers, `prospect` tells whether the message can go now, as nearly all do, or what must be
-seen of it first. At end of message, `decide` gives the ruling, once:
+Asked twice. At end of headers, `precheck` tells whether the message can go now, as nearly all do, or what must be
+seen of it first. At end of message, `dispose` gives the disposition, once:
 
     Stopit sent it                                   -> its trace, marked as own, and at once in the ledger
     a flag (not if it goes to reply addresses only)  -> a report; withheld where the site does so
@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 
 from msgspec import structs
 
-from stopit_core.decision.context import Engine
+from stopit_core.decision.context import DecisionContext
 from stopit_core.decision.tracing import message_ids_of, traces_of
 from stopit_core.decision.transaction import Field, Transaction
 from stopit_core.envelope import Envelope
@@ -34,14 +34,14 @@ from stopit_core.mail import is_automatic, read
 from stopit_core.model import AnswerReport, Channel, FlagReport, Original, Trace
 from stopit_core.wire import ANSWER_BYTES
 
-__all__ = ["AT_ONCE", "Edits", "Prospect", "Ruling", "decide", "may_be_flag", "prospect"]
+__all__ = ["ACCEPT_AT_EOH", "Disposition", "Edits", "Precheck", "dispose", "may_be_flag", "precheck"]
 
 
 @dataclass(frozen=True, slots=True)
-class Prospect:
+class Precheck:
     """What must be seen of a message after its headers: nothing, or its end and so much of its body (bytes).
 
-    `content`: at its end the ruling depends on what it says, so its MIME is read.
+    `content`: at its end the disposition depends on what it says, so its MIME is read.
     """
 
     to_end: bool
@@ -49,7 +49,7 @@ class Prospect:
     content: bool = False
 
 
-AT_ONCE = Prospect(to_end=False)
+ACCEPT_AT_EOH = Precheck(to_end=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Edits:
 
 
 @dataclass(frozen=True, slots=True)
-class Ruling:
+class Disposition:
     """What is done with a message. At most one of `flag` and `answers` is there.
 
     The reports must be durable before the edits are made. `flush`: the traces must be in the ledger before the MTA
@@ -81,59 +81,59 @@ class Ruling:
     flush: bool = False
 
 
-def may_be_flag(envelope: Envelope, names: frozenset[str], engine: Engine) -> bool:
+def may_be_flag(envelope: Envelope, names: frozenset[str], context: DecisionContext) -> bool:
     """Whether a message could be a member's flag, by what can hardly go wrong. `names` are its header names, folded.
 
     Asked after a fault of ours: such a message must not pass unread, every other one passes untouched.
     """
-    if engine.observe or not envelope.trusted:
+    if context.observe or not envelope.trusted:
         return False
-    telling = {"in-reply-to", "references", engine.header.lower()}
-    return not telling.isdisjoint(names) or engine.flags.reports(envelope)
+    telling = {"in-reply-to", "references", context.header.lower()}
+    return not telling.isdisjoint(names) or context.flags.reports(envelope)
 
 
-def prospect(transaction: Transaction, engine: Engine) -> Prospect:
+def precheck(transaction: Transaction, context: DecisionContext) -> Precheck:
     """At end of headers: whether the message can go now."""
     envelope = transaction.envelope
-    if engine.is_own(envelope):
-        return Prospect(to_end=True)
-    tokens = _tokens(envelope, engine)
-    if _is_candidate(transaction, tokens, engine):
-        return Prospect(to_end=True, body_bytes=engine.recognisers.body_bytes(envelope), content=True)
+    if context.is_own(envelope):
+        return Precheck(to_end=True)
+    tokens = _tokens(envelope, context)
+    if _is_candidate(transaction, tokens, context):
+        return Precheck(to_end=True, body_bytes=context.recognisers.body_bytes(envelope), content=True)
     if tokens:
-        return Prospect(to_end=True, body_bytes=ANSWER_BYTES)
-    return Prospect(to_end=True) if _forged(transaction, engine) else AT_ONCE
+        return Precheck(to_end=True, body_bytes=ANSWER_BYTES)
+    return Precheck(to_end=True) if _forged(transaction, context) else ACCEPT_AT_EOH
 
 
-def decide(transaction: Transaction, engine: Engine) -> Ruling:
-    """At end of message: the ruling."""
+def dispose(transaction: Transaction, context: DecisionContext) -> Disposition:
+    """At end of message: the disposition."""
     envelope = transaction.envelope
-    if engine.is_own(envelope):
-        return Ruling(traces_of(transaction, engine, own=True), _to_nobody(envelope, engine), flush=True)
-    tokens = _tokens(envelope, engine)
-    if _is_candidate(transaction, tokens, engine):
+    if context.is_own(envelope):
+        return Disposition(traces_of(transaction, context, own=True), _to_nobody(envelope, context), flush=True)
+    tokens = _tokens(envelope, context)
+    if _is_candidate(transaction, tokens, context):
         mail = read(transaction.headers, transaction.body)
-        flag = engine.recognisers.recognise(_without(envelope, tokens), mail)
+        flag = context.recognisers.recognise(_without(envelope, tokens), mail)
         if isinstance(flag, Flag):
-            return _flagged(transaction, flag, transaction.truncated or mail.truncated, engine)
+            return _flagged(transaction, flag, transaction.truncated or mail.truncated, context)
     if tokens:
-        return _answered(transaction, tokens, engine)
-    return Ruling(traces_of(transaction, engine), Edits(removed_fields=_forged(transaction, engine)))
+        return _answered(transaction, tokens, context)
+    return Disposition(traces_of(transaction, context), Edits(removed_fields=_forged(transaction, context)))
 
 
-def _is_candidate(transaction: Transaction, tokens: dict[str, str], engine: Engine) -> bool:
+def _is_candidate(transaction: Transaction, tokens: dict[str, str], context: DecisionContext) -> bool:
     others = _without(transaction.envelope, tokens)
     if tokens and not others.recipients:
         return False
-    return not isinstance(engine.recognisers.prospect(others, transaction.headers), NotFlagged)
+    return not isinstance(context.recognisers.precheck(others, transaction.headers), NotFlagged)
 
 
-def _flagged(transaction: Transaction, flag: Flag, truncated: bool, engine: Engine) -> Ruling:
+def _flagged(transaction: Transaction, flag: Flag, truncated: bool, context: DecisionContext) -> Disposition:
     envelope = transaction.envelope
-    reporter = reporter_of(flag.channel, envelope, transaction.headers, engine.people, engine.authserv_ids)
-    edits = _withholding(envelope, engine)
+    reporter = reporter_of(flag.channel, envelope, transaction.headers, context.people, context.authserv_ids)
+    edits = _withholding(envelope, context)
     report = FlagReport(
-        id=_flag_id(transaction, reporter, engine),
+        id=_flag_id(transaction, reporter, context),
         at=transaction.at,
         queue_id=envelope.queue_id,
         channel=flag.channel,
@@ -141,55 +141,55 @@ def _flagged(transaction: Transaction, flag: Flag, truncated: bool, engine: Engi
         reporter=reporter.address,
         reporter_assurance=reporter.assurance,
         originals=tuple(
-            Original(engine.keyring.message(named.message_id), named.ambiguous) for named in flag.originals
+            Original(context.keyring.message(named.message_id), named.ambiguous) for named in flag.originals
         ),
         withheld=len(edits.removed_recipients),
-        observed=engine.observe,
+        observed=context.observe,
         truncated=truncated and flag.channel is Channel.REPORT_ADDRESS,
     )
-    if engine.observe:
-        return Ruling(traces_of(transaction, engine), flag=report)
+    if context.observe:
+        return Disposition(traces_of(transaction, context), flag=report)
     edits = replace(
         edits,
-        removed_fields=forged_fields(transaction.fields, f"{engine.header}-"),
-        added_fields=((f"{engine.header}-Report", report.id), (f"{engine.header}-Flag", report.command.value)),
+        removed_fields=forged_fields(transaction.fields, f"{context.header}-"),
+        added_fields=((f"{context.header}-Report", report.id), (f"{context.header}-Flag", report.command.value)),
     )
     # Who was removed did not receive it, so no trace may say so.
-    return Ruling(traces_of(transaction, engine, _reached(envelope, edits)), edits, flag=report)
+    return Disposition(traces_of(transaction, context, _reached(envelope, edits)), edits, flag=report)
 
 
-def _withholding(envelope: Envelope, engine: Engine) -> Edits:
+def _withholding(envelope: Envelope, context: DecisionContext) -> Edits:
     """Who is removed and who added for a flag: everyone but staff, or only the report address."""
-    if engine.observe:
+    if context.observe:
         return Edits()
     everyone = dict.fromkeys(envelope.recipients)
-    withhold = envelope.trusted and engine.withhold
+    withhold = envelope.trusted and context.withhold
     removed = tuple(
         recipient
         for recipient in everyone
-        if not engine.is_staff(recipient) and (withhold or engine.flags.is_report_address(recipient))
+        if not context.is_staff(recipient) and (withhold or context.flags.is_report_address(recipient))
     )
-    return Edits(removed_recipients=removed, added_recipients=_staff_unless_in(everyone, engine))
+    return Edits(removed_recipients=removed, added_recipients=_staff_unless_in(everyone, context))
 
 
-def _flag_id(transaction: Transaction, reporter: Person, engine: Engine) -> str:
+def _flag_id(transaction: Transaction, reporter: Person, context: DecisionContext) -> str:
     """The same for a client's retry. Who submitted it is in it, or one could use up another's ids beforehand."""
     envelope = transaction.envelope
     author = f"login {envelope.login}" if envelope.login else f"{reporter.assurance.name} {reporter.address}"
-    return engine.keyring.report_id("flag", author, *_retry_parts(transaction))
+    return context.keyring.report_id("flag", author, *_retry_parts(transaction))
 
 
-def _answered(transaction: Transaction, tokens: dict[str, str], engine: Engine) -> Ruling:
+def _answered(transaction: Transaction, tokens: dict[str, str], context: DecisionContext) -> Disposition:
     envelope, headers = transaction.envelope, transaction.headers
-    author = engine.people.submitter(envelope).address
+    author = context.people.submitter(envelope).address
     parts = _retry_parts(transaction)
     raw = transaction.start()
     answers = tuple(
         AnswerReport(
             id=(
-                engine.keyring.trial_id(ref)
-                if engine.keyring.is_trial(ref)
-                else engine.keyring.report_id("answer", ref, envelope.login or author, *parts)
+                context.keyring.trial_id(ref)
+                if context.keyring.is_trial(ref)
+                else context.keyring.report_id("answer", ref, envelope.login or author, *parts)
             ),
             at=transaction.at,
             queue_id=envelope.queue_id,
@@ -197,26 +197,26 @@ def _answered(transaction: Transaction, tokens: dict[str, str], engine: Engine) 
             author=author,
             null_sender=envelope.null_sender,
             raw=raw,
-            observed=engine.observe,
+            observed=context.observe,
         )
         for ref in dict.fromkeys(tokens.values())
     )
-    if engine.observe:
-        edits = _to_nobody(envelope, engine)
-        return Ruling(traces_of(transaction, engine, _reached(envelope, edits)), edits, answers=answers)
+    if context.observe:
+        edits = _to_nobody(envelope, context)
+        return Disposition(traces_of(transaction, context, _reached(envelope, edits)), edits, answers=answers)
     by_person = not is_automatic(headers, envelope.null_sender)
     edits = Edits(
         removed_recipients=tuple(tokens),
-        removed_fields=_forged(transaction, engine),
-        added_recipients=_staff_unless_in(envelope.recipients, engine) if by_person else (),
+        removed_fields=_forged(transaction, context),
+        added_recipients=_staff_unless_in(envelope.recipients, context) if by_person else (),
     )
-    return Ruling(traces_of(transaction, engine, _reached(envelope, edits)), edits, answers=answers)
+    return Disposition(traces_of(transaction, context, _reached(envelope, edits)), edits, answers=answers)
 
 
-def _to_nobody(envelope: Envelope, engine: Engine) -> Edits:
+def _to_nobody(envelope: Envelope, context: DecisionContext) -> Edits:
     """Without the recipients that are a trial's."""
-    tokens = _tokens(envelope, engine)
-    return Edits(removed_recipients=tuple(path for path, ref in tokens.items() if engine.keyring.is_trial(ref)))
+    tokens = _tokens(envelope, context)
+    return Edits(removed_recipients=tuple(path for path, ref in tokens.items() if context.keyring.is_trial(ref)))
 
 
 def _retry_parts(transaction: Transaction) -> tuple[str, ...]:
@@ -224,9 +224,9 @@ def _retry_parts(transaction: Transaction) -> tuple[str, ...]:
     return message_ids_of(transaction.headers) or (transaction.envelope.queue_id, repr(transaction.at))
 
 
-def _tokens(envelope: Envelope, engine: Engine) -> dict[str, str]:
+def _tokens(envelope: Envelope, context: DecisionContext) -> dict[str, str]:
     """The recipients that are reply addresses of ours, as they stand in RCPT, with the ref that each seals."""
-    return {path: ref for path in envelope.recipients if (ref := engine.ref_of(path)) is not None}
+    return {path: ref for path in envelope.recipients if (ref := context.ref_of(path)) is not None}
 
 
 def _without(envelope: Envelope, tokens: dict[str, str]) -> Envelope:
@@ -235,9 +235,9 @@ def _without(envelope: Envelope, tokens: dict[str, str]) -> Envelope:
     return structs.replace(envelope, recipients=tuple(path for path in envelope.recipients if path not in tokens))
 
 
-def _staff_unless_in(recipients: Iterable[str], engine: Engine) -> tuple[str, ...]:
+def _staff_unless_in(recipients: Iterable[str], context: DecisionContext) -> tuple[str, ...]:
     """The staff mailbox, unless it gets the message anyway: added again, it would get it twice."""
-    return () if any(map(engine.is_staff, recipients)) else (engine.staff_address,)
+    return () if any(map(context.is_staff, recipients)) else (context.staff_address,)
 
 
 def _reached(envelope: Envelope, edits: Edits) -> tuple[str, ...]:
@@ -246,11 +246,11 @@ def _reached(envelope: Envelope, edits: Edits) -> tuple[str, ...]:
     return tuple(path for path in envelope.recipients if path not in removed) + edits.added_recipients
 
 
-def _forged(transaction: Transaction, engine: Engine) -> tuple[tuple[str, int], ...]:
+def _forged(transaction: Transaction, context: DecisionContext) -> tuple[tuple[str, int], ...]:
     """Header fields of ours in mail from outside: only the milter adds them, and staff sort by them."""
-    if engine.observe or transaction.envelope.trusted:
+    if context.observe or transaction.envelope.trusted:
         return ()
-    return forged_fields(transaction.fields, f"{engine.header}-")
+    return forged_fields(transaction.fields, f"{context.header}-")
 
 
 def forged_fields(fields: Iterable[Field], prefix: str) -> tuple[tuple[str, int], ...]:

@@ -13,7 +13,7 @@ import re
 from msgspec import structs
 
 from stopit_core.addresses import bare, domain_of
-from stopit_core.decision.context import Engine
+from stopit_core.decision.context import DecisionContext
 from stopit_core.decision.transaction import Transaction
 from stopit_core.identity.auth_results import read_verdict
 from stopit_core.mail import Headers, addresses_in, is_automatic, is_list, message_ids
@@ -30,7 +30,7 @@ _PLAIN_FROM = re.compile(rf'[^<>()",;:@\\]*<({_SPEC})>|({_SPEC})')
 
 
 def traces_of(
-    transaction: Transaction, engine: Engine, recipients: tuple[str, ...] | None = None, own: bool = False
+    transaction: Transaction, context: DecisionContext, recipients: tuple[str, ...] | None = None, own: bool = False
 ) -> tuple[Trace, ...]:
     """The traces of this pass, one for each Message-ID; () when it has none.
 
@@ -40,7 +40,7 @@ def traces_of(
     ids = message_ids_of(headers)
     if not ids:
         return ()
-    people = engine.people
+    people = context.people
     reached = envelope.recipients if recipients is None else recipients
     sender = _header_from(headers)
     trace = Trace(
@@ -56,7 +56,7 @@ def traces_of(
         own=own,
         recipient_count=len(reached),
         recipients=b"".join(dict.fromkeys(map(people.digest_of_path, reached))),
-        verdict=read_verdict(headers, engine.authserv_ids, domain_of(sender).casefold()),
+        verdict=read_verdict(headers, context.authserv_ids, domain_of(sender).casefold()),
     )
     if len(ids) == 1:
         return (trace,)

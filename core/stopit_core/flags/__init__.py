@@ -2,7 +2,7 @@
 
 rules = FlagRules.of(settings.flag, settings.campus)
 recognisers = load_recognisers(rules)
-end of headers:  recognisers.prospect(envelope, headers)  -> why not, or None: read the body
+end of headers:  recognisers.precheck(envelope, headers)  -> why not, or None: read the body
 end of message:  recognisers.recognise(envelope, mail)    -> Flag, or why not
 """
 

@@ -1,6 +1,6 @@
 """Asks the recognisers, behind the gates that hold for all of them.
 
-At end of headers: `prospect` tells whether the message can be accepted now, its body unread. At end of message:
+At end of headers: `precheck` tells whether the message can be accepted now, its body unread. At end of message:
 `recognise` gives the flag, or why there is none. Automatic, list and null-sender mail passes no gate (RFC 3834).
 """
 
@@ -27,7 +27,7 @@ class Recognisers:
         self._rules = rules
         self._recognisers = tuple(recognisers)
 
-    def prospect(self, envelope: Envelope, headers: Headers) -> NotFlagged | None:
+    def precheck(self, envelope: Envelope, headers: Headers) -> NotFlagged | None:
         """At end of headers: why this can be no flag; None when the body must be read to know."""
         if is_automatic(headers, envelope.null_sender):
             return NotFlagged.AUTOMATIC
@@ -44,7 +44,7 @@ class Recognisers:
 
     def recognise(self, envelope: Envelope, mail: Mail) -> Flag | NotFlagged:
         """At end of message: the flag, or why this is none."""
-        if (reason := self.prospect(envelope, mail.headers)) is not None:
+        if (reason := self.precheck(envelope, mail.headers)) is not None:
             return reason
         for recogniser in self._recognisers:
             if recogniser.wants(envelope, mail.headers) and (flag := recogniser.recognise(envelope, mail)):

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from enum import Enum
 
-__all__ = ["BEAT_SECONDS", "ChildLine", "Order", "ParentLine", "Word", "fork"]
+__all__ = ["BEAT_SECONDS", "ChildControl", "ChildStatus", "ControlMessage", "ParentControl", "fork"]
 
 BEAT_SECONDS = 5.0
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
@@ -23,43 +23,43 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 _SOFTWARE_FAULT = 70  # EX_SOFTWARE of sysexits.h
 
 
-class Order(Enum):
+class ControlMessage(Enum):
     """What the parent says. WORKER_ENDED is no more than news, for the one that counts."""
 
     RELOAD = b"r"
     RELOAD_REFUSED = b"x"
-    RETIRE = b"q"
+    DRAIN = b"q"
     WORKER_ENDED = b"e"
 
 
-class Word(Enum):
-    """What a child says. READY also when an order was carried out; DUE when another should take its place."""
+class ChildStatus(Enum):
+    """What a child says. READY also when an order was carried out; RESTART_DUE when another should take its place."""
 
     READY = b"R"
     ALIVE = b"."
-    DUE = b"d"
+    RESTART_DUE = b"d"
 
 
-class ChildLine:
+class ChildControl:
     """The child's end."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
 
-    def say(self, word: Word) -> None:
+    def report(self, word: ChildStatus) -> None:
         """Tell the parent. Nothing when it is gone: `listen` sees that."""
         try:
             self._end.send(word.value, socket.MSG_DONTWAIT)
         except OSError:
             return
 
-    def listen(self, obey: Callable[[Order], None]) -> None:
+    def listen(self, handle: Callable[[ControlMessage], None]) -> None:
         """Beat, and carry out orders, until the parent is gone."""
         beat_at = time.monotonic()
         while True:
             wait = beat_at - time.monotonic()
             if wait <= 0:
-                self.say(Word.ALIVE)
+                self.report(ChildStatus.ALIVE)
                 beat_at = time.monotonic() + BEAT_SECONDS
                 continue
             readable, _, _ = select.select([self._end], [], [], wait)
@@ -68,11 +68,11 @@ class ChildLine:
             given = self._end.recv(1)
             if not given:
                 return
-            obey(Order(given))
-            self.say(Word.READY)
+            handle(ControlMessage(given))
+            self.report(ChildStatus.READY)
 
 
-class ParentLine:
+class ParentControl:
     """The parent's end. `pid` is the child's."""
 
     def __init__(self, pid: int, end: socket.socket) -> None:
@@ -80,17 +80,17 @@ class ParentLine:
         self.end = end
         end.setblocking(False)
 
-    def order(self, order: Order) -> None:
+    def send(self, message: ControlMessage) -> None:
         """Give an order. Nothing when the child is gone: it is started again with the configuration in force."""
         try:
-            self.end.send(order.value)
+            self.end.send(message.value)
         except OSError:
             return
 
-    def heard(self) -> list[Word]:
+    def statuses(self) -> list[ChildStatus]:
         """What the child has said since; [] also when it is gone."""
         try:
-            return [Word(bytes([each])) for each in self.end.recv(256)]
+            return [ChildStatus(bytes([each])) for each in self.end.recv(256)]
         except OSError:
             return []
 
@@ -99,7 +99,7 @@ class ParentLine:
         self.end.close()
 
 
-def fork(run: Callable[[ChildLine], int], others: Iterable[ParentLine]) -> ParentLine:
+def fork(run: Callable[[ChildControl], int], others: Iterable[ParentControl]) -> ParentControl:
     """A child that runs `run` and ends with what that returns. The caller must have no other thread.
 
     `others` are the lines that the parent holds to other children.
@@ -111,7 +111,7 @@ def fork(run: Callable[[ChildLine], int], others: Iterable[ParentLine]) -> Paren
     if pid:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
-        return ParentLine(pid, ours)
+        return ParentControl(pid, ours)
     code = _SOFTWARE_FAULT
     try:
         signal.set_wakeup_fd(-1)
@@ -121,7 +121,7 @@ def fork(run: Callable[[ChildLine], int], others: Iterable[ParentLine]) -> Paren
         ours.close()
         for other in others:
             other.close()
-        code = run(ChildLine(theirs))
+        code = run(ChildControl(theirs))
     except BaseException:  # noqa: BLE001  the parent's frames must never run on in the child
         traceback.print_exc()
     finally:

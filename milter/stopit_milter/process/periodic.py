@@ -12,10 +12,10 @@ from stopit_core.stores.ledger.writer import TraceEvent
 from stopit_core.stores.queue.copies import Copies
 from stopit_core.stores.queue.spool import Spool, Taker
 
-__all__ = ["CopyKeeper", "Recurring", "SpoolDrainer", "trace_counter"]
+__all__ = ["FailoverCopyKeeper", "PeriodicTask", "SpoolDrainer", "trace_counter"]
 
 
-class Recurring:
+class PeriodicTask:
     """A thread that does a piece of work again and again. `work` raises nothing; `pause` in seconds."""
 
     def __init__(self, name: str, work: Callable[[], object], pause: float = 1.0) -> None:
@@ -76,7 +76,7 @@ class SpoolDrainer:
             return 0
 
 
-class CopyKeeper:
+class FailoverCopyKeeper:
     """Puts reports into the queue again that a failover of Redis may have lost, and removes copies that are safe."""
 
     def __init__(self, copies: Copies, metrics: MilterMetrics, log: Log) -> None:

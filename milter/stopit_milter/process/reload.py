@@ -7,39 +7,39 @@ from pathlib import Path
 from stopit_core.config import Settings, load
 from stopit_core.daemon.logs import Log
 from stopit_core.daemon.systemd import Live, reload_settings
-from stopit_core.decision.context import Engine
+from stopit_core.decision.context import DecisionContext
 from stopit_core.errors import ConfigError, Fault
 from stopit_core.metrics import MilterMetrics
 from stopit_core.open_stores import open_ledger, open_queue
 from stopit_core.stores.ledger import Ledger
 from stopit_core.stores.queue import Queue
-from stopit_milter.process.control import Order
+from stopit_milter.process.control import ControlMessage
 
-__all__ = ["Configuration", "InForce"]
+__all__ = ["ActiveConfiguration", "Configuration"]
 
 
 class Configuration:
-    """The settings of one file, and the engine made of them."""
+    """The settings of one file, and the context made of them."""
 
-    def __init__(self, path: Path, settings: Settings, engine: Engine) -> None:
+    def __init__(self, path: Path, settings: Settings, context: DecisionContext) -> None:
         self._path = path
         self.settings = settings
-        self.engine = engine
+        self.context = context
 
     @classmethod
     def read(cls, path: Path) -> Configuration:
         """The configuration in this file. Raises ConfigError with every fault in it, and in what it names."""
         settings = load(path)
         faults: list[Fault] = []
-        engine = None
+        context = None
         try:
-            engine = Engine.of(settings)
+            context = DecisionContext.of(settings)
         except ConfigError as error:
             faults += error.faults
         faults += _store_faults(settings)
-        if engine is None or faults:
+        if context is None or faults:
             raise ConfigError(faults)
-        return cls(path, settings, engine)
+        return cls(path, settings, context)
 
     def reload(self, log: Log) -> bool:
         """Read the file again. False, each fault logged and nothing changed, when it cannot be used."""
@@ -47,30 +47,30 @@ class Configuration:
         if settings is None:
             return False
         try:
-            engine = Engine.of(settings)
+            context = DecisionContext.of(settings)
         except ConfigError as error:
             for fault in error.faults:
                 log.error("reload refused, the old configuration stays in force", fault=str(fault))
             return False
-        self.settings, self.engine = settings, engine
+        self.settings, self.context = settings, context
         return True
 
 
-class InForce:
+class ActiveConfiguration:
     """What a child goes by (`live`). Metrics tell whether the last reload was refused, at first as `refused` says."""
 
     def __init__(self, configuration: Configuration, metrics: MilterMetrics, log: Log, refused: bool) -> None:
-        self.live = Live(configuration.engine)
+        self.live = Live(configuration.context)
         self._configuration = configuration
         self._metrics = metrics
         self._log = log
         metrics.reload_successful.set(int(not refused))
 
-    def obey(self, order: Order) -> None:
+    def handle(self, message: ControlMessage) -> None:
         """Carry out the parent's order to reload, or learn that the parent refused to."""
-        held = order is Order.RELOAD and self._configuration.reload(self._log)
+        held = message is ControlMessage.RELOAD and self._configuration.reload(self._log)
         if held:
-            self.live.swap(self._configuration.engine)
+            self.live.swap(self._configuration.context)
         self._metrics.reload_successful.set(int(held))
 
 

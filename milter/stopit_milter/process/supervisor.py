@@ -4,8 +4,8 @@ It has no thread and opens no store, so that it may fork at any time (forking af
 ends, or whose beats stop, is started again; one that ends at once, after growing pauses. Before everything was
 ready for the first time, a child that ends is a failed start: whoever starts the service should see it.
 
-A child may ask to be relieved. Then another is started in its role; once that one is ready, the first is told to
-retire, and ends when it has done its work. Until it has, the role's next child is not relieved.
+A child may say that a restart is due. Then another is started in its role; once that one is ready, the first is told
+to drain: it ends with its last connection. Until it has ended, the role's next child is not replaced.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from stopit_core.daemon.logs import Log
 from stopit_core.daemon.systemd import Notify
-from stopit_milter.process.control import SIGNALS, ChildLine, Order, ParentLine, Word, fork
+from stopit_milter.process.control import SIGNALS, ChildControl, ChildStatus, ControlMessage, ParentControl, fork
 
 __all__ = ["Limits", "Role", "Supervisor"]
 
@@ -32,7 +32,7 @@ class Role:
     """What a child does, under the name that it has in the log. `counts`: it is told of each other one's end."""
 
     name: str
-    run: Callable[[ChildLine], int]
+    run: Callable[[ChildControl], int]
     handles_mail: bool = False
     counts: bool = False
 
@@ -55,19 +55,19 @@ class _Child:
 
     def __init__(self, role: Role) -> None:
         self.role = role
-        self.line: ParentLine | None = None
+        self.control: ParentControl | None = None
         self.ready = False
         self.started = self.heard = self.due = 0.0
         self.pause = 0.0
-        self.relieved: ParentLine | None = None
+        self.draining: ParentControl | None = None
         """The line to the process that had the role before, and has yet to end."""
-        self.relieved_heard = 0.0
-        self.retiring = False
+        self.draining_heard = 0.0
+        self.drain_sent = False
 
     @property
-    def lines(self) -> tuple[ParentLine, ...]:
+    def controls(self) -> tuple[ParentControl, ...]:
         """The lines to all processes of this role."""
-        return tuple(line for line in (self.line, self.relieved) if line)
+        return tuple(control for control in (self.control, self.draining) if control)
 
 
 class Supervisor:
@@ -134,45 +134,45 @@ class Supervisor:
                     self._reload_all()
 
     def _start(self, child: _Child) -> None:
-        others = [line for other in self._children for line in other.lines]
-        child.line = fork(child.role.run, others)
+        others = [control for other in self._children for control in other.controls]
+        child.control = fork(child.role.run, others)
         child.started = child.heard = time.monotonic()
         child.ready = False
-        self._selector.register(child.line.end, selectors.EVENT_READ, (child, child.line))
+        self._selector.register(child.control.end, selectors.EVENT_READ, (child, child.control))
 
-    def _hear(self, child: _Child, line: ParentLine) -> None:
-        words = line.heard()
-        if not words:  # the line is broken: the child is ending, and `_reap` will find it
+    def _hear(self, child: _Child, control: ParentControl) -> None:
+        words = control.statuses()
+        if not words:  # the pipe is broken: the child is ending, and `_reap` will find it
             return
-        if line is child.relieved:
-            child.relieved_heard = time.monotonic()
+        if control is child.draining:
+            child.draining_heard = time.monotonic()
             return
         child.heard = time.monotonic()
-        if Word.READY in words and not child.ready:
+        if ChildStatus.READY in words and not child.ready:
             child.ready = True
-            if child.relieved and not child.retiring:
-                child.relieved.order(Order.RETIRE)
-                child.retiring = True
-        if Word.DUE in words and self._was_ready and child.ready and not child.relieved:
-            self._log.info("will be relieved", child=child.role.name, pid=line.pid)
-            child.relieved, child.relieved_heard, child.retiring = line, child.heard, False
+            if child.draining and not child.drain_sent:
+                child.draining.send(ControlMessage.DRAIN)
+                child.drain_sent = True
+        if ChildStatus.RESTART_DUE in words and self._was_ready and child.ready and not child.draining:
+            self._log.info("restart due, a successor starts", child=child.role.name, pid=control.pid)
+            child.draining, child.draining_heard, child.drain_sent = control, child.heard, False
             self._start(child)
 
     def _reap(self) -> None:
         """Take note of every child that ended."""
         for child in self._children:
-            for line in child.lines:
-                pid, status = os.waitpid(line.pid, os.WNOHANG)
+            for control in child.controls:
+                pid, status = os.waitpid(control.pid, os.WNOHANG)
                 if not pid:
                     continue
-                self._selector.unregister(line.end)
-                line.close()
+                self._selector.unregister(control.end)
+                control.close()
                 code = os.waitstatus_to_exitcode(status)
-                if line is child.relieved:
-                    child.relieved = None
-                    self._log.info("retired", child=child.role.name, pid=pid, code=code)
+                if control is child.draining:
+                    child.draining = None
+                    self._log.info("drained", child=child.role.name, pid=pid, code=code)
                     continue
-                child.line = None
+                child.control = None
                 if self._ending is None:
                     self._ended(child, pid, code)
 
@@ -184,8 +184,8 @@ class Supervisor:
             return
         self._log.error("ended, and will be started again", child=child.role.name, pid=pid, code=code)
         for other in self._children:
-            if other.line and other.role.counts:
-                other.line.order(Order.WORKER_ENDED)
+            if other.control and other.role.counts:
+                other.control.send(ControlMessage.WORKER_ENDED)
         limits = self._limits
         now = time.monotonic()
         settled = now - child.started >= limits.settled
@@ -199,16 +199,16 @@ class Supervisor:
         """Start what is due, end what hangs, and report."""
         now = time.monotonic()
         for child in self._children:
-            if child.line is None and self._was_ready and now >= child.due and self._ending is None:
+            if child.control is None and self._was_ready and now >= child.due and self._ending is None:
                 self._start(child)
-            elif child.line and now - child.heard > self._limits.silence:
-                self._log.error("hangs, and will be killed", child=child.role.name, pid=child.line.pid)
-                os.kill(child.line.pid, signal.SIGKILL)
+            elif child.control and now - child.heard > self._limits.silence:
+                self._log.error("hangs, and will be killed", child=child.role.name, pid=child.control.pid)
+                os.kill(child.control.pid, signal.SIGKILL)
                 child.heard = now
-            if child.relieved and now - child.relieved_heard > self._limits.silence:
-                self._log.error("hangs, and will be killed", child=child.role.name, pid=child.relieved.pid)
-                os.kill(child.relieved.pid, signal.SIGKILL)
-                child.relieved_heard = now
+            if child.draining and now - child.draining_heard > self._limits.silence:
+                self._log.error("hangs, and will be killed", child=child.role.name, pid=child.draining.pid)
+                os.kill(child.draining.pid, signal.SIGKILL)
+                child.draining_heard = now
         if self._ending is not None:
             return
         if self._settling and all(child.ready for child in self._children):
@@ -228,8 +228,8 @@ class Supervisor:
         self._settling = True
         for child in self._children:
             child.ready = False
-            for line in child.lines:
-                line.order(Order.RELOAD if held else Order.RELOAD_REFUSED)
+            for control in child.controls:
+                control.send(ControlMessage.RELOAD if held else ControlMessage.RELOAD_REFUSED)
 
     def _stop(self, code: int) -> int:
         self._notify.stopping()
@@ -237,10 +237,10 @@ class Supervisor:
         self._signal_all(signal.SIGTERM)
         deadline = time.monotonic() + self._limits.stop
         late = False
-        while any(child.lines for child in self._children):
+        while any(child.controls for child in self._children):
             if time.monotonic() >= deadline:
                 if not late:
-                    names = [child.role.name for child in self._children if child.lines]
+                    names = [child.role.name for child in self._children if child.controls]
                     self._log.error("did not end in time, and will be killed", child=", ".join(names))
                 late = True
                 self._signal_all(signal.SIGKILL)
@@ -250,5 +250,5 @@ class Supervisor:
 
     def _signal_all(self, number: signal.Signals) -> None:
         for child in self._children:
-            for line in child.lines:
-                os.kill(line.pid, number)
+            for control in child.controls:
+                os.kill(control.pid, number)

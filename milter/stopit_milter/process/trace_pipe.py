@@ -23,9 +23,9 @@ import msgspec
 
 from stopit_core.model import Trace
 from stopit_core.stores.ledger.writer import TraceEvent
-from stopit_milter.process.periodic import Recurring
+from stopit_milter.process.periodic import PeriodicTask
 
-__all__ = ["LARGEST", "Giver", "Handover"]
+__all__ = ["LARGEST", "TracePipe", "TraceSender"]
 
 LARGEST = 128 * 1024
 """Octets of the largest packet. Every kernel takes one of this size; a trace has 8 octets for each recipient."""
@@ -40,19 +40,19 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[list[Trace]] = msgspec.msgpack.Decoder(list[Trace])
 
 
-class Handover:
+class TracePipe:
     """The pair of sockets. Each process keeps the end that it has a use for, and closes the other."""
 
     def __init__(self) -> None:
         self._giving, self._taking = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._giving.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
 
-    def give(self) -> socket.socket:
-        """In a worker, after the fork: the end that a Giver sends at."""
+    def sender(self) -> socket.socket:
+        """In a worker, after the fork: the end that a TraceSender sends at."""
         self._taking.close()
         return self._giving
 
-    def taken(self) -> Iterator[list[Trace]]:
+    def received(self) -> Iterator[list[Trace]]:
         """In the writing child, after the fork: what comes, until no process is left that could give anything."""
         self._giving.close()
         room = bytearray(LARGEST)
@@ -65,7 +65,7 @@ class Handover:
         self._taking.close()
 
 
-class Giver:
+class TraceSender:
     """A worker's way to the writing child: one thread that sends what was offered, at intervals.
 
     `offer` takes no lock and wakes nobody, as the trace writer's does. When the buffer is full, because for many
@@ -88,7 +88,7 @@ class Giver:
         self._packet: list[bytes] = []
         """What is to be sent next, when it could not be yet. The thread's own."""
         self._stopping = False
-        self._sending = Recurring("trace-giver", self._send, _INTERVAL)
+        self._sending = PeriodicTask("trace-trace_sender", self._send, _INTERVAL)
 
     def start(self) -> None:
         """Start the thread; once, after any fork."""

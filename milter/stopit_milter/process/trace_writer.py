@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from stopit_core.daemon.logs import Log
 from stopit_core.daemon.systemd import Live
-from stopit_core.decision.context import Engine
+from stopit_core.decision.context import DecisionContext
 from stopit_core.metrics import MilterMetrics
 from stopit_core.metrics.multiprocess import in_child
 from stopit_core.model import ContactReport, Digest, Trace
@@ -24,10 +24,10 @@ from stopit_core.stores.ledger import Ledger
 from stopit_core.stores.ledger.writer import TraceWriter, WriterLimits
 from stopit_core.stores.queue.copies import Copies
 from stopit_core.stores.queue.spool import DurableReports, Spool
-from stopit_milter.process.control import ChildLine, Word
+from stopit_milter.process.control import ChildControl, ChildStatus
 from stopit_milter.process.periodic import trace_counter
-from stopit_milter.process.reload import Configuration, InForce
-from stopit_milter.process.trace_pipe import Handover
+from stopit_milter.process.reload import ActiveConfiguration, Configuration
+from stopit_milter.process.trace_pipe import TracePipe
 
 __all__ = ["STOP_SECONDS", "contact_teller", "run_writer", "writer_to"]
 
@@ -39,9 +39,9 @@ STOP_SECONDS = 3.0
 
 
 def run_writer(
-    line: ChildLine,
+    control: ChildControl,
     configuration: Configuration,
-    handover: Handover,
+    trace_pipe: TracePipe,
     metrics_dir: Path,
     log: Log,
     reload_refused: bool,
@@ -55,13 +55,13 @@ def run_writer(
     in_child(metrics_dir, "writer")
     metrics = MilterMetrics(CollectorRegistry())
     settings = configuration.settings
-    in_force = InForce(configuration, metrics, log, reload_refused)
+    active = ActiveConfiguration(configuration, metrics, log, reload_refused)
     queue, ledger, spool = open_queue(settings.queue), open_ledger(settings.ledger), Spool(settings.queue.spool_dir)
-    writer = writer_to(ledger, in_force.live, DurableReports(Copies(queue, spool), spool), metrics)
+    writer = writer_to(ledger, active.live, DurableReports(Copies(queue, spool), spool), metrics)
     writer.start()
-    threading.Thread(target=line.listen, args=(in_force.obey,), name="line", daemon=True).start()
-    line.say(Word.READY)
-    for traces in handover.taken():
+    threading.Thread(target=control.listen, args=(active.handle,), name="control", daemon=True).start()
+    control.report(ChildStatus.READY)
+    for traces in trace_pipe.received():
         writer.wait_for_room(_ROOM_SECONDS)
         for trace in traces:
             writer.offer(trace)
@@ -74,7 +74,7 @@ def run_writer(
 
 def writer_to(
     ledger: Ledger,
-    live: Live[Engine],
+    live: Live[DecisionContext],
     reports: DurableReports,
     metrics: MilterMetrics,
     limits: WriterLimits = _LIMITS,
@@ -89,7 +89,7 @@ def writer_to(
     )
 
 
-def contact_teller(reports: DurableReports, live: Live[Engine]) -> Callable[[Trace, Digest], None]:
+def contact_teller(reports: DurableReports, live: Live[DecisionContext]) -> Callable[[Trace, Digest], None]:
     """Makes a report of each meeting of a watched pair."""
 
     def tell(trace: Trace, pair: Digest) -> None:

@@ -30,15 +30,15 @@ from stopit_core.stores.ledger.writer import WriterLimits
 from stopit_core.stores.queue.copies import Copies
 from stopit_core.stores.queue.spool import DurableReports, Spool
 from stopit_milter.listener import Listener
-from stopit_milter.message_counter import Tally
-from stopit_milter.process.control import ChildLine, Order, Word
-from stopit_milter.process.periodic import CopyKeeper, Recurring, SpoolDrainer, trace_counter
+from stopit_milter.message_counter import MessageCounter
+from stopit_milter.process.control import ChildControl, ChildStatus, ControlMessage
+from stopit_milter.process.periodic import FailoverCopyKeeper, PeriodicTask, SpoolDrainer, trace_counter
 from stopit_milter.process.readiness import look
-from stopit_milter.process.reload import Configuration, InForce
-from stopit_milter.process.trace_pipe import Giver, Handover
+from stopit_milter.process.reload import ActiveConfiguration, Configuration
+from stopit_milter.process.trace_pipe import TracePipe, TraceSender
 from stopit_milter.process.trace_writer import STOP_SECONDS, writer_to
-from stopit_milter.session import Context, Session
-from stopit_milter.sinks import Outlets
+from stopit_milter.session import Session, SessionResources
+from stopit_milter.sinks import Sinks
 
 __all__ = ["run_metrics", "run_worker"]
 
@@ -50,11 +50,11 @@ _OWN = WriterLimits(expire=math.inf)
 
 
 def run_worker(
-    line: ChildLine,
+    control: ChildControl,
     slot: int,
     configuration: Configuration,
     listener: Listener,
-    handover: Handover,
+    trace_pipe: TracePipe,
     metrics_dir: Path,
     log: Log,
     reload_refused: bool,
@@ -63,20 +63,20 @@ def run_worker(
     in_child(metrics_dir, f"worker{slot}")
     metrics = MilterMetrics(CollectorRegistry())
     settings = configuration.settings
-    in_force = InForce(configuration, metrics, log, reload_refused)
+    active = ActiveConfiguration(configuration, metrics, log, reload_refused)
     queue, ledger, spool = open_queue(settings.queue), open_ledger(settings.ledger), Spool(settings.queue.spool_dir)
     copies = Copies(queue, spool)
     reports = DurableReports(copies, spool)
-    own = writer_to(ledger, in_force.live, reports, metrics, _OWN)
-    giver = Giver(handover.give(), trace_counter(metrics), own.offer)
-    tally = Tally(metrics)
-    drainer = Recurring("spool-drainer", SpoolDrainer(spool, copies, metrics, log).drain_once)
-    keeper = Recurring("copies", CopyKeeper(copies, metrics, log).look, _COPIES_SECONDS)
-    stock = partial(_take_stock, tally, metrics, listener, line, settings.milter.recycle_after)
-    counting = Recurring("tally", stock)
+    own = writer_to(ledger, active.live, reports, metrics, _OWN)
+    trace_sender = TraceSender(trace_pipe.sender(), trace_counter(metrics), own.offer)
+    message_counter = MessageCounter(metrics)
+    drainer = PeriodicTask("spool-drainer", SpoolDrainer(spool, copies, metrics, log).drain_once)
+    keeper = PeriodicTask("copies", FailoverCopyKeeper(copies, metrics, log).look, _COPIES_SECONDS)
+    stock = partial(_take_stock, message_counter, metrics, listener, control, settings.milter.recycle_after)
+    counting = PeriodicTask("message-counter", stock)
 
     def let_go() -> None:
-        giver.stop(STOP_SECONDS)
+        trace_sender.stop(STOP_SECONDS)
         own.stop(STOP_SECONDS)
 
     def end() -> None:
@@ -84,35 +84,37 @@ def run_worker(
         keeper.stop(STOP_SECONDS)
         let_go()
         counting.stop(STOP_SECONDS)
-        tally.fold()
+        message_counter.fold()
         metrics.leave()
         queue.close()
         ledger.close()
 
-    def obey(order: Order) -> None:
-        if order is Order.RETIRE:
-            listener.close_ears()
-            _in_background("retirement", lambda: _end_after_the_last(listener, end))
+    def handle(message: ControlMessage) -> None:
+        if message is ControlMessage.DRAIN:
+            listener.stop_accepting()
+            _in_background("drain", lambda: _end_after_the_last(listener, end))
             return
-        in_force.obey(order)
+        active.handle(message)
 
     # libmilter waits for these in a thread of its own; a thread of ours that did not block them would die of them,
     # and the process with it, before the traces in hand are written.
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
-    context = Context(in_force.live, Outlets(reports, giver, own, metrics, log), metrics, tally, log)
-    for each in (giver, own, drainer, keeper, counting):
+    resources = SessionResources(
+        active.live, Sinks(reports, trace_sender, own, metrics, log), metrics, message_counter, log
+    )
+    for each in (trace_sender, own, drainer, keeper, counting):
         each.start()
     if slot == 0:
         _in_background("durability", lambda: _warn_of_durability(configuration, log))
-    _in_background("line", lambda: _until_parent_ends(line, obey, let_go))
+    _in_background("control", lambda: _until_parent_ends(control, handle, let_go))
     _settle_down()
-    line.say(Word.READY)
-    listener.serve(lambda: Session(context))
+    control.report(ChildStatus.READY)
+    listener.serve(lambda: Session(resources))
     end()
     return 0
 
 
-def run_metrics(line: ChildLine, settings: Settings, metrics_dir: Path, log: Log) -> int:
+def run_metrics(control: ChildControl, settings: Settings, metrics_dir: Path, log: Log) -> int:
     """Answer Prometheus, and whoever asks for the milter's health, until the parent is gone.
 
     The exit code: 1 when the address cannot be had. None of these settings changes without a restart.
@@ -127,21 +129,23 @@ def run_metrics(line: ChildLine, settings: Settings, metrics_dir: Path, log: Log
         log.error("milter.metrics cannot be served; is another process there?", address=address, why=error)
         return 1
 
-    def obey(order: Order) -> None:
-        if order is Order.WORKER_ENDED:
+    def handle(message: ControlMessage) -> None:
+        if message is ControlMessage.WORKER_ENDED:
             metrics.workers_ended.inc()
 
-    line.say(Word.READY)
-    line.listen(obey)
+    control.report(ChildStatus.READY)
+    control.listen(handle)
     return 0
 
 
-def _take_stock(tally: Tally, metrics: MilterMetrics, listener: Listener, line: ChildLine, limit: int) -> None:
+def _take_stock(
+    message_counter: MessageCounter, metrics: MilterMetrics, listener: Listener, control: ChildControl, limit: int
+) -> None:
     """Tell the metrics what was counted, and the parent when this worker has done its share (`limit`; 0: never)."""
-    tally.fold()
+    message_counter.fold()
     metrics.connections.set(listener.connections)
-    if limit and tally.total >= limit:
-        line.say(Word.DUE)
+    if limit and message_counter.total >= limit:
+        control.report(ChildStatus.RESTART_DUE)
 
 
 def _settle_down() -> None:
@@ -151,14 +155,16 @@ def _settle_down() -> None:
     gc.freeze()
 
 
-def _until_parent_ends(line: ChildLine, obey: Callable[[Order], None], let_go: Callable[[], None]) -> None:
+def _until_parent_ends(
+    control: ChildControl, handle: Callable[[ControlMessage], None], let_go: Callable[[], None]
+) -> None:
     """End this process with its parent.
 
     At once, and not by way of libmilter: that takes seconds, and removes the socket's file in the end, where by then
     the next parent's socket may be.
     """
     try:
-        line.listen(obey)
+        control.listen(handle)
     finally:
         let_go()
         os._exit(1)

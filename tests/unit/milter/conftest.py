@@ -1,4 +1,4 @@
-"""A site's engine, and an MTA that drives a session as libmilter does and keeps a journal of what it was told."""
+"""A site's context, and an MTA that drives a session as libmilter does and keeps a journal of what it was told."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from prometheus_client import CollectorRegistry
 
 from stopit_core.daemon.logs import open_log
 from stopit_core.daemon.systemd import Live
-from stopit_core.decision.context import Engine
+from stopit_core.decision.context import DecisionContext
 from stopit_core.errors import Transient
 from stopit_core.metrics import MilterMetrics
 from stopit_core.model import FlagReport, Report, Trace
 from stopit_core.stores.queue.spool import Where
-from stopit_milter.message_counter import Tally
-from stopit_milter.session import Context, Session
-from stopit_milter.sinks import Outlets
+from stopit_milter.message_counter import MessageCounter
+from stopit_milter.session import Session, SessionResources
+from stopit_milter.sinks import Sinks
 
 Pairs = Sequence[tuple[str, str | bytes]]
 
@@ -82,12 +82,12 @@ class Mta:
         "delheader": Milter.CHGHDRS,
     }
 
-    def __init__(self, context: Context, doubles: Doubles, offered: int = 0x1FFFFF) -> None:
+    def __init__(self, resources: SessionResources, doubles: Doubles, offered: int = 0x1FFFFF) -> None:
         self.macros: dict[str, Any] = {}
         self.failing = ""
         self.replied: tuple[str, ...] = ()
         self._doubles = doubles
-        self.session = Session(context)
+        self.session = Session(resources)
         self.options = [Milter.CURR_ACTS, offered, 0, 0]
         assert self.session.negotiate(self.options) == Milter.CONTINUE
 
@@ -173,36 +173,42 @@ def metrics() -> MilterMetrics:
 
 
 @pytest.fixture
-def tally(metrics: MilterMetrics) -> Tally:
-    return Tally(metrics)
+def message_counter(metrics: MilterMetrics) -> MessageCounter:
+    return MessageCounter(metrics)
 
 
 @pytest.fixture
-def counted(metrics: MilterMetrics, tally: Tally) -> Callable[..., float]:
+def counted(metrics: MilterMetrics, message_counter: MessageCounter) -> Callable[..., float]:
     """The value of a series, by name and labels, once all is folded in that is tallied."""
 
     def value(name: str, **labels: str) -> float:
-        tally.fold()
+        message_counter.fold()
         return metrics.registry.get_sample_value(name, labels) or 0.0
 
     return value
 
 
 @pytest.fixture
-def mta_of(doubles: Doubles, metrics: MilterMetrics, tally: Tally, log_lines: io.StringIO) -> Callable[..., Mta]:
-    """An MTA connected to a session that decides by this engine."""
+def mta_of(
+    doubles: Doubles, metrics: MilterMetrics, message_counter: MessageCounter, log_lines: io.StringIO
+) -> Callable[..., Mta]:
+    """An MTA connected to a session that decides by this context."""
 
-    def connect(engine: Engine, offered: int = 0x1FFFFF) -> Mta:
+    def connect(context: DecisionContext, offered: int = 0x1FFFFF) -> Mta:
         log = open_log("stopit-milter", log_lines)
-        outlets = Outlets(doubles, doubles, doubles, metrics, log)
-        return Mta(Context(Live(engine), outlets, metrics, tally, log, clock=lambda: 1000.0), doubles, offered)
+        sinks = Sinks(doubles, doubles, doubles, metrics, log)
+        return Mta(
+            SessionResources(Live(context), sinks, metrics, message_counter, log, clock=lambda: 1000.0),
+            doubles,
+            offered,
+        )
 
     return connect
 
 
 @pytest.fixture
-def mta(mta_of: Callable[..., Mta], engine: Engine) -> Mta:
-    return mta_of(engine)
+def mta(mta_of: Callable[..., Mta], context: DecisionContext) -> Mta:
+    return mta_of(context)
 
 
 @pytest.fixture

@@ -9,17 +9,17 @@ from prometheus_client import CollectorRegistry, Histogram
 
 from stopit_core.metrics import MessageResult
 from stopit_core.metrics.multiprocess import BatchHistogram
-from stopit_milter.message_counter import Tally
+from stopit_milter.message_counter import MessageCounter
 
 SECONDS = (0.0, 0.5, 0.500001, 1.0, 2.0, 7.0)
 
 
-def test_every_message_is_counted_once(tally: Tally, metrics: Any) -> None:
+def test_every_message_is_counted_once(message_counter: MessageCounter, metrics: Any) -> None:
     for result, number in ((MessageResult.ACCEPTED, 3), (MessageResult.FLAGGED, 1)):
         for _ in range(number):
-            tally.ended(result, 0.25)
-    tally.fold()
-    tally.fold()
+            message_counter.ended(result, 0.25)
+    message_counter.fold()
+    message_counter.fold()
     value = metrics.registry.get_sample_value
     assert value("stopit_milter_messages_total", {"result": "accepted"}) == 3
     assert value("stopit_milter_messages_total", {"result": "flagged"}) == 1
@@ -27,17 +27,17 @@ def test_every_message_is_counted_once(tally: Tally, metrics: Any) -> None:
     assert value("stopit_milter_message_duration_seconds_sum") == 1.0
 
 
-def test_none_is_lost_while_others_fold(tally: Tally, metrics: Any) -> None:
+def test_none_is_lost_while_others_fold(message_counter: MessageCounter, metrics: Any) -> None:
     def send() -> None:
         for _ in range(5000):
-            tally.ended(MessageResult.ACCEPTED, 0.001)
+            message_counter.ended(MessageResult.ACCEPTED, 0.001)
 
     threads = [threading.Thread(target=send) for _ in range(4)]
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
-        tally.fold()
-    tally.fold()
+        message_counter.fold()
+    message_counter.fold()
     assert metrics.registry.get_sample_value("stopit_milter_messages_total", {"result": "accepted"}) == 20_000
 
 

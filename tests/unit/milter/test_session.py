@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from stopit_core.decision.context import Engine
+from stopit_core.decision.context import DecisionContext
 from stopit_core.errors import Transient
 from stopit_core.identity.keys import new_ref
 from stopit_core.model import AnswerReport
@@ -46,12 +46,12 @@ class TestNegotiation:
         assert not steps & (needed | Milter.P_NR_EOH | Milter.P_NR_BODY | Milter.P_RCPT_REJ | Milter.P_HDR_LEADSPC)
         assert steps & Milter.P_SKIP
 
-    def test_an_old_mta_is_answered_at_each_step(self, mta_of: Any, engine: Engine, ordinary: Any) -> None:
-        mta = mta_of(engine, 0)
+    def test_an_old_mta_is_answered_at_each_step(self, mta_of: Any, context: DecisionContext, ordinary: Any) -> None:
+        mta = mta_of(context, 0)
         assert mta.session.envfrom(mta, b"<>") == Milter.CONTINUE
         assert mta.session.header("Subject", b"x") == Milter.CONTINUE
         assert mta.send(MALLORY, ordinary) == Milter.ACCEPT
-        mta = mta_of(engine)
+        mta = mta_of(context)
         assert mta.session.envfrom(mta, b"<>") == Milter.NOREPLY
 
 
@@ -124,9 +124,9 @@ class TestFlag:
         assert mta.send([b"<mallory\xff@campus.example>"], **message) == Milter.TEMPFAIL
 
     def test_observe_changes_nothing_whatever_fails(
-        self, mta_of: Any, engine_with: Any, doubles: Any, reply: Any, away: Transient
+        self, mta_of: Any, context_with: Any, doubles: Any, reply: Any, away: Transient
     ) -> None:
-        mta = mta_of(engine_with(mode="observe"))
+        mta = mta_of(context_with(mode="observe"))
         assert flag(mta, reply) == Milter.ACCEPT
         assert doubles.flag.observed
         assert [entry[0] for entry in doubles.journal] == ["report", "trace"]
@@ -144,43 +144,47 @@ class TestFlag:
         assert flag(mta, reply, body=b"stopit\r\n\r\n> you\r\n", block=3) == Milter.ACCEPT
         assert doubles.flag.withheld == 1
 
-    def test_no_more_of_the_body_than_is_looked_at(self, mta: Any, mta_of: Any, engine: Engine, reply: Any) -> None:
+    def test_no_more_of_the_body_than_is_looked_at(
+        self, mta: Any, mta_of: Any, context: DecisionContext, reply: Any
+    ) -> None:
         assert flag(mta, reply, body=b"stopit\r\n\r\n" + b"x" * 1_000_000) == Milter.ACCEPT
         assert len(mta.session._message.body) == 256 * 1024
         assert mta.session.body(mta, b"more") == Milter.SKIP
-        old = mta_of(engine, 0)
+        old = mta_of(context, 0)
         assert flag(old, reply, body=b"stopit\r\n\r\n" + b"x" * 1_000_000) == Milter.ACCEPT
         assert old.session.body(old, b"more") == Milter.CONTINUE
 
-    def test_the_log_names_no_address(self, mta: Any, reply: Any, log_lines: io.StringIO, engine: Engine) -> None:
+    def test_the_log_names_no_address(
+        self, mta: Any, reply: Any, log_lines: io.StringIO, context: DecisionContext
+    ) -> None:
         flag(mta, reply)
         (line,) = log_lines.getvalue().splitlines()
         assert "queue_id=4Xabc" in line
-        assert engine.keyring.log("vera@campus.example") in line
+        assert context.keyring.log("vera@campus.example") in line
         assert "@" not in line
 
 
 class TestOtherMailThatEndsLater:
-    def test_an_answer(self, mta: Any, doubles: Any, engine: Engine, ordinary: Any, counted: Any) -> None:
-        path = f"<stopit+{engine.keyring.token(new_ref())}@campus.example>"
+    def test_an_answer(self, mta: Any, doubles: Any, context: DecisionContext, ordinary: Any, counted: Any) -> None:
+        path = f"<stopit+{context.keyring.token(new_ref())}@campus.example>"
         assert mta.send([path], ordinary, body=b"cancel\r\n", login="mallory") == Milter.ACCEPT
         assert isinstance(doubles.reports[0], AnswerReport)
         assert [entry[0] for entry in doubles.journal] == ["report", "delrcpt", "addrcpt", "trace"]
         assert counted("stopit_milter_messages_total", result="answered") == 1
 
     def test_an_answer_that_is_kept_nowhere(
-        self, mta: Any, doubles: Any, engine: Engine, ordinary: Any, away: Transient
+        self, mta: Any, doubles: Any, context: DecisionContext, ordinary: Any, away: Transient
     ) -> None:
         doubles.fault = away
-        path = f"<stopit+{engine.keyring.token(new_ref())}@campus.example>"
+        path = f"<stopit+{context.keyring.token(new_ref())}@campus.example>"
         assert mta.send([path], ordinary) == Milter.TEMPFAIL
 
     @pytest.mark.parametrize("in_time", [True, False])
     def test_own_mail_waits_for_its_trace_but_goes_in_any_case(
-        self, mta: Any, doubles: Any, engine: Engine, ordinary: Any, in_time: bool, counted: Any
+        self, mta: Any, doubles: Any, context: DecisionContext, ordinary: Any, in_time: bool, counted: Any
     ) -> None:
         doubles.flushes = in_time
-        own = f"<stopit+{engine.keyring.token(new_ref())}@campus.example>".encode()
+        own = f"<stopit+{context.keyring.token(new_ref())}@campus.example>".encode()
         assert mta.send(["<vera@campus.example>"], ordinary, mail_from=own, client="127.0.0.1") == Milter.ACCEPT
         assert doubles.journal == [("trace",), ("flush",)]
         assert doubles.traces[0].own
@@ -198,7 +202,7 @@ class TestOtherMailThatEndsLater:
 
 
 class Broken:
-    """An engine's part that fails at everything that is asked of it."""
+    """An context's part that fails at everything that is asked of it."""
 
     def __init__(self, fault: BaseException) -> None:
         self._fault = fault
@@ -276,7 +280,7 @@ class TestFaults:
     def test_a_fault_while_giving_way(self, mta: Any, login: str, expected: int) -> None:
         mta.macros["{auth_authen}"] = login
         mta.session.envfrom(mta, b"<x@x.example>")
-        mta.session._message.engine = Broken(RuntimeError("x"))
+        mta.session._message.context = Broken(RuntimeError("x"))
         assert mta.session.eoh(mta) == expected
 
     @staticmethod

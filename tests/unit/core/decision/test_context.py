@@ -8,30 +8,30 @@ from pathlib import Path
 import pytest
 
 from stopit_core.config import Settings, Smtp
-from stopit_core.decision.context import Engine, OwnMail
+from stopit_core.decision.context import DecisionContext, OwnMail
 from stopit_core.envelope import Envelope
 from stopit_core.errors import ConfigError
 from stopit_core.identity.keys import new_ref
 
 
 class TestReplyAddresses:
-    def test_in_any_spelling_that_an_mta_may_give(self, engine: Engine) -> None:
+    def test_in_any_spelling_that_an_mta_may_give(self, context: DecisionContext) -> None:
         ref = new_ref()
-        address = f"stopit+{engine.keyring.token(ref)}@campus.example"
+        address = f"stopit+{context.keyring.token(ref)}@campus.example"
         for path in (address, f"<{address}>", f"<{address.upper()}>", f"<@relay.example:{address}>"):
-            assert engine.ref_of(path) == ref
+            assert context.ref_of(path) == ref
 
     @pytest.mark.parametrize(
         "path",
         ["<stopit@campus.example>", "<stopit+@campus.example>", "<stopit+abc@campus.example>", "<>", "", "<\udcff>"],
     )
-    def test_others_have_no_ref(self, engine: Engine, path: str) -> None:
-        assert engine.ref_of(path) is None
+    def test_others_have_no_ref(self, context: DecisionContext, path: str) -> None:
+        assert context.ref_of(path) is None
 
-    def test_a_token_elsewhere_is_none_of_ours(self, engine: Engine) -> None:
-        token = engine.keyring.token(new_ref())
-        assert engine.ref_of(f"<other+{token}@campus.example>") is None
-        assert engine.ref_of(f"<stopit+{token}@elsewhere.example>") is None
+    def test_a_token_elsewhere_is_none_of_ours(self, context: DecisionContext) -> None:
+        token = context.keyring.token(new_ref())
+        assert context.ref_of(f"<other+{token}@campus.example>") is None
+        assert context.ref_of(f"<stopit+{token}@elsewhere.example>") is None
 
 
 @pytest.mark.parametrize(
@@ -62,5 +62,5 @@ def test_every_fault_at_once(settings: Callable[..., Settings], tmp_path: Path) 
         }
     )
     with pytest.raises(ConfigError) as caught:
-        Engine.of(faulty)
+        DecisionContext.of(faulty)
     assert {fault.key for fault in caught.value.faults} >= {"ledger.key_file", "identity.aliases"}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stopit_core.decision.context import Engine
+from stopit_core.decision.context import DecisionContext
 from stopit_core.decision.tracing import message_ids_of, traces_of
 from stopit_core.decision.transaction import Transaction
 from stopit_core.model import Verdict
@@ -16,7 +16,7 @@ Make = Callable[..., Transaction]
 MESSAGE_ID = ("Message-ID", "<original@campus.example>")
 
 
-def test_all_that_identifies_and_nothing_that_tells(engine: Engine, transaction: Make) -> None:
+def test_all_that_identifies_and_nothing_that_tells(context: DecisionContext, transaction: Make) -> None:
     fields = (
         MESSAGE_ID,
         ("From", "Mallory M. <mallory@campus.example>"),
@@ -25,9 +25,9 @@ def test_all_that_identifies_and_nothing_that_tells(engine: Engine, transaction:
     )
     paths = ("<Vera+x@Campus.Example>", "<walt@campus.example>", "<vera@campus.example>", "<>")
     (trace,) = traces_of(
-        transaction(fields=fields, login="mallory", mail_from="m@x.example", recipients=paths), engine
+        transaction(fields=fields, login="mallory", mail_from="m@x.example", recipients=paths), context
     )
-    assert trace.message == engine.keyring.message("original@campus.example")
+    assert trace.message == context.keyring.message("original@campus.example")
     assert (trace.seen, trace.queue_id, trace.login) == (1000.0, "4Xabc", "mallory")
     assert (trace.mail_from, trace.header_from, trace.client) == (
         "m@x.example",
@@ -37,13 +37,13 @@ def test_all_that_identifies_and_nothing_that_tells(engine: Engine, transaction:
     assert (trace.relay, trace.bulk, trace.own) == (False, False, False)
     assert trace.recipient_count == 4
     assert trace.recipient_digests() == tuple(
-        map(engine.people.digest, ("vera@campus.example", "walt@campus.example"))
+        map(context.people.digest, ("vera@campus.example", "walt@campus.example"))
     )
     assert trace.verdict == Verdict(dmarc_pass=True)
 
 
-def test_no_message_id_no_trace(engine: Engine, transaction: Make) -> None:
-    assert traces_of(transaction(fields=(("Subject", "x"),)), engine) == ()
+def test_no_message_id_no_trace(context: DecisionContext, transaction: Make) -> None:
+    assert traces_of(transaction(fields=(("Subject", "x"),)), context) == ()
 
 
 @pytest.mark.parametrize(
@@ -54,10 +54,10 @@ def test_no_message_id_no_trace(engine: Engine, transaction: Make) -> None:
     ],
     ids=["in one field", "in two fields"],
 )
-def test_several_message_ids_each_have_a_trace(engine: Engine, transaction: Make, fields: Any) -> None:
-    traces = traces_of(transaction(fields=fields), engine)
+def test_several_message_ids_each_have_a_trace(context: DecisionContext, transaction: Make, fields: Any) -> None:
+    traces = traces_of(transaction(fields=fields), context)
     assert [trace.message for trace in traces] == [
-        engine.keyring.message(each) for each in ("a@x.example", "b@x.example")
+        context.keyring.message(each) for each in ("a@x.example", "b@x.example")
     ]
     assert len({trace.recipients for trace in traces}) == 1
 
@@ -84,16 +84,16 @@ def test_of_very_many_message_ids_the_first_and_the_last_count(transaction: Make
     ],
 )
 def test_from_counts_when_it_is_one_address(
-    engine: Engine, transaction: Make, values: tuple[str | bytes, ...], expected: str
+    context: DecisionContext, transaction: Make, values: tuple[str | bytes, ...], expected: str
 ) -> None:
     fields = [MESSAGE_ID, *(("From", value) for value in values)]
-    (trace,) = traces_of(transaction(fields=fields), engine)
+    (trace,) = traces_of(transaction(fields=fields), context)
     assert trace.header_from == expected
 
 
 @pytest.mark.parametrize(
     "field", [("List-Id", "<l.example>"), ("Precedence", "bulk"), ("Auto-Submitted", "auto-replied")]
 )
-def test_list_and_automatic_mail_is_bulk(engine: Engine, transaction: Make, field: tuple[str, str]) -> None:
-    (trace,) = traces_of(transaction(fields=(MESSAGE_ID, field)), engine)
+def test_list_and_automatic_mail_is_bulk(context: DecisionContext, transaction: Make, field: tuple[str, str]) -> None:
+    (trace,) = traces_of(transaction(fields=(MESSAGE_ID, field)), context)
     assert trace.bulk

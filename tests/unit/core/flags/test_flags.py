@@ -196,9 +196,9 @@ def test_the_report_address_takes_from_strangers_but_not_from_programs() -> None
     stranger = Envelope(mail_from="vera@example.net", recipients=("<stopit@example.edu>",))
     bounce = Envelope(recipients=("<stopit@example.edu>",))
 
-    assert RECOGNISERS.prospect(stranger, Headers()) is None
-    assert RECOGNISERS.prospect(bounce, Headers()) is NotFlagged.AUTOMATIC
-    assert RECOGNISERS.prospect(stranger, Headers([("List-Id", "x")])) is NotFlagged.LIST
+    assert RECOGNISERS.precheck(stranger, Headers()) is None
+    assert RECOGNISERS.precheck(bounce, Headers()) is NotFlagged.AUTOMATIC
+    assert RECOGNISERS.precheck(stranger, Headers([("List-Id", "x")])) is NotFlagged.LIST
 
 
 # --- the gates
@@ -207,9 +207,9 @@ def test_the_report_address_takes_from_strangers_but_not_from_programs() -> None
 def test_ordinary_mail_is_known_at_end_of_headers() -> None:
     inbound = Envelope(mail_from="x@example.net", recipients=("<vera@example.edu>",))
 
-    assert RECOGNISERS.prospect(member(), Headers([("Subject", "stopit")])) is NotFlagged.NO_REPLY
-    assert RECOGNISERS.prospect(inbound, Headers([("In-Reply-To", "<a@b>")])) is NotFlagged.NOT_A_MEMBER
-    assert RECOGNISERS.prospect(member(), Headers([("In-Reply-To", "<a@b>")])) is None
+    assert RECOGNISERS.precheck(member(), Headers([("Subject", "stopit")])) is NotFlagged.NO_REPLY
+    assert RECOGNISERS.precheck(inbound, Headers([("In-Reply-To", "<a@b>")])) is NotFlagged.NOT_A_MEMBER
+    assert RECOGNISERS.precheck(member(), Headers([("In-Reply-To", "<a@b>")])) is None
 
 
 def test_how_much_of_a_body_to_collect() -> None:

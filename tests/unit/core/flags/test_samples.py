@@ -46,7 +46,7 @@ def samples(*folders: str) -> list[pytest.ParameterSet]:
 def test_reply_that_flags(path: Path, recognisers: Recognisers) -> None:
     mail = read_message(path.read_bytes())
 
-    assert recognisers.prospect(MEMBER, mail.headers) is None
+    assert recognisers.precheck(MEMBER, mail.headers) is None
     assert recognisers.recognise(MEMBER, mail) == Flag(
         Channel.REPLY, Command(path.parent.name), (NamedOriginal("original-1@example.edu"),)
     )
@@ -56,7 +56,7 @@ def test_reply_that_flags(path: Path, recognisers: Recognisers) -> None:
 def test_the_same_from_no_member_is_none(path: Path, recognisers: Recognisers) -> None:
     mail = read_message(path.read_bytes())
 
-    assert recognisers.prospect(STRANGER, mail.headers) is NotFlagged.NOT_A_MEMBER
+    assert recognisers.precheck(STRANGER, mail.headers) is NotFlagged.NOT_A_MEMBER
     assert recognisers.recognise(STRANGER, mail) is NotFlagged.NOT_A_MEMBER
 
 

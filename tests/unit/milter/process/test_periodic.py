@@ -11,7 +11,7 @@ import pytest
 
 from stopit_core.daemon.logs import open_log
 from stopit_core.daemon.systemd import Live
-from stopit_core.decision.context import Engine
+from stopit_core.decision.context import DecisionContext
 from stopit_core.errors import Transient
 from stopit_core.metrics import MilterMetrics
 from stopit_core.model import ContactReport, Digest, Trace
@@ -19,7 +19,7 @@ from stopit_core.stores.ledger.writer import TraceEvent
 from stopit_core.stores.queue.spool import Spool
 from stopit_core.stores.queue.sqlite import SqliteQueue
 from stopit_lab.waiting import until
-from stopit_milter.process.periodic import Recurring, SpoolDrainer, trace_counter
+from stopit_milter.process.periodic import PeriodicTask, SpoolDrainer, trace_counter
 from stopit_milter.process.trace_writer import contact_teller
 
 
@@ -71,7 +71,7 @@ def test_a_spool_that_cannot_be_read_is_no_reason_to_end(
             raise Transient("no")
 
     drainer = SpoolDrainer(Unreadable(tmp_path), queue, metrics, open_log("x", log_lines))
-    again = Recurring("spool", drainer.drain_once, pause=0.01)
+    again = PeriodicTask("spool", drainer.drain_once, pause=0.01)
     again.start()
     until(lambda: counted("stopit_milter_faults_total", stage="spool") >= 2, "two looks")
     again.stop(5)
@@ -94,9 +94,9 @@ def test_what_the_writer_tells_is_counted(
     assert counted(series, **label) == 3
 
 
-def test_a_meeting_of_a_watched_pair_is_one_report(engine: Engine, doubles: Any) -> None:
-    tell = contact_teller(doubles, Live(engine))
-    trace = Trace(message=engine.keyring.message("a@b"), seen=5.0, queue_id="4X1")
+def test_a_meeting_of_a_watched_pair_is_one_report(context: DecisionContext, doubles: Any) -> None:
+    tell = contact_teller(doubles, Live(context))
+    trace = Trace(message=context.keyring.message("a@b"), seen=5.0, queue_id="4X1")
     tell(trace, Digest(b"12345678"))
     tell(trace, Digest(b"12345678"))
     tell(trace, Digest(b"87654321"))

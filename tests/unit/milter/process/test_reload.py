@@ -40,10 +40,10 @@ class TestReload:
     def test_a_new_engine_from_a_good_file(self, file: Path, log_lines: io.StringIO) -> None:
         self.write(file)
         configuration = Configuration.read(file)
-        before = configuration.engine
+        before = configuration.context
         self.write(file, reply="deliver", workers=4)
         assert configuration.reload(open_log("x", log_lines))
-        assert (before.withhold, configuration.engine.withhold) == (True, False)
+        assert (before.withhold, configuration.context.withhold) == (True, False)
         assert configuration.settings.milter.workers == 2
         assert "needs a restart" in log_lines.getvalue()
 
@@ -51,13 +51,13 @@ class TestReload:
     def test_the_old_one_stays_when_anything_is_wrong(self, file: Path, log_lines: io.StringIO, broken: str) -> None:
         self.write(file)
         configuration = Configuration.read(file)
-        before = configuration.engine
+        before = configuration.context
         if broken == "toml":
             file.write_text("[campus")
         else:
             file.with_name("site.key").write_text("short")
         assert not configuration.reload(open_log("x", log_lines))
-        assert configuration.engine is before
+        assert configuration.context is before
         assert "reload refused" in log_lines.getvalue()
 
     def test_a_file_with_an_unusable_store_is_refused_at_the_start(self, file: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from stopit_core.daemon.logs import open_log
 from stopit_core.daemon.systemd import Notify
 from stopit_lab.waiting import until
-from stopit_milter.process.control import ChildLine, Order, ParentLine, Word, fork
+from stopit_milter.process.control import ChildControl, ChildStatus, ControlMessage, ParentControl, fork
 from stopit_milter.process.supervisor import Limits, Role, Supervisor
 
 QUICK = Limits(silence=0.5, settled=0.1, pause=0.05, longest_pause=0.2, stop=2.0, tick=0.02)
@@ -32,12 +32,12 @@ class Watched:
         if watchdog:
             environ["WATCHDOG_USEC"] = "300000"
 
-        def run(line: ChildLine) -> int:
+        def run(control: ChildControl) -> int:
             with self.log.open("w", buffering=1) as stream:
                 log = open_log("test", stream)
                 return Supervisor(roles, lambda: True, lambda: intact, Notify(environ), log, QUICK).run()
 
-        self.line: ParentLine = fork(run, [])
+        self.control: ParentControl = fork(run, [])
         self.told: list[str] = []
 
     def heard(self, word: str) -> bool:
@@ -49,30 +49,30 @@ class Watched:
             return word in self.told
 
     def signal(self, number: signal.Signals) -> None:
-        os.kill(self.line.pid, number)
+        os.kill(self.control.pid, number)
 
     def code(self) -> int:
         """Wait for its end; the exit code."""
-        return os.waitstatus_to_exitcode(os.waitpid(self.line.pid, 0)[1])
+        return os.waitstatus_to_exitcode(os.waitpid(self.control.pid, 0)[1])
 
     def close(self) -> None:
         self._channel.close()
-        self.line.close()
+        self.control.close()
 
 
-def good(line: ChildLine) -> int:
-    line.say(Word.READY)
-    line.listen(lambda _order: None)
+def good(control: ChildControl) -> int:
+    control.report(ChildStatus.READY)
+    control.listen(lambda _order: None)
     return 0
 
 
-def counting(file: Path, then: Callable[[ChildLine], int]) -> Callable[[ChildLine], int]:
+def counting(file: Path, then: Callable[[ChildControl], int]) -> Callable[[ChildControl], int]:
     """Leaves a mark each time that it is started."""
 
-    def run(line: ChildLine) -> int:
+    def run(control: ChildControl) -> int:
         with file.open("a") as marks:
             marks.write("x")
-        return then(line)
+        return then(control)
 
     return run
 
@@ -91,7 +91,7 @@ def test_ready_when_all_are_and_an_orderly_end(tmp_path: Path) -> None:
 
 
 def test_not_ready_while_one_is_not(tmp_path: Path) -> None:
-    def never(_line: ChildLine) -> int:
+    def never(_line: ChildControl) -> int:
         time.sleep(60)
         return 0
 
@@ -113,8 +113,8 @@ def test_a_child_that_cannot_start_is_a_failed_start(tmp_path: Path) -> None:
 def test_a_silent_child_is_killed_and_started_again(tmp_path: Path) -> None:
     marks = tmp_path / "marks"
 
-    def hang(line: ChildLine) -> int:
-        line.say(Word.READY)
+    def hang(control: ChildControl) -> int:
+        control.report(ChildStatus.READY)
         time.sleep(60)
         return 0
 
@@ -129,8 +129,8 @@ def test_a_silent_child_is_killed_and_started_again(tmp_path: Path) -> None:
 def test_one_that_ends_at_once_is_started_after_growing_pauses(tmp_path: Path) -> None:
     marks = tmp_path / "marks"
 
-    def end(line: ChildLine) -> int:
-        line.say(Word.READY)
+    def end(control: ChildControl) -> int:
+        control.report(ChildStatus.READY)
         if starts(marks) == 1:
             time.sleep(0.2)  # so that everything was ready once
         return 3
@@ -147,8 +147,8 @@ def test_one_that_ends_at_once_is_started_after_growing_pauses(tmp_path: Path) -
 
 
 def test_without_its_socket_it_ends_to_be_started_anew(tmp_path: Path) -> None:
-    def end_later(line: ChildLine) -> int:
-        line.say(Word.READY)
+    def end_later(control: ChildControl) -> int:
+        control.report(ChildStatus.READY)
         time.sleep(0.2)
         return 0
 
@@ -159,9 +159,9 @@ def test_without_its_socket_it_ends_to_be_started_anew(tmp_path: Path) -> None:
 
 
 def test_one_that_will_not_end_is_killed(tmp_path: Path) -> None:
-    def stubborn(line: ChildLine) -> int:
+    def stubborn(control: ChildControl) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        return good(line)
+        return good(control)
 
     watched = Watched(Role("a", stubborn), directory=tmp_path)
     until(lambda: watched.heard("READY=1"), "READY")
@@ -190,9 +190,9 @@ def test_the_watchdog_is_fed_only_where_there_is_one(tmp_path: Path) -> None:
 def test_a_reload_is_done_when_all_have_carried_it_out(tmp_path: Path) -> None:
     done = tmp_path / "done"
 
-    def obedient(line: ChildLine) -> int:
-        line.say(Word.READY)
-        line.listen(lambda order: done.write_text(order.name) and None)
+    def obedient(control: ChildControl) -> int:
+        control.report(ChildStatus.READY)
+        control.listen(lambda message: done.write_text(message.name) and None)
         return 0
 
     watched = Watched(Role("a", obedient), directory=tmp_path)
@@ -208,28 +208,28 @@ def test_a_reload_is_done_when_all_have_carried_it_out(tmp_path: Path) -> None:
 
 
 def test_one_that_is_due_is_relieved_first_and_then_told_to_retire(tmp_path: Path) -> None:
-    marks, retired = tmp_path / "marks", tmp_path / "retired"
+    marks, drained = tmp_path / "marks", tmp_path / "drained"
 
-    def due(line: ChildLine) -> int:
-        line.say(Word.READY)
+    def due(control: ChildControl) -> int:
+        control.report(ChildStatus.READY)
         if starts(marks) > 1:
-            line.listen(lambda _order: None)
+            control.listen(lambda _order: None)
             return 0
         time.sleep(0.2)  # so that everything was ready once
-        line.say(Word.DUE)
-        line.say(Word.DUE)
+        control.report(ChildStatus.RESTART_DUE)
+        control.report(ChildStatus.RESTART_DUE)
 
-        def obey(order: Order) -> None:
-            retired.write_text(f"{order.name} {starts(marks)}")
+        def handle(message: ControlMessage) -> None:
+            drained.write_text(f"{message.name} {starts(marks)}")
             os._exit(0)
 
-        line.listen(obey)
+        control.listen(handle)
         return 1
 
     watched = Watched(Role("a", good), Role("b", counting(marks, due)), directory=tmp_path)
-    until(retired.exists, "the first to retire")
-    until(lambda: "retired" in watched.log.read_text(), "its end")
-    assert retired.read_text() == "RETIRE 2"
+    until(drained.exists, "the first to retire")
+    until(lambda: "drained" in watched.log.read_text(), "its end")
+    assert drained.read_text() == "DRAIN 2"
     assert starts(marks) == 2
     assert "started again" not in watched.log.read_text()
     watched.signal(signal.SIGTERM)
@@ -238,11 +238,11 @@ def test_one_that_is_due_is_relieved_first_and_then_told_to_retire(tmp_path: Pat
 
 
 def test_a_childs_exception_never_runs_the_parents_frames(capfd: pytest.CaptureFixture[str]) -> None:
-    def fail(_line: ChildLine) -> int:
+    def fail(_line: ChildControl) -> int:
         raise SystemExit(0)
 
-    line = fork(fail, [])
-    assert os.waitstatus_to_exitcode(os.waitpid(line.pid, 0)[1]) == 70
+    control = fork(fail, [])
+    assert os.waitstatus_to_exitcode(os.waitpid(control.pid, 0)[1]) == 70
     assert "SystemExit" in capfd.readouterr().err
-    assert line.heard() == []
-    line.close()
+    assert control.statuses() == []
+    control.close()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from stopit_core.model import ADDRESS_DIGEST_BYTES, Digest, Trace, Verdict
 from stopit_core.stores.ledger.writer import TraceEvent
 from stopit_lab.waiting import until
-from stopit_milter.process.trace_pipe import LARGEST, Giver, Handover
+from stopit_milter.process.trace_pipe import LARGEST, TracePipe, TraceSender
 
 TOO_MANY = LARGEST // ADDRESS_DIGEST_BYTES
 
@@ -33,33 +33,33 @@ def fails(*_: object) -> None:
     raise AssertionError("nothing may be dropped or handed elsewhere")
 
 
-def taken_of(*workers: Callable[[Giver], object]) -> list[Trace]:
+def taken_of(*workers: Callable[[TraceSender], object]) -> list[Trace]:
     """What the writing child gets of workers that are processes, as they are in the service; they end when done."""
-    handover = Handover()
-    pids = [_worker(handover, work) for work in workers]
-    taken = [each for traces in handover.taken() for each in traces]
+    trace_pipe = TracePipe()
+    pids = [_worker(trace_pipe, work) for work in workers]
+    taken = [each for traces in trace_pipe.received() for each in traces]
     assert all(os.waitpid(pid, 0)[1] == 0 for pid in pids)
-    handover.close()
+    trace_pipe.close()
     return taken
 
 
-def _worker(handover: Handover, work: Callable[[Giver], object]) -> int:
+def _worker(trace_pipe: TracePipe, work: Callable[[TraceSender], object]) -> int:
     if pid := os.fork():
         return pid
     code = 1
     try:
-        giver = Giver(handover.give(), fails, fails)
-        giver.start()
-        work(giver)
-        code = 0 if giver.stop(10.0) else 2
+        trace_sender = TraceSender(trace_pipe.sender(), fails, fails)
+        trace_sender.start()
+        work(trace_sender)
+        code = 0 if trace_sender.stop(10.0) else 2
     except BaseException:  # noqa: BLE001  the frames of pytest must never run on in the child
         traceback.print_exc()
     finally:
         os._exit(code)
 
 
-def offering(traces: Sequence[Trace]) -> Callable[[Giver], object]:
-    return lambda giver: [giver.offer(each) for each in traces]
+def offering(traces: Sequence[Trace]) -> Callable[[TraceSender], object]:
+    return lambda trace_sender: [trace_sender.offer(each) for each in traces]
 
 
 _TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
@@ -105,14 +105,14 @@ def test_without_any_the_end_is_the_end() -> None:
 
 
 class Narrow:
-    """A giver whose other end nobody reads until `read`, and what it tells."""
+    """A trace_sender whose other end nobody reads until `read`, and what it tells."""
 
     def __init__(self, capacity: int = 1000) -> None:
         self.end, self._taking = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the kernel's least, some kB
         self.dropped = 0
         self.elsewhere: list[Trace] = []
-        self.giver = Giver(self.end, self._count, self.elsewhere.append, capacity)
+        self.trace_sender = TraceSender(self.end, self._count, self.elsewhere.append, capacity)
 
     def _count(self, event: TraceEvent, number: int) -> None:
         assert event is TraceEvent.DROPPED
@@ -145,8 +145,8 @@ def narrow() -> Iterator[Narrow]:
 
 
 def test_what_finds_no_room_is_sent_later(narrow: Narrow) -> None:
-    narrow.giver.start()
-    assert all(narrow.giver.offer(trace(number)) for number in range(900))
+    narrow.trace_sender.start()
+    assert all(narrow.trace_sender.offer(trace(number)) for number in range(900))
     read = 0
 
     def all_read() -> bool:
@@ -155,41 +155,41 @@ def test_what_finds_no_room_is_sent_later(narrow: Narrow) -> None:
         return read == 900
 
     until(all_read, "all of them")
-    assert narrow.giver.stop(1.0)
+    assert narrow.trace_sender.stop(1.0)
     assert narrow.dropped == 0
 
 
 def test_a_full_buffer_drops_and_counts_and_never_waits(narrow: Narrow) -> None:
-    assert [narrow.giver.offer(trace(number)) for number in range(1005)] == [True] * 1000 + [False] * 5
+    assert [narrow.trace_sender.offer(trace(number)) for number in range(1005)] == [True] * 1000 + [False] * 5
     assert narrow.dropped == 5
 
 
 def test_what_nobody_takes_before_the_end_is_counted(narrow: Narrow) -> None:
-    narrow.giver.start()
+    narrow.trace_sender.start()
     for number in range(900):
-        narrow.giver.offer(trace(number))
-    assert not narrow.giver.stop(0.1)
+        narrow.trace_sender.offer(trace(number))
+    assert not narrow.trace_sender.stop(0.1)
     assert narrow.read() + narrow.dropped == 900
     assert narrow.dropped > 0
-    assert not narrow.giver.offer(trace(901))
+    assert not narrow.trace_sender.offer(trace(901))
 
 
 def test_without_anybody_there_it_is_counted(narrow: Narrow) -> None:
-    narrow.giver.start()
+    narrow.trace_sender.start()
     narrow.hang_up()
-    narrow.giver.offer(trace(1))
-    assert not narrow.giver.stop(0.1)
+    narrow.trace_sender.offer(trace(1))
+    assert not narrow.trace_sender.stop(0.1)
     assert narrow.dropped == 1
 
 
 def test_one_that_fits_no_packet_goes_another_way(narrow: Narrow) -> None:
     large = trace(1, TOO_MANY)
-    assert narrow.giver.offer(large)
+    assert narrow.trace_sender.offer(large)
     assert narrow.elsewhere == [large]
     assert narrow.dropped == 0
 
 
 def test_one_that_is_no_text_is_dropped_and_counted(narrow: Narrow) -> None:
-    assert not narrow.giver.offer(trace(1, queue_id="\udcff"))
+    assert not narrow.trace_sender.offer(trace(1, queue_id="\udcff"))
     assert narrow.dropped == 1
-    assert narrow.giver.offer(trace(2))
+    assert narrow.trace_sender.offer(trace(2))
