@@ -14,7 +14,7 @@ import click
 from stopit_core.addresses import bare
 from stopit_core.config import Settings
 from stopit_core.decision.identify import Finding, Identification, identify
-from stopit_core.decision.policy import Decision, Facts, History, Outcome, Reason, decide
+from stopit_core.decision.policy import Decision, Outcome, PolicyFacts, Reason, ReportCounts, decide
 from stopit_core.envelope import Envelope
 from stopit_core.flags import Flag, FlagRules, NamedOriginal, NotFlagged, load_recognisers
 from stopit_core.identity.people import People, Person
@@ -202,14 +202,14 @@ class _Simulation:
         now, rules, campus = self.site.clock(), self.settings.policy, self.settings.campus
         sender = known.sender.address
         observed = self.settings.milter.mode == "observe"
-        history, restored_at = History(), 0.0
+        history, restored_at = ReportCounts(), 0.0
         with self.site.cases(self.settings) as store, suppress(_Undo), store.work() as work:
             history = work.history(reporter.address, sender, now, rules.cooldown, observed)
             restored_at = work.restored_at()
             raise _Undo
         own = frozenset({campus.report_address, campus.staff_address})
         excluded = own if sender.isascii() else own | {sender}
-        facts = Facts(
+        facts = PolicyFacts(
             now=now,
             draw=0.0,
             reporter=reporter,

@@ -29,7 +29,7 @@ from stopit_core.daemon.systemd import Notify
 from stopit_core.errors import ConfigError
 from stopit_milter.listener import Listener, ListenerError
 from stopit_milter.process.control import ChildControl
-from stopit_milter.process.reload import Configuration
+from stopit_milter.process.reload import MilterConfiguration
 from stopit_milter.process.supervisor import Role, Supervisor
 from stopit_milter.process.trace_pipe import TracePipe
 from stopit_milter.process.trace_writer import run_writer
@@ -50,7 +50,7 @@ _FAULTY_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
 def command(config: Path | None) -> None:
     """Trace the mail that passes, make reports of flags, and keep the flagging replies from whom they went to."""
     try:
-        configuration = Configuration.read(config_path(config))
+        configuration = MilterConfiguration.read(config_path(config))
     except ConfigError as error:
         for fault in error.faults:
             click.echo(str(fault), err=True)
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     command.main(args=argv, prog_name=_PROGRAM)
 
 
-def serve(configuration: Configuration, log: Log, environ: Mapping[str, str]) -> int:
+def serve(configuration: MilterConfiguration, log: Log, environ: Mapping[str, str]) -> int:
     """Serve until SIGTERM or SIGINT; the exit code."""
     settings = configuration.settings.milter
     listener = Listener(settings.socket)

@@ -23,7 +23,7 @@ from stopit_core.daemon.http import serve
 from stopit_core.daemon.logs import open_log
 from stopit_core.daemon.systemd import Notify
 from stopit_core.errors import ConfigError
-from stopit_notifier.configuration import Configuration
+from stopit_notifier.configuration import NotifierConfiguration
 from stopit_notifier.failpoints import Probe, no_probe
 from stopit_notifier.notifier import build
 
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def run(config: Path, probe: Probe = no_probe) -> int:
     """Serve until SIGTERM or SIGINT; the exit code. `probe` is called at each step between two effects."""
     try:
-        configuration = Configuration.read(config)
+        configuration = NotifierConfiguration.read(config)
     except ConfigError as error:
         for fault in error.faults:
             click.echo(str(fault), err=True)

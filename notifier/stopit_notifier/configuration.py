@@ -16,7 +16,7 @@ from stopit_core.identity.people import People
 from stopit_core.open_stores import open_cases, open_ledger, open_queue
 from stopit_core.outgoing.render import Renderer
 
-__all__ = ["Configuration", "Judging"]
+__all__ = ["Judging", "NotifierConfiguration"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Judging:
         )
 
 
-class Configuration:
+class NotifierConfiguration:
     """The settings of one file, and the people, rules and words that they and the files they name make."""
 
     def __init__(self, path: Path, settings: Settings, judging: Judging) -> None:
@@ -56,7 +56,7 @@ class Configuration:
         self.judging = Live(judging)
 
     @classmethod
-    def read(cls, path: Path) -> Configuration:
+    def read(cls, path: Path) -> NotifierConfiguration:
         """The configuration in this file. Raises ConfigError with every fault in it, and in what it names."""
         settings = load(path)
         return cls(path, settings, _judging(settings))

@@ -20,12 +20,12 @@ from stopit_core.daemon.logs import Log, without_addresses
 from stopit_core.daemon.systemd import Notify
 from stopit_core.decision.policy import pairs
 from stopit_core.errors import Transient
-from stopit_core.metrics import DoorMetrics, NotifierMetrics
+from stopit_core.metrics import HttpMetrics, NotifierMetrics
 from stopit_core.open_stores import open_cases, open_ledger, open_queue, queue_durability_faults
 from stopit_core.outgoing.facts import MessageKind
 from stopit_core.stores.ledger import Ledger
 from stopit_core.stores.queue import Queue
-from stopit_notifier.configuration import Configuration
+from stopit_notifier.configuration import NotifierConfiguration
 from stopit_notifier.failpoints import Probe, no_probe
 from stopit_notifier.gauges import Gauges
 from stopit_notifier.loop import Loop
@@ -82,14 +82,14 @@ class Signals:
 class Notifier:
     """One notifier. `run` does its work until a signal ends it."""
 
-    configuration: Configuration
+    configuration: NotifierConfiguration
     store: CaseStore
     queue: Queue
     ledger: Ledger
     outbox: Outbox
     loop: Loop
     metrics: NotifierMetrics
-    door: DoorMetrics
+    door: HttpMetrics
     pulse: LoopPulse
     readiness: Readiness
     signals: Signals
@@ -129,7 +129,7 @@ class Notifier:
 
 
 def build(
-    configuration: Configuration,
+    configuration: NotifierConfiguration,
     log: Log,
     notify: Notify,
     *,
@@ -156,7 +156,7 @@ def build(
         judging,
         _terms(settings, metrics, probe),
         owner,
-        Steady(ledger.history, monotonic),
+        Steady(ledger.replication_id, monotonic),
         clock=clock,
         monotonic=monotonic,
         draw=draw,
@@ -214,7 +214,7 @@ def build(
         outbox,
         loop,
         metrics,
-        DoorMetrics(metrics.registry),
+        HttpMetrics(metrics.registry),
         pulse,
         readiness,
         signals,

@@ -20,7 +20,7 @@ from stopit_core.model import Digest
 from stopit_core.open_stores import open_ledger, open_queue, queue_durability_faults
 from stopit_core.stores.ledger import Ledger
 from stopit_core.stores.queue import Queue
-from stopit_core.stores.queue.copies import Copies
+from stopit_core.stores.queue.failover_copies import FailoverCopies
 from stopit_core.stores.queue.spool import Spool
 from stopit_lab.sentinel import RedisService
 from stopit_lab.waiting import until
@@ -68,7 +68,7 @@ def test_stores_come_to_the_new_master_by_themselves(service: RedisService, queu
     with closing(open_ledger(LedgerStore(url=service.url))) as ledger:
         for name in "abc":
             history = queue.put(name, name.encode())
-        assert history == queue.history() == ledger.history()
+        assert history == queue.replication_id() == ledger.replication_id()
         first, second = queue.claim("one", 2, 60.0)
         queue.ack(first.id)
         ledger.watch(pair, time.time() + 60)
@@ -107,7 +107,7 @@ def is_watched(ledger: Ledger, pair: Digest) -> bool:
 
 def told(store: Queue | Ledger) -> str:
     try:
-        return store.history()
+        return store.replication_id()
     except Transient:
         return ""
 
@@ -145,13 +145,13 @@ def test_which_history_holds_is_a_question_for_the_majority(service: RedisServic
         sentinel.freeze()
     assert queue.put("b", b"b") == history
     with pytest.raises(Transient, match="no majority of the Sentinels agrees"):
-        queue.history()
+        queue.replication_id()
     service.sentinels[0].thaw()
-    assert queue.history() == history
+    assert queue.replication_id() == history
 
 
 def test_what_only_the_old_master_had_is_put_again(service: RedisService, queue: Queue, tmp_path: Path) -> None:
-    copies = Copies(queue, Spool(tmp_path / "spool"))
+    copies = FailoverCopies(queue, Spool(tmp_path / "spool"))
     copies.put("both", b"both")
     old = service.master()
     with redis.Redis.from_url(old.url) as client:
@@ -175,7 +175,7 @@ def test_what_only_the_old_master_had_is_put_again(service: RedisService, queue:
     assert settled(copies) == 0
 
 
-def settled(copies: Copies) -> int:
+def settled(copies: FailoverCopies) -> int:
     try:
         return copies.settle()
     except Transient:
@@ -184,7 +184,7 @@ def settled(copies: Copies) -> int:
 
 def test_wait_is_no_promise_and_a_copy_is(service: RedisService, queue: Queue, tmp_path: Path) -> None:
     """A failover of a master that lives: until it hears of it, it takes reports, and a replica confirms them."""
-    copies = Copies(queue, Spool(tmp_path / "spool"))
+    copies = FailoverCopies(queue, Spool(tmp_path / "spool"))
     old = service.master()
     accepted, confirmed = [], []
     with redis.Redis.from_url(old.url) as client, closing(open_queue(QueueStore(url=old.url))) as behind:

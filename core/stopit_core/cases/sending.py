@@ -13,7 +13,7 @@ from itertools import takewhile
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from stopit_core.cases.journal import Journal
+from stopit_core.cases.event_log import EventLog
 from stopit_core.cases.records import Actor, CaseState, EventKind, Message, MessageState, Party, ReportRow
 from stopit_core.cases.rows import message_of, report_of
 from stopit_core.cases.schema import messages, reports
@@ -45,10 +45,10 @@ _MARK_SENT = update(messages).values(state=MessageState.SENT.value, sent_at=bind
 class Sending:
     """What the outbox may do. Lives as long as its transaction."""
 
-    def __init__(self, connection: Connection, journal: Journal) -> None:
-        self.work = Work(connection, journal)
+    def __init__(self, connection: Connection, event_log: EventLog) -> None:
+        self.work = Work(connection, event_log)
         """The rest of the record, in the same transaction."""
-        self._journal = journal
+        self._event_log = event_log
 
     @property
     def connection(self) -> Connection:
@@ -189,7 +189,7 @@ class Sending:
 
     def sent(self, message: Message, at: float) -> bool:
         """The MTA took it at `at`. False when that is on record already."""
-        current = self._journal.hold(message.case_id)
+        current = self._event_log.hold(message.case_id)
         state = self.connection.execute(
             select(messages.c.state).where(messages.c.id == message.id).with_for_update()
         ).scalar_one()
@@ -198,13 +198,13 @@ class Sending:
         self._set(message, state=MessageState.SENT.value, sent_at=at, error="")
         self._write(message, EventKind.MESSAGE_SENT, "", at)
         if message.kind in NOTICE_KINDS and current in _BEFORE_NOTICE:
-            self._journal.change_state(message.case_id, CaseState.NOTIFIED, at, Actor.SYSTEM)
+            self._event_log.change_state(message.case_id, CaseState.NOTIFIED, at, Actor.SYSTEM)
         return True
 
     def all_sent(self, taken: Sequence[tuple[Message, float]]) -> list[Message]:
         """The MTA took each of these at its time; none is a notice. Those of which that is not on record yet."""
         for case_id in sorted({message.case_id for message, _ in taken}):
-            self._journal.hold(case_id)
+            self._event_log.hold(case_id)
         states = self.connection.execute(
             select(messages.c.id, messages.c.state)
             .where(messages.c.id.in_([message.id for message, _ in taken]))
@@ -230,13 +230,13 @@ class Sending:
     # -- inside
 
     def _end(self, message: Message, state: MessageState, kind: EventKind, error: str, at: float) -> bool:
-        current = self._journal.hold(message.case_id)
+        current = self._event_log.hold(message.case_id)
         if not self.holds(message):
             return False
         self._set(message, state=state.value, error=error[:_MAX_ERROR])
         self._write(message, kind, error[:_MAX_ERROR], at)
         if message.kind in NOTICE_KINDS and current in _BEFORE_NOTICE:
-            self._journal.change_state(message.case_id, CaseState.STAFF, at, Actor.SYSTEM)
+            self._event_log.change_state(message.case_id, CaseState.STAFF, at, Actor.SYSTEM)
         return True
 
     def _claimed(self, message: Message, owner: str, now: float) -> Message:
@@ -253,7 +253,7 @@ class Sending:
         return claimed
 
     def _write(self, message: Message, kind: EventKind, error: str, at: float) -> None:
-        self._journal.append(
+        self._event_log.append(
             message.case_id, at, Actor.SYSTEM, kind, ref=message.ref, message=message.kind, error=error
         )
 

@@ -13,7 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from stopit_core.cases.copying import fill, is_empty, lines_of
-from stopit_core.cases.journal import Journal
+from stopit_core.cases.event_log import EventLog
 from stopit_core.cases.reading import Reading
 from stopit_core.cases.schema import REVISION, revisions
 from stopit_core.cases.sending import Sending
@@ -51,21 +51,21 @@ class CaseStore:
     def work(self) -> Iterator[Work]:
         """One transaction in which reports are dealt with: committed when the block ends, else undone."""
         with self._transaction() as connection:
-            journal = Journal(connection)
-            work = Work(connection, journal)
+            event_log = EventLog(connection)
+            work = Work(connection, event_log)
             yield work
             work.write_down()
-            journal.write_down()
+            event_log.write_down()
 
     @contextmanager
     def sending(self) -> Iterator[Sending]:
         """One transaction of the outbox."""
         with self._transaction() as connection:
-            journal = Journal(connection)
-            sending = Sending(connection, journal)
+            event_log = EventLog(connection)
+            sending = Sending(connection, event_log)
             yield sending
             sending.work.write_down()
-            journal.write_down()
+            event_log.write_down()
 
     @contextmanager
     def reading(self) -> Iterator[Reading]:

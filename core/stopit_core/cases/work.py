@@ -13,9 +13,7 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
-from stopit_core.cases.batch import Batch, insert_once
-from stopit_core.cases.journal import Journal
-from stopit_core.cases.past import Counts, count_reports
+from stopit_core.cases.event_log import EventLog
 from stopit_core.cases.records import (
     ALIVE,
     Actor,
@@ -29,9 +27,11 @@ from stopit_core.cases.records import (
     ReportRow,
     next_state,
 )
+from stopit_core.cases.report_counts import Counts, count_reports
 from stopit_core.cases.rows import case_of, message_of, report_of, values_of
 from stopit_core.cases.schema import cases, messages, parties, reports, restores, taken, watches
-from stopit_core.decision.policy import Decision, History, PriorNotice
+from stopit_core.cases.write_buffer import WriteBuffer, insert_once
+from stopit_core.decision.policy import Decision, PriorNotice, ReportCounts
 from stopit_core.identity.people import Person
 from stopit_core.model import Digest
 from stopit_core.outgoing.facts import MessageKind, Outgoing
@@ -78,10 +78,10 @@ _ADD_MESSAGE = insert(messages).returning(messages.c.id)
 class Work:
     """What may be read and written while reports are dealt with. Lives as long as its transaction."""
 
-    def __init__(self, connection: Connection, journal: Journal) -> None:
+    def __init__(self, connection: Connection, event_log: EventLog) -> None:
         self._connection = connection
-        self._journal = journal
-        self._batch = Batch(connection)
+        self._event_log = event_log
+        self._buffer = WriteBuffer(connection)
         self._counts: Counts | None = None
         self._foreseen: frozenset[tuple[str, str]] = frozenset()
         self._locked: set[str] = set()
@@ -92,12 +92,12 @@ class Work:
     @property
     def connection(self) -> Connection:
         """The transaction's connection, on which everything that was added so far can be read."""
-        self._batch.write_down()
+        self._buffer.write_down()
         return self._connection
 
     def write_down(self) -> None:
         """Write the rows that are kept back. The last thing before the commit."""
-        self._batch.write_down()
+        self._buffer.write_down()
 
     # -- what was
 
@@ -143,7 +143,7 @@ class Work:
         observed: bool,
         without: str = "",
         enough: int = 1000,
-    ) -> History:
+    ) -> ReportCounts:
         """What the record knows of the two (canonical addresses, "" for nobody); `without` is a report's key.
 
         Reports are counted as far as `enough`: nobody's flood makes the counting long.
@@ -153,7 +153,7 @@ class Work:
             counted = self._counts.of(reporter, sender)
         if counted is None:
             counted = count_reports(self.connection, reporter, sender, now, cooldown, without, enough)
-        return History(*counted, self._prior_notice(sender, observed))
+        return ReportCounts(*counted, self._prior_notice(sender, observed))
 
     def living_notice(self, sender: str, observed: bool) -> Message | None:
         """The latest notice that this sender has or will have; those written down in observe mode, if `observed`."""
@@ -169,7 +169,7 @@ class Work:
         if row is None:
             return None
         notice = message_of(row)
-        if self._journal.holds(notice.case_id):  # so nobody else sends or cancels it meanwhile
+        if self._event_log.holds(notice.case_id):  # so nobody else sends or cancels it meanwhile
             self._living[sender, observed] = notice
         return notice
 
@@ -208,7 +208,7 @@ class Work:
     def case_for(self, key: str, sender: Person, now: float) -> tuple[Case, bool]:
         """The case that is not closed under this key, or a new one; and whether it is new."""
         if known := self._open.get(key):
-            state = self._journal.hold(known.id)
+            state = self._event_log.hold(known.id)
             if state is not CaseState.CLOSED:
                 return replace(known, state=state), False
         row = self._connection.execute(_OPEN_CASE, {"key": key}).first()
@@ -228,16 +228,16 @@ class Work:
             },
         ).one()
         case = self._open[key] = case_of(row)
-        self._journal.begin(case.id, case.number, case.state)
-        self._journal.append(case.id, now, Actor.SYSTEM, EventKind.OPENED)
+        self._event_log.begin(case.id, case.number, case.state)
+        self._event_log.append(case.id, now, Actor.SYSTEM, EventKind.OPENED)
         return case, True
 
     def add_report(self, row: ReportRow, new_case: bool) -> None:
         """Put a report with its decision on its case: history and state follow."""
-        self._batch.add_report(row.key, values_of(row))
+        self._buffer.add_report(row.key, values_of(row))
         if self._counts is not None:
             self._counts.add(row)
-        self._journal.append(
+        self._event_log.append(
             row.case_id,
             row.decided_at,
             Actor.REPORTER,
@@ -249,7 +249,7 @@ class Work:
             command=row.command.value,
             queue_id=row.queue_id,
         )
-        current = None if new_case else self._journal.hold(row.case_id)
+        current = None if new_case else self._event_log.hold(row.case_id)
         self._decided(row, Decision(row.reason), row.decided_at, current)
 
     def decide_again(self, row: ReportRow, decision: Decision, now: float) -> None:
@@ -259,11 +259,11 @@ class Work:
             .where(reports.c.key == row.key)
             .values(outcome=decision.outcome.value, reason=decision.reason.value, decided_at=now)
         )
-        self._decided(row, decision, now, self._journal.hold(row.case_id))
+        self._decided(row, decision, now, self._event_log.hold(row.case_id))
 
     def join_notice(self, key: str, notice_id: int) -> None:
         """The report led to this notice, or counts on it."""
-        self._batch.join_notice(key, notice_id)
+        self._buffer.join_notice(key, notice_id)
 
     def enqueue(
         self,
@@ -287,7 +287,9 @@ class Work:
         self, message: Outgoing, case_id: int, about: str, now: float, report_key: str, observed: bool
     ) -> None:
         """Put a message to a reporter in the outbox, to leave at once; together with all others of its kind."""
-        self._batch.add_message(self._queued(message, case_id, Party.REPORTER, about, now, now, report_key, observed))
+        self._buffer.add_message(
+            self._queued(message, case_id, Party.REPORTER, about, now, now, report_key, observed)
+        )
 
     def withdraw(self, row: ReportRow, now: float) -> bool:
         """The reporter calls a report off. True when its notice, if it has one, has not left.
@@ -296,7 +298,7 @@ class Work:
         """
         if row.sender:  # or another report would join the notice in the moment in which it is cancelled
             self.lock(row.sender)
-        self._journal.hold(row.case_id)
+        self._event_log.hold(row.case_id)
         self._living.clear()
         notice = None
         if row.notice_id is not None:
@@ -305,19 +307,19 @@ class Work:
             if notice.state not in _NOT_LEFT:
                 return False
         self.connection.execute(update(reports).where(reports.c.key == row.key).values(withdrawn_at=now))
-        self._journal.append(row.case_id, now, Actor.REPORTER, EventKind.WITHDRAWN, report=row.key)
+        self._event_log.append(row.case_id, now, Actor.REPORTER, EventKind.WITHDRAWN, report=row.key)
         if notice is not None and notice.state in _WILL_LEAVE and not self._counted_on(notice.id):
             self.connection.execute(
                 update(messages).where(messages.c.id == notice.id).values(state=MessageState.CANCELLED.value)
             )
-            self._journal.append(row.case_id, now, Actor.SYSTEM, EventKind.MESSAGE_CANCELLED, ref=notice.ref)
-            if self._journal.hold(row.case_id) is CaseState.NOTICE_PENDING:
+            self._event_log.append(row.case_id, now, Actor.SYSTEM, EventKind.MESSAGE_CANCELLED, ref=notice.ref)
+            if self._event_log.hold(row.case_id) is CaseState.NOTICE_PENDING:
                 self.set_state(row.case_id, CaseState.RECORDED, now)
         return True
 
     def watch(self, pair: Digest, case_id: int, since: float, until: float) -> None:
         """Watch a pair from the notice on; the later end holds."""
-        self._batch.watch(pair, case_id, since, until)
+        self._buffer.watch(pair, case_id, since, until)
 
     def contact(self, pair: Digest, at: float, queue_id: str) -> Contact | None:
         """A message passed between a watched pair at `at`: count it on its case. None when it is of no watch."""
@@ -327,16 +329,16 @@ class Work:
         self.connection.execute(
             update(watches).where(watches.c.pair == bytes(pair)).values(contacts=row.contacts + 1)
         )
-        self._journal.append(row.case_id, at, Actor.SENDER, EventKind.CONTACT, queue_id=queue_id)
+        self._event_log.append(row.case_id, at, Actor.SENDER, EventKind.CONTACT, queue_id=queue_id)
         return Contact(row.case_id, row.contacts + 1)
 
     def note(self, case_id: int, now: float, actor: Actor, kind: EventKind, **detail: str | float | None) -> None:
         """Add a line to a case's history."""
-        self._journal.append(case_id, now, actor, kind, **detail)
+        self._event_log.append(case_id, now, actor, kind, **detail)
 
     def set_state(self, case_id: int, state: CaseState, now: float, actor: Actor = Actor.SYSTEM) -> None:
         """Put a case in another state."""
-        self._journal.change_state(case_id, state, now, actor)
+        self._event_log.change_state(case_id, state, now, actor)
 
     def mark_bounced(self, message_id: int, error: str) -> None:
         """A message of ours came back."""
@@ -361,7 +363,7 @@ class Work:
     ) -> dict[str, object]:
         """A message's row, which is on the case's history."""
         state = MessageState.OBSERVED if observed else MessageState.PENDING
-        self._journal.append(
+        self._event_log.append(
             case_id,
             now,
             Actor.SYSTEM,
@@ -394,7 +396,7 @@ class Work:
         }
 
     def _decided(self, row: ReportRow, decision: Decision, now: float, current: CaseState | None) -> None:
-        self._journal.append(
+        self._event_log.append(
             row.case_id,
             now,
             Actor.SYSTEM,

@@ -21,7 +21,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import make_wsgi_app
 
-from stopit_core.metrics import DoorMetrics
+from stopit_core.metrics import HttpMetrics
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -82,7 +82,7 @@ def is_ready(parts: Iterable[Part]) -> bool:
     return not any(part.fault and part.needed for part in parts)
 
 
-def application(metrics: DoorMetrics, readiness: Readiness) -> WSGIApplication:
+def application(metrics: HttpMetrics, readiness: Readiness) -> WSGIApplication:
     """The three answers as a WSGI application (PEP 3333)."""
     count = make_wsgi_app(metrics.registry)
     metrics.ready.set_function(lambda: float(readiness.ready))
@@ -104,7 +104,7 @@ def application(metrics: DoorMetrics, readiness: Readiness) -> WSGIApplication:
     return answer
 
 
-def serve(address: str, metrics: DoorMetrics, readiness: Readiness) -> None:
+def serve(address: str, metrics: HttpMetrics, readiness: Readiness) -> None:
     """Answer at "host:port", from threads of their own. Raises OSError when the port is taken."""
     host, _, port = address.rpartition(":")
     server = _Server((host.strip("[]"), int(port)), _Handler)

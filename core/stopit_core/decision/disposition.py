@@ -187,8 +187,8 @@ def _answered(transaction: Transaction, tokens: dict[str, str], context: Decisio
     answers = tuple(
         AnswerReport(
             id=(
-                context.keyring.trial_id(ref)
-                if context.keyring.is_trial(ref)
+                context.keyring.self_test_id(ref)
+                if context.keyring.is_self_test(ref)
                 else context.keyring.report_id("answer", ref, envelope.login or author, *parts)
             ),
             at=transaction.at,
@@ -214,9 +214,9 @@ def _answered(transaction: Transaction, tokens: dict[str, str], context: Decisio
 
 
 def _to_nobody(envelope: Envelope, context: DecisionContext) -> Edits:
-    """Without the recipients that are a trial's."""
+    """Without the recipients that are a self-test's."""
     tokens = _tokens(envelope, context)
-    return Edits(removed_recipients=tuple(path for path, ref in tokens.items() if context.keyring.is_trial(ref)))
+    return Edits(removed_recipients=tuple(path for path, ref in tokens.items() if context.keyring.is_self_test(ref)))
 
 
 def _retry_parts(transaction: Transaction) -> tuple[str, ...]:

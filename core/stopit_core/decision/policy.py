@@ -16,7 +16,7 @@ from stopit_core.decision.identify import Finding, Identification
 from stopit_core.identity.people import Person
 from stopit_core.model import Assurance, Command
 
-__all__ = ["Decision", "Facts", "History", "Outcome", "PriorNotice", "Reason", "decide", "pairs"]
+__all__ = ["Decision", "Outcome", "PolicyFacts", "PriorNotice", "Reason", "ReportCounts", "decide", "pairs"]
 
 
 class Outcome(StrEnum):
@@ -101,7 +101,7 @@ class PriorNotice:
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class ReportCounts:
     """What the case record knows. The counts are of the last 24 hours and leave out the report in hand.
 
     `sender_reported_reporter`: the sender flagged mail of this reporter within the cooldown.
@@ -114,7 +114,7 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class PolicyFacts:
     """Everything that a decision rests on. `draw` in [0, 1) places the notice within `policy.notice_delay`.
 
     `agreed`: the reporter said yes where Stopit asked. `excluded`: addresses of this service's own, which are
@@ -127,7 +127,7 @@ class Facts:
     reporter: Person
     command: Command
     identification: Identification
-    history: History = History()
+    history: ReportCounts = ReportCounts()
     agreed: bool = False
     excluded: frozenset[str] = frozenset()
     restored_at: float = 0.0
@@ -151,7 +151,7 @@ class Decision:
         return self.reason.outcome
 
 
-def decide(facts: Facts, rules: PolicyRules) -> Decision:
+def decide(facts: PolicyFacts, rules: PolicyRules) -> Decision:
     """The decision on one report: the first row of the table that holds."""
     reason = (
         _reject(facts)
@@ -167,7 +167,7 @@ def decide(facts: Facts, rules: PolicyRules) -> Decision:
     return Decision(reason, facts.now + shortest + facts.draw * (longest - shortest))
 
 
-def _reject(facts: Facts) -> Reason | None:
+def _reject(facts: PolicyFacts) -> Reason | None:
     sender = facts.identification.sender.address
     if facts.identification.finding is Finding.NO_ORIGINAL:
         return Reason.NO_ORIGINAL
@@ -178,7 +178,7 @@ def _reject(facts: Facts) -> Reason | None:
     return None
 
 
-def _staff_review(facts: Facts, rules: PolicyRules) -> Reason | None:
+def _staff_review(facts: PolicyFacts, rules: PolicyRules) -> Reason | None:
     known = facts.identification
     history = facts.history
     rows = (
@@ -197,7 +197,7 @@ def _staff_review(facts: Facts, rules: PolicyRules) -> Reason | None:
     return next((reason for holds, reason in rows if holds), None)
 
 
-def _record_only(facts: Facts, rules: PolicyRules) -> Reason | None:
+def _record_only(facts: PolicyFacts, rules: PolicyRules) -> Reason | None:
     if facts.command is Command.RECORD:
         return Reason.RECORD_ASKED
     notice = _notice_in_force(facts, rules)
@@ -206,7 +206,7 @@ def _record_only(facts: Facts, rules: PolicyRules) -> Reason | None:
     return Reason.NOTICE_PENDING if notice.sent_at is None else Reason.NOTICE_SENT
 
 
-def _wait(facts: Facts, rules: PolicyRules) -> Reason | None:
+def _wait(facts: PolicyFacts, rules: PolicyRules) -> Reason | None:
     if not facts.single_recipient or facts.agreed:
         return None
     match rules.single_recipient:
@@ -218,7 +218,7 @@ def _wait(facts: Facts, rules: PolicyRules) -> Reason | None:
             return None
 
 
-def _notice_in_force(facts: Facts, rules: PolicyRules) -> PriorNotice | None:
+def _notice_in_force(facts: PolicyFacts, rules: PolicyRules) -> PriorNotice | None:
     notice = facts.history.notice
     if notice is None:
         return None
@@ -227,12 +227,12 @@ def _notice_in_force(facts: Facts, rules: PolicyRules) -> PriorNotice | None:
     return notice if facts.now - notice.sent_at < rules.cooldown else None
 
 
-def _again_after_notice(facts: Facts, rules: PolicyRules) -> bool:
+def _again_after_notice(facts: PolicyFacts, rules: PolicyRules) -> bool:
     notice = _notice_in_force(facts, rules)
     return notice is not None and notice.sent_at is not None and facts.identification.sent_at > notice.sent_at
 
 
-def _restored(facts: Facts) -> Reason | None:
+def _restored(facts: PolicyFacts) -> Reason | None:
     """Whether a notice for this message may have been sent, and forgotten."""
     forgotten = facts.restored_at > 0.0 and facts.identification.sent_at <= facts.restored_at
     return Reason.RESTORED if forgotten else None

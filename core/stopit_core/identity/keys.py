@@ -25,7 +25,7 @@ __all__ = ["Keyring", "new_key", "new_ref", "read_key"]
 KEY_BYTES = 32
 _MESSAGE_DIGEST_BYTES = 16
 _REF_BYTES = 10
-_TRIAL_BYTES = 5
+_SELF_TEST_BYTES = 5
 _TOKEN_CHARACTERS = 32
 
 
@@ -45,7 +45,7 @@ class Keyring:
         self._log = derive(b"log")
         self._token = derive(b"token")
         self._report = derive(b"report")
-        self._trial = derive(b"trial")
+        self._self_test = derive(b"trial")
 
     def message(self, message_id: str) -> Digest:
         """Digest of a Message-ID without its angle brackets, octet for octet (16 bytes)."""
@@ -79,25 +79,25 @@ class Keyring:
         ref, seal = folded[:16], folded[16:]
         return ref if hmac.compare_digest(seal, _base32(self._seal(ref))) else None
 
-    def new_trial_ref(self) -> str:
-        """A fresh reference that is known as one of a trial: half of it is a digest of the other half."""
-        drawn = secrets.token_bytes(_TRIAL_BYTES)
+    def new_self_test_ref(self) -> str:
+        """A fresh reference that is known as one of a self-test: half of it is a digest of the other half."""
+        drawn = secrets.token_bytes(_SELF_TEST_BYTES)
         return _base32(drawn + self._mark(drawn))
 
-    def is_trial(self, ref: str) -> bool:
-        """Whether a ref is from `new_trial_ref`."""
+    def is_self_test(self, ref: str) -> bool:
+        """Whether a ref is from `new_self_test_ref`."""
         try:
             data = base64.b32decode(ref, casefold=True)
         except ValueError:
             return False
-        return hmac.compare_digest(data[_TRIAL_BYTES:], self._mark(data[:_TRIAL_BYTES]))
+        return hmac.compare_digest(data[_SELF_TEST_BYTES:], self._mark(data[:_SELF_TEST_BYTES]))
 
-    def trial_id(self, ref: str) -> str:
-        """The id of the report that a trial's message makes."""
+    def self_test_id(self, ref: str) -> str:
+        """The id of the report that a self-test's message makes."""
         return self.report_id("trial", ref)
 
     def _mark(self, drawn: bytes) -> bytes:
-        return blake2b(drawn, key=self._trial, digest_size=_TRIAL_BYTES).digest()
+        return blake2b(drawn, key=self._self_test, digest_size=_SELF_TEST_BYTES).digest()
 
     def _seal(self, ref: str) -> bytes:
         return _digest(self._token, ref, _REF_BYTES)

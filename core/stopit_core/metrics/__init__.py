@@ -6,17 +6,17 @@ series start at zero: a rate over a series that was never there is no alarm. doc
 """
 
 from stopit_core.metrics.described import Described, Metrics
-from stopit_core.metrics.milter import DoorMetrics, MilterDoorMetrics, MilterMetrics
+from stopit_core.metrics.milter import HttpMetrics, MilterHttpMetrics, MilterMetrics
 from stopit_core.metrics.notifier import NotifierMetrics
 from stopit_core.metrics.results import FlagResult, MessageResult, SendResult, Stage, TraceResult
 
 __all__ = [
     "Described",
-    "DoorMetrics",
     "FlagResult",
+    "HttpMetrics",
     "MessageResult",
     "Metrics",
-    "MilterDoorMetrics",
+    "MilterHttpMetrics",
     "MilterMetrics",
     "NotifierMetrics",
     "SendResult",

@@ -10,14 +10,14 @@ from stopit_core.metrics.described import DaemonMetrics, Metrics
 from stopit_core.metrics.results import FlagResult, MessageResult, Stage, TraceResult, each
 from stopit_core.model import Channel
 
-__all__ = ["DoorMetrics", "MilterDoorMetrics", "MilterMetrics"]
+__all__ = ["HttpMetrics", "MilterHttpMetrics", "MilterMetrics"]
 
 _HANDLING = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 """Seconds. An ordinary message costs a fifth of a millisecond; a flag a few, with a sync of the disk; 0.5 is Redis's
 time-out, after which the spool is taken."""
 
 
-class DoorMetrics(Metrics):
+class HttpMetrics(Metrics):
     """What the door itself tells, at which a daemon is asked for its metrics and its health."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -30,7 +30,7 @@ class DoorMetrics(Metrics):
         )
 
 
-class MilterDoorMetrics(DoorMetrics):
+class MilterHttpMetrics(HttpMetrics):
     """What only stopit-milter's door tells: it stands in a process beside the workers."""
 
     def __init__(self, registry: CollectorRegistry) -> None:

@@ -1,7 +1,7 @@
-"""A trial: one message that Stopit sends to itself, to see whether all of its parts work together.
+"""A self-test: one message that Stopit sends to itself, to see whether all of its parts work together.
 
 It goes the way of an answer. Its only recipient is a reply address whose token seals a ref that is marked as one of a
-trial, and only who has the site's key can make such an address. The milter makes a report of it and removes the
+self-test, and only who has the site's key can make such an address. The milter makes a report of it and removes the
 recipient, also in observe mode, so nobody gets it. The notifier takes the report, opens no case, and sends an answer
 to the same address; that passes the milter as Stopit's own mail, leaves its trace, and loses its recipient too. What
 stays is the report's id among those that were taken, and two traces, until their time is over.
@@ -17,7 +17,7 @@ from email.utils import formatdate
 from stopit_core.addresses import domain_of
 from stopit_core.identity.keys import Keyring, new_ref
 
-__all__ = ["Trial", "TrialLetter"]
+__all__ = ["SelfTest", "SelfTestMessage"]
 
 _LETTER = """\
 This is a test that `stopitctl doctor --send-test` has sent. It is about nobody.
@@ -32,7 +32,7 @@ about nobody.
 
 
 @dataclass(frozen=True, slots=True)
-class TrialLetter:
+class SelfTestMessage:
     """What the mailer sends. `data` is ASCII with CRLF line ends; `envelope_from` is "" for the null sender."""
 
     envelope_from: str
@@ -41,8 +41,8 @@ class TrialLetter:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """One trial. `ref` is from `Keyring.new_trial_ref`; the Message-IDs are without angle brackets."""
+class SelfTest:
+    """One self-test. `ref` is from `Keyring.new_self_test_ref`; the Message-IDs are without angle brackets."""
 
     keyring: Keyring
     report_address: str
@@ -66,14 +66,14 @@ class Trial:
     @property
     def report_id(self) -> str:
         """The id of the report that the milter makes of it."""
-        return self.keyring.trial_id(self.ref)
+        return self.keyring.self_test_id(self.ref)
 
-    def letter(self, sender: str, at: float) -> TrialLetter:
+    def letter(self, sender: str, at: float) -> SelfTestMessage:
         """The message that begins it. `sender` is "" for the null sender: no bounce of it goes anywhere."""
         shown = sender or self.report_address
         return self._letter(sender, shown, self.message_id, "Stopit: a test", "auto-generated", _LETTER, at)
 
-    def answer(self, at: float) -> TrialLetter:
+    def answer(self, at: float) -> SelfTestMessage:
         """The notifier's answer, with an envelope sender as all its mail has."""
         sender = self._reply_address(new_ref())
         return self._letter(
@@ -82,7 +82,7 @@ class Trial:
 
     def _letter(
         self, envelope_from: str, sender: str, message_id: str, subject: str, automatic: str, text: str, at: float
-    ) -> TrialLetter:
+    ) -> SelfTestMessage:
         message = EmailMessage(policy=SMTP)
         for name, value in (
             ("From", sender),
@@ -94,7 +94,7 @@ class Trial:
         ):
             message[name] = value
         message.set_content(text, charset="us-ascii")
-        return TrialLetter(envelope_from, self.address, message.as_bytes())
+        return SelfTestMessage(envelope_from, self.address, message.as_bytes())
 
     def _reply_address(self, ref: str) -> str:
         local, _, domain = self.report_address.rpartition("@")

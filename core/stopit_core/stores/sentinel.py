@@ -21,7 +21,7 @@ from redis.sentinel import MasterNotFoundError, SentinelConnectionPool
 
 from stopit_core.config.redis_url import SentinelUrl
 
-__all__ = ["SentinelPool", "Sentinels", "history", "history_in", "watched_over"]
+__all__ = ["SentinelPool", "Sentinels", "replication_id", "replication_id_in", "watched_over"]
 
 Address = tuple[str, int]
 
@@ -116,7 +116,7 @@ def watched_over(client: redis.Redis) -> SentinelPool | None:
     return pool if isinstance(pool, SentinelPool) else None
 
 
-def history(client: redis.Redis) -> str:
+def replication_id(client: redis.Redis) -> str:
     """The history that holds now, by the master that a majority of the Sentinels names; "" without Sentinels.
 
     Raises redis.RedisError when that cannot be told: in a failover, or when the client is at another server.
@@ -125,14 +125,14 @@ def history(client: redis.Redis) -> str:
     if pool is None:
         return ""
     agreed = pool.sentinels.agreed_master()
-    found = history_in(client.info("replication"))
+    found = replication_id_in(client.info("replication"))
     if pool.master_address != agreed:
         pool.disconnect(inuse_connections=False)
         raise redis.ConnectionError("connected to another server than the Sentinels agree on")
     return found
 
 
-def history_in(replication: Any) -> str:
+def replication_id_in(replication: Any) -> str:
     """The history of a master, from its INFO replication. Raises redis.RedisError on another server's."""
     found = str(replication.get("master_replid", ""))
     if replication.get("role") != "master" or not _HISTORY.fullmatch(found):

@@ -16,7 +16,7 @@ from stopit_ctl.doctor.host import answers, look_at_clock, look_at_disk, look_at
 from stopit_ctl.doctor.milter import look_at_milter
 from stopit_ctl.doctor.redis import look_at_redis
 from stopit_ctl.doctor.secret_permissions import look_at_secrets
-from stopit_ctl.doctor.self_test import run_trial
+from stopit_ctl.doctor.self_test import run_self_test
 from stopit_ctl.doctor.smtp import look_at_smtp
 from stopit_ctl.doctor.stores import look_at_stores, seen_by
 from stopit_ctl.doctor.submission import Entrance, entrance_of
@@ -111,7 +111,7 @@ def _everything(
         if unseen := _unseen(settings, postfix, entrance, milter):
             yield unseen
         else:
-            yield from run_trial(site, settings, entrance, test_within)
+            yield from run_self_test(site, settings, entrance, test_within)
     if os.geteuid() != 0:
         yield Finding.untried("what only the daemons' users and postfix may open", "run doctor as root")
 

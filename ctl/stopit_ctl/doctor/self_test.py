@@ -15,26 +15,28 @@ from typing import TypeVar
 from stopit_core.config import Settings
 from stopit_core.errors import ConfigError, Transient
 from stopit_core.model import Trace
-from stopit_core.outgoing.self_test import Trial
+from stopit_core.outgoing.self_test import SelfTest
 from stopit_ctl.doctor.smtp import said_by
 from stopit_ctl.doctor.submission import Entrance
 from stopit_ctl.findings import Finding
 from stopit_ctl.site import Site, opened_ledger
 
-__all__ = ["run_trial"]
+__all__ = ["run_self_test"]
 
 _LOOK_AGAIN = 0.05
 
 T = TypeVar("T")
 
 
-def run_trial(site: Site, settings: Settings, entrance: Entrance, within: float) -> Iterator[Finding]:
+def run_self_test(site: Site, settings: Settings, entrance: Entrance, within: float) -> Iterator[Finding]:
     """Send a test, and say of each leg of its way how it went; each may take `within` seconds."""
     try:
         keyring = site.keyring(settings)
     except ConfigError:
         return  # the key was found faulty among the files
-    legs = _Legs(site, settings, Trial(keyring, settings.campus.report_address, keyring.new_trial_ref()), within)
+    legs = _Legs(
+        site, settings, SelfTest(keyring, settings.campus.report_address, keyring.new_self_test_ref()), within
+    )
     try:
         legs.send(entrance)
     except (OSError, smtplib.SMTPException) as error:
@@ -48,7 +50,7 @@ def run_trial(site: Site, settings: Settings, entrance: Entrance, within: float)
 
 
 def _the_way(legs: _Legs, entrance: Entrance, settings: Settings) -> Iterator[Finding]:
-    trace = legs.trace_of(legs.trial.message_id)
+    trace = legs.trace_of(legs.self_test.message_id)
     if trace is None:
         yield Finding.fault(
             f"test: {entrance.name} took the message, but no trace of it is in the ledger",
@@ -71,7 +73,7 @@ def _the_way(legs: _Legs, entrance: Entrance, settings: Settings) -> Iterator[Fi
         )
         return
     yield Finding.ok(f"test: the notifier took its report after {legs.lap()} more")
-    if legs.trace_of(legs.trial.answer_id) is None:
+    if legs.trace_of(legs.self_test.answer_id) is None:
         yield Finding.fault(
             "test: the notifier's answer did not pass the milter",
             f"journalctl -u stopit-notifier tells what {settings.smtp.host}:{settings.smtp.port} said to it",
@@ -81,10 +83,10 @@ def _the_way(legs: _Legs, entrance: Entrance, settings: Settings) -> Iterator[Fi
 
 
 class _Legs:
-    """One trial on its way, and a watch."""
+    """One self-test on its way, and a watch."""
 
-    def __init__(self, site: Site, settings: Settings, trial: Trial, within: float) -> None:
-        self.trial = trial
+    def __init__(self, site: Site, settings: Settings, self_test: SelfTest, within: float) -> None:
+        self.self_test = self_test
         self.within = within
         self._site = site
         self._settings = settings
@@ -102,14 +104,14 @@ class _Legs:
 
     def send(self, entrance: Entrance) -> None:
         """Hand the message in. Raises OSError, SMTPException."""
-        letter = self.trial.letter("", self._site.clock())
+        letter = self.self_test.letter("", self._site.clock())
         with closing(entrance.connect()) as door:
             self._began = self._leg = time.monotonic()  # the login is no part of it
             door.sendmail(letter.envelope_from, [letter.recipient], letter.data)
 
     def trace_of(self, message_id: str) -> Trace | None:
         """The trace of this message as soon as it is in the ledger; None when it does not come."""
-        digest = self.trial.keyring.message(message_id)
+        digest = self.self_test.keyring.message(message_id)
         milter = self._site.milter_user
         with milter.acting(), opened_ledger(self._settings.ledger, milter.read) as ledger:
             return _until(lambda: next(iter(ledger.find(digest)), None), self.within)
@@ -120,7 +122,7 @@ class _Legs:
 
             def look() -> float | None:
                 with store.reading() as reading:
-                    return reading.taken_at(self.trial.report_id)
+                    return reading.taken_at(self.self_test.report_id)
 
             return _until(look, self.within)
 

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from stopit_core.cases import CaseState
 from stopit_core.decision.policy import pairs
-from stopit_core.metrics import Described, DoorMetrics, Metrics, MilterDoorMetrics, MilterMetrics, NotifierMetrics
+from stopit_core.metrics import Described, HttpMetrics, Metrics, MilterHttpMetrics, MilterMetrics, NotifierMetrics
 from stopit_core.outgoing.facts import MessageKind
 
 __all__ = ["catalogue", "every_metric"]
@@ -38,10 +38,10 @@ _WIDTH = 118
 def every_metric() -> dict[str, tuple[Metrics, ...]]:
     """The metrics of each program, by its name, in registries of their own."""
     return {
-        "stopit-milter": (MilterMetrics(CollectorRegistry()), MilterDoorMetrics(CollectorRegistry())),
+        "stopit-milter": (MilterMetrics(CollectorRegistry()), MilterHttpMetrics(CollectorRegistry())),
         "stopit-notifier": (
             NotifierMetrics(CollectorRegistry(), pairs(), list(MessageKind), list(CaseState)),
-            DoorMetrics(CollectorRegistry()),
+            HttpMetrics(CollectorRegistry()),
         ),
     }
 

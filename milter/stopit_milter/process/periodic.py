@@ -9,7 +9,7 @@ from stopit_core.daemon.logs import Log
 from stopit_core.errors import Transient
 from stopit_core.metrics import MilterMetrics, Stage, TraceResult
 from stopit_core.stores.ledger.writer import TraceEvent
-from stopit_core.stores.queue.copies import Copies
+from stopit_core.stores.queue.failover_copies import FailoverCopies
 from stopit_core.stores.queue.spool import Spool, Taker
 
 __all__ = ["FailoverCopyKeeper", "PeriodicTask", "SpoolDrainer", "trace_counter"]
@@ -79,7 +79,7 @@ class SpoolDrainer:
 class FailoverCopyKeeper:
     """Puts reports into the queue again that a failover of Redis may have lost, and removes copies that are safe."""
 
-    def __init__(self, copies: Copies, metrics: MilterMetrics, log: Log) -> None:
+    def __init__(self, copies: FailoverCopies, metrics: MilterMetrics, log: Log) -> None:
         self._copies = copies
         self._metrics = metrics
         self._log = log

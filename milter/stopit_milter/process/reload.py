@@ -15,10 +15,10 @@ from stopit_core.stores.ledger import Ledger
 from stopit_core.stores.queue import Queue
 from stopit_milter.process.control import ControlMessage
 
-__all__ = ["ActiveConfiguration", "Configuration"]
+__all__ = ["ActiveConfiguration", "MilterConfiguration"]
 
 
-class Configuration:
+class MilterConfiguration:
     """The settings of one file, and the context made of them."""
 
     def __init__(self, path: Path, settings: Settings, context: DecisionContext) -> None:
@@ -27,7 +27,7 @@ class Configuration:
         self.context = context
 
     @classmethod
-    def read(cls, path: Path) -> Configuration:
+    def read(cls, path: Path) -> MilterConfiguration:
         """The configuration in this file. Raises ConfigError with every fault in it, and in what it names."""
         settings = load(path)
         faults: list[Fault] = []
@@ -59,7 +59,7 @@ class Configuration:
 class ActiveConfiguration:
     """What a child goes by (`live`). Metrics tell whether the last reload was refused, at first as `refused` says."""
 
-    def __init__(self, configuration: Configuration, metrics: MilterMetrics, log: Log, refused: bool) -> None:
+    def __init__(self, configuration: MilterConfiguration, metrics: MilterMetrics, log: Log, refused: bool) -> None:
         self.live = Live(configuration.context)
         self._configuration = configuration
         self._metrics = metrics

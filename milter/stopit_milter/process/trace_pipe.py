@@ -88,7 +88,7 @@ class TraceSender:
         self._packet: list[bytes] = []
         """What is to be sent next, when it could not be yet. The thread's own."""
         self._stopping = False
-        self._sending = PeriodicTask("trace-trace_sender", self._send, _INTERVAL)
+        self._sending = PeriodicTask("trace-sender", self._send, _INTERVAL)
 
     def start(self) -> None:
         """Start the thread; once, after any fork."""

@@ -22,11 +22,11 @@ from stopit_core.model import ContactReport, Digest, Trace
 from stopit_core.open_stores import open_ledger, open_queue
 from stopit_core.stores.ledger import Ledger
 from stopit_core.stores.ledger.writer import TraceWriter, WriterLimits
-from stopit_core.stores.queue.copies import Copies
+from stopit_core.stores.queue.failover_copies import FailoverCopies
 from stopit_core.stores.queue.spool import DurableReports, Spool
 from stopit_milter.process.control import ChildControl, ChildStatus
 from stopit_milter.process.periodic import trace_counter
-from stopit_milter.process.reload import ActiveConfiguration, Configuration
+from stopit_milter.process.reload import ActiveConfiguration, MilterConfiguration
 from stopit_milter.process.trace_pipe import TracePipe
 
 __all__ = ["STOP_SECONDS", "contact_teller", "run_writer", "writer_to"]
@@ -40,7 +40,7 @@ STOP_SECONDS = 3.0
 
 def run_writer(
     control: ChildControl,
-    configuration: Configuration,
+    configuration: MilterConfiguration,
     trace_pipe: TracePipe,
     metrics_dir: Path,
     log: Log,
@@ -57,7 +57,7 @@ def run_writer(
     settings = configuration.settings
     active = ActiveConfiguration(configuration, metrics, log, reload_refused)
     queue, ledger, spool = open_queue(settings.queue), open_ledger(settings.ledger), Spool(settings.queue.spool_dir)
-    writer = writer_to(ledger, active.live, DurableReports(Copies(queue, spool), spool), metrics)
+    writer = writer_to(ledger, active.live, DurableReports(FailoverCopies(queue, spool), spool), metrics)
     writer.start()
     threading.Thread(target=control.listen, args=(active.handle,), name="control", daemon=True).start()
     control.report(ChildStatus.READY)

@@ -23,18 +23,18 @@ from stopit_core.config import Settings
 from stopit_core.daemon.http import Readiness, serve
 from stopit_core.daemon.logs import Log
 from stopit_core.errors import NotAllowed, Transient
-from stopit_core.metrics import MilterDoorMetrics, MilterMetrics
+from stopit_core.metrics import MilterHttpMetrics, MilterMetrics
 from stopit_core.metrics.multiprocess import gathered, in_child
 from stopit_core.open_stores import open_ledger, open_queue, queue_durability_faults
 from stopit_core.stores.ledger.writer import WriterLimits
-from stopit_core.stores.queue.copies import Copies
+from stopit_core.stores.queue.failover_copies import FailoverCopies
 from stopit_core.stores.queue.spool import DurableReports, Spool
 from stopit_milter.listener import Listener
 from stopit_milter.message_counter import MessageCounter
 from stopit_milter.process.control import ChildControl, ChildStatus, ControlMessage
 from stopit_milter.process.periodic import FailoverCopyKeeper, PeriodicTask, SpoolDrainer, trace_counter
 from stopit_milter.process.readiness import look
-from stopit_milter.process.reload import ActiveConfiguration, Configuration
+from stopit_milter.process.reload import ActiveConfiguration, MilterConfiguration
 from stopit_milter.process.trace_pipe import TracePipe, TraceSender
 from stopit_milter.process.trace_writer import STOP_SECONDS, writer_to
 from stopit_milter.session import Session, SessionResources
@@ -52,7 +52,7 @@ _OWN = WriterLimits(expire=math.inf)
 def run_worker(
     control: ChildControl,
     slot: int,
-    configuration: Configuration,
+    configuration: MilterConfiguration,
     listener: Listener,
     trace_pipe: TracePipe,
     metrics_dir: Path,
@@ -65,7 +65,7 @@ def run_worker(
     settings = configuration.settings
     active = ActiveConfiguration(configuration, metrics, log, reload_refused)
     queue, ledger, spool = open_queue(settings.queue), open_ledger(settings.ledger), Spool(settings.queue.spool_dir)
-    copies = Copies(queue, spool)
+    copies = FailoverCopies(queue, spool)
     reports = DurableReports(copies, spool)
     own = writer_to(ledger, active.live, reports, metrics, _OWN)
     trace_sender = TraceSender(trace_pipe.sender(), trace_counter(metrics), own.offer)
@@ -121,7 +121,7 @@ def run_metrics(control: ChildControl, settings: Settings, metrics_dir: Path, lo
     """
     disable_created_metrics()  # type: ignore[no-untyped-call]
     address = settings.milter.metrics
-    metrics = MilterDoorMetrics(gathered(metrics_dir))
+    metrics = MilterHttpMetrics(gathered(metrics_dir))
     queue = open_queue(settings.queue)
     try:
         serve(address, metrics, Readiness(partial(look, settings.milter.socket, queue, settings.queue.spool_dir)))
@@ -180,7 +180,7 @@ def _end_after_the_last(listener: Listener, end: Callable[[], None]) -> None:
     os._exit(0)
 
 
-def _warn_of_durability(configuration: Configuration, log: Log) -> None:
+def _warn_of_durability(configuration: MilterConfiguration, log: Log) -> None:
     try:
         for sentence in queue_durability_faults(configuration.settings.queue):
             log.warning("the queue could lose reports", why=sentence)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from stopit_core.cases import Actor, Case, CaseState, EventKind, MessageState, Party, ReportRow, Work
 from stopit_core.config import PolicyRules
 from stopit_core.decision.identify import Finding, Identification, Passes, identify
-from stopit_core.decision.policy import Decision, Facts, Outcome, Reason, decide
+from stopit_core.decision.policy import Decision, Outcome, PolicyFacts, Reason, decide
 from stopit_core.identity.keys import new_ref
 from stopit_core.identity.people import Person
 from stopit_core.model import Assurance, Channel, Command, FlagReport, Original, Trace
@@ -139,7 +139,7 @@ class Deciding:
         if not sender.isascii():  # nothing that we can write reaches it (RFC 6531)
             excluded = excluded | {sender}
         return decide(
-            Facts(
+            PolicyFacts(
                 now=self._now,
                 draw=self._draw(),
                 reporter=reporter,

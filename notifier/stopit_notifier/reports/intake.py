@@ -26,7 +26,7 @@ from stopit_core.errors import DecodeError
 from stopit_core.identity.people import People
 from stopit_core.metrics import NotifierMetrics
 from stopit_core.model import AnswerReport, ContactReport, Digest, FlagReport, Original, Trace
-from stopit_core.outgoing.self_test import Trial
+from stopit_core.outgoing.self_test import SelfTest
 from stopit_core.stores.ledger import Ledger
 from stopit_core.stores.queue import Delivery, Queue
 from stopit_core.wire import decode_report
@@ -49,7 +49,7 @@ class Intake:
     """Deals with reports.
 
     `draw` gives a number in [0, 1) that places a notice in its delay; `sleep` waits so many seconds.
-    `send_aside` sends what is on no record: the answer to a trial.
+    `send_aside` sends what is on no record: the answer to a self_test.
     """
 
     def __init__(
@@ -120,8 +120,8 @@ class Intake:
         match report:
             case FlagReport():
                 self._flags([report])
-            case AnswerReport() if self._live.current.people.keyring.is_trial(report.ref):
-                self._trial(report)
+            case AnswerReport() if self._live.current.people.keyring.is_self_test(report.ref):
+                self._self_test(report)
             case AnswerReport():
                 self._answer(report)
             case ContactReport():
@@ -190,8 +190,8 @@ class Intake:
             self._metrics.bounced.labels(answering.bounced).inc()
         self._log.info("answer taken", queue_id=report.queue_id, report=report.id, answer=kind)
 
-    def _trial(self, report: AnswerReport) -> None:
-        """Answer a trial, once: it is never tried again, and whoever waits for the answer sees that none comes."""
+    def _self_test(self, report: AnswerReport) -> None:
+        """Answer a self-test, once: it is never tried again, and `doctor` sees that no answer comes."""
         judging = self._live.current
         now = self._clock()
         self._probe(Step.ORIGINALS_FOUND)
@@ -199,10 +199,12 @@ class Intake:
             fresh = work.take(report.id, now)
             self._probe(Step.BEFORE_COMMIT)
         if fresh:
-            trial = Trial(judging.people.keyring, judging.report_address, report.ref)
-            end = self._send_aside(trial.answer(now))
+            self_test = SelfTest(judging.people.keyring, judging.report_address, report.ref)
+            end = self._send_aside(self_test.answer(now))
             why = "" if end is True else without_addresses(str(end), judging.people.keyring)
-            self._log.info("trial answered", queue_id=report.queue_id, report=report.id, sent=end is True, error=why)
+            self._log.info(
+                "self-test answered", queue_id=report.queue_id, report=report.id, sent=end is True, error=why
+            )
 
     def _contact(self, report: ContactReport) -> None:
         self._probe(Step.ORIGINALS_FOUND)

@@ -75,7 +75,7 @@ class Steady:
         self._found = UNKNOWN
         self._since = self._next = monotonic()
 
-    def history(self) -> str:
+    def replication_id(self) -> str:
         """The history, at most some seconds old: a failover meanwhile makes it another's."""
         now = self._monotonic()
         if now >= self._next:

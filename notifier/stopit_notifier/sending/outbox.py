@@ -162,7 +162,7 @@ class Outbox:
             self._terms.couriers.close()
 
     def _claim(self, *, alone: bool = True) -> list[Message]:
-        claim = self._owner.claim(self._steady.history())
+        claim = self._owner.claim(self._steady.replication_id())
         with self._store.sending() as sending:
             lot = sending.claim_lot(claim, self._clock(), _LOT, alone=alone)
         for _ in lot:

@@ -116,7 +116,7 @@ class Settling:
     def _can_tell(self, message: Message, last: Message | None, people: People) -> bool:
         if message.error or self._owner.lost_power_since(message.claimed_by):
             return False
-        if not same_history(message.claimed_by, self._ledger.history()):
+        if not same_history(message.claimed_by, self._ledger.replication_id()):
             return False
         return last is not None and bool(self._own_traces(last, people))
 

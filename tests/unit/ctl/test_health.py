@@ -13,7 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from stopit_core.daemon.http import Part, Readiness, serve
-from stopit_core.metrics import DoorMetrics
+from stopit_core.metrics import HttpMetrics
 from stopit_lab.ports import HOST, spare_ports
 
 Host = Any  # tests/unit/ctl/conftest.py; a conftest cannot be imported
@@ -23,7 +23,7 @@ MILTER, NOTIFIER = "stopit-milter", "stopit-notifier"
 
 def open_door(*parts: Part, host: str = HOST) -> str:
     (port,) = spare_ports(1)
-    serve(f"{host}:{port}", DoorMetrics(CollectorRegistry()), Readiness(lambda: parts))
+    serve(f"{host}:{port}", HttpMetrics(CollectorRegistry()), Readiness(lambda: parts))
     return f"{host}:{port}"
 
 

@@ -65,7 +65,7 @@ class Rig:
         self.sink = Sink(on_taken=self._passes_the_milter, streams=streams)
         self.boot = "boot-1"
         self.history = ""
-        self.ledger.history = lambda: self.history  # type: ignore[method-assign]
+        self.ledger.replication_id = lambda: self.history  # type: ignore[method-assign]
         self.steady = Steady(lambda: self.history, self.monotonic)
         self.data_within = 30.0  # real seconds, unlike `SETTLE`; less only where the MTA is to hang
         self._couriers: list[Couriers] = []

@@ -64,7 +64,7 @@ class Ledger(Protocol):
         Always 0 where the store does it itself.
         """
 
-    def history(self) -> str:
+    def replication_id(self) -> str:
         """The history that holds now; "" where there is only one. Another one may lack traces that this one had.
 
         Raises Transient when it cannot be told (`queue.Queue.history`).

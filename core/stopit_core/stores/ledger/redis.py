@@ -24,7 +24,7 @@ import redis
 from stopit_core.model import Digest, Trace
 from stopit_core.stores.ledger import GRACE, MAX_PASSES, readable
 from stopit_core.stores.redis_client import transient
-from stopit_core.stores.sentinel import history
+from stopit_core.stores.sentinel import replication_id
 from stopit_core.wire import encode_trace
 
 __all__ = ["RedisLedger"]
@@ -111,10 +111,10 @@ class RedisLedger:
             self._client.zremrangebyscore(_WATCH, "-inf", repr(now - GRACE))
         return 0
 
-    def history(self) -> str:
+    def replication_id(self) -> str:
         """See `Ledger.history`."""
         with transient(self._client):
-            return history(self._client)
+            return replication_id(self._client)
 
     def ping(self) -> None:
         """See `Ledger.ping`. Changing the score of a member that is not there is a write that changes nothing."""

@@ -106,7 +106,7 @@ class SqliteLedger:
             db.execute("DELETE FROM watch WHERE until <= ?", (now - GRACE,))
         return removed
 
-    def history(self) -> str:
+    def replication_id(self) -> str:
         """See `Ledger.history`. A file has one."""
         return ""
 

@@ -73,7 +73,7 @@ class Queue(Protocol):
         away: who put it must keep a copy until that cannot happen any more (`queue.copies`).
         """
 
-    def history(self) -> str:
+    def replication_id(self) -> str:
         """The history that holds now; "" where there is only one. Raises Transient when that cannot be told."""
 
     def claim(

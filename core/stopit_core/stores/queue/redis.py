@@ -24,7 +24,7 @@ import redis
 
 from stopit_core.stores.queue import DeadLetter, Delivery, Depths, exhausted
 from stopit_core.stores.redis_client import BLOCK, transient
-from stopit_core.stores.sentinel import history, history_in, watched_over
+from stopit_core.stores.sentinel import replication_id, replication_id_in, watched_over
 
 __all__ = ["RedisQueue"]
 
@@ -101,12 +101,12 @@ class RedisQueue:
                 commands.info("replication")
                 commands.xadd(_STREAM, entry)
                 replication, _id = _run(commands)
-            return history_in(replication)
+            return replication_id_in(replication)
 
-    def history(self) -> str:
+    def replication_id(self) -> str:
         """See `Queue.history`."""
         with transient(self._client):
-            return history(self._client)
+            return replication_id(self._client)
 
     def claim(
         self, consumer: str, limit: int, lease: float, wait: float = 0.0, again: int | None = None

@@ -79,7 +79,7 @@ class SqliteQueue:
             )
         return ""
 
-    def history(self) -> str:
+    def replication_id(self) -> str:
         """See `Queue.history`. A file has one."""
         return ""
 

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from stopit_core.cases import Case, CaseState, CaseStore, MessageState, Party, ReportRow, Work
-from stopit_core.cases.past import count_reports
 from stopit_core.cases.reading import Reading
+from stopit_core.cases.report_counts import count_reports
 from stopit_core.decision.policy import Decision, Outcome, PriorNotice, Reason
 from stopit_core.identity.keys import new_ref
 from stopit_core.identity.people import Person

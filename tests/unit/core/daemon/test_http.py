@@ -14,7 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from stopit_core.daemon.http import FRESH, Part, Readiness, serve
-from stopit_core.metrics import DoorMetrics
+from stopit_core.metrics import HttpMetrics
 from stopit_lab.ports import HOST, spare_ports
 
 
@@ -39,7 +39,7 @@ class Door:
 
     def __init__(self, work: Work) -> None:
         (self.port,) = spare_ports(1)
-        self.metrics = DoorMetrics(CollectorRegistry())
+        self.metrics = HttpMetrics(CollectorRegistry())
         serve(f"{HOST}:{self.port}", self.metrics, Readiness(work.look, lambda: work.now))
 
     def ask(self, path: str, method: str = "GET") -> tuple[int, str]:
@@ -118,4 +118,4 @@ def test_many_ask_at_once(work: Work, door: Door) -> None:
 
 def test_a_port_that_is_taken(work: Work, door: Door) -> None:
     with pytest.raises(OSError, match="in use"):
-        serve(f"{HOST}:{door.port}", DoorMetrics(CollectorRegistry()), Readiness(work.look))
+        serve(f"{HOST}:{door.port}", HttpMetrics(CollectorRegistry()), Readiness(work.look))

@@ -366,8 +366,8 @@ def test_may_be_flag(
 
 
 class TestTrial:
-    def trial(self, context: DecisionContext) -> tuple[str, str]:
-        ref = context.keyring.new_trial_ref()
+    def self_test(self, context: DecisionContext) -> tuple[str, str]:
+        ref = context.keyring.new_self_test_ref()
         return ref, token_path(context, ref)
 
     @pytest.mark.parametrize("mode", ["enforce", "observe"])
@@ -375,10 +375,10 @@ class TestTrial:
         self, context_with: Callable[..., DecisionContext], transaction: Make, mode: str
     ) -> None:
         context = context_with(mode=mode)
-        ref, path = self.trial(context)
+        ref, path = self.self_test(context)
         disposition = dispose(transaction(AUTOMATIC, mail_from="", recipients=(path,), login=""), context)
         (answer,) = disposition.answers
-        assert (answer.id, answer.ref) == (context.keyring.trial_id(ref), ref)
+        assert (answer.id, answer.ref) == (context.keyring.self_test_id(ref), ref)
         assert disposition.edits.removed_recipients == (path,)
         assert disposition.edits.added_recipients == ()
         assert [trace.recipient_count for trace in disposition.traces] == [0]
@@ -386,7 +386,7 @@ class TestTrial:
     def test_the_notifier_s_answer_to_it_leaves_a_trace_and_reaches_nobody(
         self, context: DecisionContext, transaction: Make
     ) -> None:
-        _, path = self.trial(context)
+        _, path = self.self_test(context)
         own = token_path(context, new_ref())
         disposition = dispose(
             transaction(AUTOMATIC, mail_from=own, recipients=(path,), login="", client="127.0.0.1"), context

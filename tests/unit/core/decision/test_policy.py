@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stopit_core.config import PolicyRules, SingleRecipient
 from stopit_core.decision.identify import Finding, Identification
-from stopit_core.decision.policy import Facts, History, Outcome, PriorNotice, Reason, decide, pairs
+from stopit_core.decision.policy import Outcome, PolicyFacts, PriorNotice, Reason, ReportCounts, decide, pairs
 from stopit_core.identity.people import NOBODY, Person
 from stopit_core.model import Assurance, Command
 
@@ -19,7 +19,7 @@ DAY = 86400.0
 RULES = PolicyRules()
 MALLORY = Person("mallory@campus.example", Assurance.AUTHENTICATED)
 VERA = Person("vera@campus.example", Assurance.AUTHENTICATED)
-FACTS = Facts(
+FACTS = PolicyFacts(
     now=NOW,
     draw=0.0,
     reporter=VERA,
@@ -32,13 +32,13 @@ def found(finding: Finding, sender: Person = NOBODY, recipients: int = 2) -> Ide
     return Identification(finding, sender, NOW - 3600, recipients)
 
 
-def with_history(**values: object) -> Facts:
-    return replace(FACTS, history=History(**values))  # type: ignore[arg-type]
+def with_history(**values: object) -> PolicyFacts:
+    return replace(FACTS, history=ReportCounts(**values))  # type: ignore[arg-type]
 
 
 ONE_RECIPIENT = replace(FACTS, identification=found(Finding.IDENTIFIED, MALLORY, 1))
 SENT_YESTERDAY = PriorNotice(NOW - DAY, NOW - DAY)
-WRITTEN_AFTER = replace(FACTS, history=History(notice=PriorNotice(NOW - DAY, NOW - 7200)))
+WRITTEN_AFTER = replace(FACTS, history=ReportCounts(notice=PriorNotice(NOW - DAY, NOW - 7200)))
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ WRITTEN_AFTER = replace(FACTS, history=History(notice=PriorNotice(NOW - DAY, NOW
         ),
     ],
 )
-def test_the_table(facts: Facts, rules: PolicyRules, reason: Reason) -> None:
+def test_the_table(facts: PolicyFacts, rules: PolicyRules, reason: Reason) -> None:
     decision = decide(facts, rules)
     assert decision.reason is reason
     assert (decision.notice_at is not None) == (decision.outcome is Outcome.NOTICE)
@@ -113,7 +113,7 @@ def test_every_reason_has_one_outcome_and_a_label() -> None:
 PEOPLE = st.builds(Person, st.sampled_from(["", MALLORY.address, VERA.address]), st.sampled_from(Assurance))
 NOTICES = st.none() | st.builds(PriorNotice, st.just(NOW - DAY), st.none() | st.floats(NOW - 60 * DAY, NOW))
 ANY_FACTS = st.builds(
-    Facts,
+    PolicyFacts,
     now=st.just(NOW),
     draw=st.floats(0, 1, exclude_max=True),
     reporter=PEOPLE,
@@ -121,14 +121,14 @@ ANY_FACTS = st.builds(
     identification=st.builds(
         Identification, st.sampled_from(Finding), PEOPLE, st.floats(NOW - 60 * DAY, NOW), st.integers(0, 5)
     ),
-    history=st.builds(History, st.integers(0, 60), st.integers(0, 60), st.booleans(), NOTICES),
+    history=st.builds(ReportCounts, st.integers(0, 60), st.integers(0, 60), st.booleans(), NOTICES),
     agreed=st.booleans(),
     excluded=st.sampled_from([frozenset(), frozenset({MALLORY.address})]),
 )
 
 
 @given(ANY_FACTS, st.sampled_from(SingleRecipient))
-def test_no_notice_without_everything_that_a_notice_needs(facts: Facts, single: SingleRecipient) -> None:
+def test_no_notice_without_everything_that_a_notice_needs(facts: PolicyFacts, single: SingleRecipient) -> None:
     rules = RULES.model_copy(update={"single_recipient": single})
     decision = decide(facts, rules)
     if decision.outcome is not Outcome.NOTICE:

@@ -124,10 +124,10 @@ def test_a_missing_key_file_says_how_to_make_one(tmp_path: Path) -> None:
 
 def test_refs_of_trials_are_known_under_the_site_s_key_only() -> None:
     ours, others = Keyring(bytes(32)), Keyring(bytes(31) + b"1")
-    ref = ours.new_trial_ref()
+    ref = ours.new_self_test_ref()
     assert len(ref) == len(new_ref())
-    assert ours.is_trial(ref)
-    assert not others.is_trial(ref)
-    assert not ours.is_trial(new_ref())
-    assert not ours.is_trial("no base32!")
+    assert ours.is_self_test(ref)
+    assert not others.is_self_test(ref)
+    assert not ours.is_self_test(new_ref())
+    assert not ours.is_self_test("no base32!")
     assert ours.open_token(ours.token(ref)) == ref

@@ -12,7 +12,7 @@ from stopit_core import config
 from stopit_core.daemon.logs import open_log
 from stopit_core.errors import ConfigError
 from stopit_core.identity.keys import new_key
-from stopit_milter.process.reload import Configuration
+from stopit_milter.process.reload import MilterConfiguration
 
 
 class TestReload:
@@ -39,7 +39,7 @@ class TestReload:
 
     def test_a_new_engine_from_a_good_file(self, file: Path, log_lines: io.StringIO) -> None:
         self.write(file)
-        configuration = Configuration.read(file)
+        configuration = MilterConfiguration.read(file)
         before = configuration.context
         self.write(file, reply="deliver", workers=4)
         assert configuration.reload(open_log("x", log_lines))
@@ -50,7 +50,7 @@ class TestReload:
     @pytest.mark.parametrize("broken", ["toml", "key"])
     def test_the_old_one_stays_when_anything_is_wrong(self, file: Path, log_lines: io.StringIO, broken: str) -> None:
         self.write(file)
-        configuration = Configuration.read(file)
+        configuration = MilterConfiguration.read(file)
         before = configuration.context
         if broken == "toml":
             file.write_text("[campus")
@@ -64,4 +64,4 @@ class TestReload:
         self.write(file)
         file.write_text(file.read_text().replace(f"sqlite:///{file.parent}/q.db", "sqlite:////no/where/q.db"))
         with pytest.raises(ConfigError, match=r"queue\.url"):
-            Configuration.read(file)
+            MilterConfiguration.read(file)

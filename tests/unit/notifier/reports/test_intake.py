@@ -578,8 +578,8 @@ def test_only_a_reply_to_somebody_else_was_kept_back(site: Site, channel: Channe
 
 class TestTrial:
     def report(self, site: Site) -> AnswerReport:
-        ref = KEYRING.new_trial_ref()
-        return AnswerReport(KEYRING.trial_id(ref), site.now, "QT", ref, "", True, b"Subject: a test\r\n\r\n")
+        ref = KEYRING.new_self_test_ref()
+        return AnswerReport(KEYRING.self_test_id(ref), site.now, "QT", ref, "", True, b"Subject: a test\r\n\r\n")
 
     def test_it_is_answered_once_and_leaves_no_case(self, site: Site) -> None:
         report = self.report(site)

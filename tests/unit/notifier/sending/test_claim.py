@@ -79,7 +79,7 @@ class Asked:
         told = set()
         for _ in range(int(seconds)):
             self.now += 1
-            told.add(self.steady.history())
+            told.add(self.steady.replication_id())
         return told
 
 

@@ -1,6 +1,6 @@
 """Writing the history of cases, the one way: each line behind the hash of the last.
 
-A `Journal` is that of one transaction. It asks for a case and for the end of its history once, holds the case until
+An `EventLog` is that of one transaction. It asks for a case and for the end of its history once, holds the case until
 the transaction ends, and so knows the rest by itself. Lines are kept back and written together by `write_down`, right
 before the commit: whoever reads a case in the same transaction finds its history as it was.
 """
@@ -15,7 +15,7 @@ from stopit_core.cases.chain import START, dump_detail, link
 from stopit_core.cases.records import Actor, CaseState, EventKind
 from stopit_core.cases.schema import cases, events
 
-__all__ = ["Journal"]
+__all__ = ["EventLog"]
 
 _HOLD = select(cases.c.number, cases.c.state).where(cases.c.id == bindparam("case_id")).with_for_update()
 _LAST = (
@@ -39,7 +39,7 @@ class _Held:
     hash: str
 
 
-class Journal:
+class EventLog:
     """The history of cases within one transaction on `connection`."""
 
     def __init__(self, connection: Connection) -> None:

@@ -18,14 +18,14 @@ from stopit_core.model import Digest
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
 
-__all__ = ["Batch", "insert_once"]
+__all__ = ["WriteBuffer", "insert_once"]
 
 _ADD_REPORT = insert(reports)
 _ADD_MESSAGE = insert(messages)
 _JOIN = update(reports).where(reports.c.key == bindparam("report")).values(notice_id=bindparam("notice"))
 
 
-class Batch:
+class WriteBuffer:
     """The reports, messages and watches that a transaction on `connection` has still to write."""
 
     def __init__(self, connection: Connection) -> None:

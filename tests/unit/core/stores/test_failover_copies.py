@@ -1,4 +1,4 @@
-"""Copies: kept as long as the queue could lose the report, put again when it may have, never removed on a guess."""
+"""Failover copies: kept while the queue could lose the report, put again when it may have, never removed blindly."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from stopit_core.errors import Transient
 from stopit_core.model import ContactReport, Digest
-from stopit_core.stores.queue.copies import Copies
+from stopit_core.stores.queue.failover_copies import FailoverCopies
 from stopit_core.stores.queue.spool import DurableReports, Spool, Where
 from stopit_core.stores.queue.sqlite import SqliteQueue
 
@@ -24,7 +24,7 @@ class TwoMasters(SqliteQueue):
         super().put(f"{self.writes}{report_id}", payload)
         return self.writes
 
-    def history(self) -> str:
+    def replication_id(self) -> str:
         if not self.named:
             raise Transient("no majority")
         return self.named
@@ -46,15 +46,17 @@ def now() -> list[float]:
 
 
 @pytest.fixture
-def copies(queue: TwoMasters, directory: Path, now: list[float]) -> Copies:
-    return Copies(queue, Spool(directory), 600.0, lambda: now[0])
+def copies(queue: TwoMasters, directory: Path, now: list[float]) -> FailoverCopies:
+    return FailoverCopies(queue, Spool(directory), 600.0, lambda: now[0])
 
 
 def files(directory: Path) -> list[str]:
     return sorted(str(path.relative_to(directory)) for path in directory.rglob("*.report"))
 
 
-def test_a_copy_goes_when_its_history_has_held_for_so_long(copies: Copies, directory: Path, now: list[float]) -> None:
+def test_a_copy_goes_when_its_history_has_held_for_so_long(
+    copies: FailoverCopies, directory: Path, now: list[float]
+) -> None:
     copies.put("a", b"a")
     assert files(directory) == [f"copies-{OLD}/a.report"]
     assert Spool(directory).depth() == 0
@@ -68,7 +70,7 @@ def test_a_copy_goes_when_its_history_has_held_for_so_long(copies: Copies, direc
     assert files(directory) == [f"copies-{OLD}/b.report"]
 
 
-def test_another_history_brings_them_again(copies: Copies, queue: TwoMasters, directory: Path) -> None:
+def test_another_history_brings_them_again(copies: FailoverCopies, queue: TwoMasters, directory: Path) -> None:
     copies.put("a", b"a")
     copies.put("b", b"b")
     queue.writes = queue.named = NEW
@@ -80,7 +82,7 @@ def test_another_history_brings_them_again(copies: Copies, queue: TwoMasters, di
 
 @pytest.mark.parametrize("named", ["", NEW], ids=["nobody can tell", "still connected to the old master"])
 def test_nothing_is_removed_while_it_is_not_clear(
-    copies: Copies, queue: TwoMasters, directory: Path, now: list[float], named: str
+    copies: FailoverCopies, queue: TwoMasters, directory: Path, now: list[float], named: str
 ) -> None:
     copies.put("a", b"a")
     copies.settle()
@@ -92,7 +94,7 @@ def test_nothing_is_removed_while_it_is_not_clear(
 
 
 def test_where_nothing_can_be_lost_there_is_no_copy(tmp_path: Path, directory: Path) -> None:
-    copies = Copies(SqliteQueue(tmp_path / "q.db", 3), Spool(directory))
+    copies = FailoverCopies(SqliteQueue(tmp_path / "q.db", 3), Spool(directory))
     copies.put("a", b"a")
     assert copies.settle() == 0
     assert not directory.exists()
@@ -101,12 +103,12 @@ def test_where_nothing_can_be_lost_there_is_no_copy(tmp_path: Path, directory: P
 def test_copies_that_a_site_without_sentinels_still_has_are_put_and_gone(tmp_path: Path, directory: Path) -> None:
     Spool(directory).part(OLD).put("a", b"a")
     queue = SqliteQueue(tmp_path / "q.db", 3)
-    assert Copies(queue, Spool(directory)).settle() == 1
+    assert FailoverCopies(queue, Spool(directory)).settle() == 1
     assert [d.payload for d in queue.waiting(9)] == [b"a"]
     assert list(directory.iterdir()) == []
 
 
-def test_a_report_that_cannot_be_copied_goes_to_the_spool(copies: Copies, directory: Path) -> None:
+def test_a_report_that_cannot_be_copied_goes_to_the_spool(copies: FailoverCopies, directory: Path) -> None:
     report = ContactReport(id="c0ffee", at=1.0, queue_id="4XYZ", pair=Digest(b"12345678"))
     directory.mkdir()
     (directory / f"copies-{OLD}").write_text("in the way")
@@ -114,7 +116,7 @@ def test_a_report_that_cannot_be_copied_goes_to_the_spool(copies: Copies, direct
     assert files(directory) == ["c0ffee.report"]
 
 
-def test_the_spool_is_drained_into_copies(copies: Copies, directory: Path) -> None:
+def test_the_spool_is_drained_into_copies(copies: FailoverCopies, directory: Path) -> None:
     spool = Spool(directory)
     spool.put("a", b"a")
     assert spool.drain(copies) == 1

@@ -1,4 +1,4 @@
-"""Copies of reports that the queue has taken and a failover could still take away again.
+"""FailoverCopies of reports that the queue has taken and a failover could still take away again.
 
 Redis replicates behind. A master that dies, or that is cut off or stands still while another is chosen, may have
 taken reports that the new master never saw, and WAIT does not change that. So while Sentinels watch over the queue,
@@ -25,14 +25,14 @@ from stopit_core.errors import Transient
 from stopit_core.stores.queue import Queue
 from stopit_core.stores.queue.spool import Spool
 
-__all__ = ["HOLD", "Copies"]
+__all__ = ["HOLD", "FailoverCopies"]
 
 HOLD = 600.0
 """Seconds. Longer than a failover may take (180 by default), and than a replica that is chosen may have been without
 its master (ten times down-after-milliseconds: 300 at most, see `redis_client.durability_faults`)."""
 
 
-class Copies:
+class FailoverCopies:
     """Puts reports into the queue, and keeps copies below `spool` as long as the queue could lose them."""
 
     def __init__(
@@ -60,7 +60,7 @@ class Copies:
         if not parts:
             self._seen.clear()
             return 0
-        current = self._queue.history()
+        current = self._queue.replication_id()
         again = 0
         for name in parts:
             part = self._spool.part(name)
@@ -83,7 +83,7 @@ class Copies:
 class _Elsewhere:
     """Puts reports into another history than the one they were in, or not at all: their copies are removed after."""
 
-    def __init__(self, copies: Copies, lost: str) -> None:
+    def __init__(self, copies: FailoverCopies, lost: str) -> None:
         self._copies = copies
         self._lost = lost
 
