@@ -60,6 +60,10 @@ class TestWheel:
         assert modules
         assert modules <= set(wheel.names)
 
+    def test_each_package_says_that_it_is_typed(self, wheel: Wheel) -> None:
+        """Who writes a recogniser or a directory in a package of their own has it checked against ours (PEP 561)."""
+        assert {f"{package}/py.typed" for package in PACKAGES} <= set(wheel.names)
+
     def test_it_holds_every_message_template(self, wheel: Wheel) -> None:
         templates = {path.name for path in (ROOT / "config" / "templates").glob("*.j2")}
         assert templates
