@@ -52,10 +52,10 @@ def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[s
 
 
 def names_code(name: str) -> bool:
-    """Whether a dotted name is one of our code, such as `policy.decide` or `milter.guard`."""
+    """Return True for a dotted name of our code, such as `policy.decide` or `milter.session`."""
     place, _, attribute = name.partition(".")
-    package = list((ROOT / place / f"stopit_{place}").glob("*.py"))
-    files = [*package, *(ROOT / "core" / "stopit_core").glob(f"{place}.py")]
+    package = list((ROOT / place / f"stopit_{place}").rglob("*.py"))
+    files = [*package, *(ROOT / "core" / "stopit_core").rglob(f"{place}.py")]
     return any(
         attribute == file.stem or re.search(rf"\b(def|class) {attribute}\b", file.read_text()) for file in files
     )

@@ -68,7 +68,7 @@ def test_it_has_a_page_for_each_document(site: Path) -> None:
     for document in documents:
         name = "index.html" if document.name == "README.md" else f"{document.stem}.html"
         assert (site / document.parent / name).exists(), f"no page of {document}"
-    for name in ("front", "ARCHITECTURE", "CONTRIBUTING", "CHANGELOG"):
+    for name in ("front", "ARCHITECTURE", "CONTRIBUTING", "SECURITY", "CHANGELOG"):
         assert (site / f"{name}.html").exists()
 
 
