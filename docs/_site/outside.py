@@ -3,7 +3,7 @@
 A document links to a file where it stands in the repository, so the link works there. In the site the same link
 leads to a copy: of a Markdown file a page, of any other file the file itself. What a link leads to comes along, and
 what that links to, and nothing else; README.md is the page front.html, because the site's own entry is index.md. A
-link to a folder, or out of the repository, ends the build.
+link to a folder, or out of the repository, ends the build. A picture may also be `<img src="...">`, with `src` first.
 
 A folder in the navigation (`adr/`) stands for all its pages, README.md first.
 
@@ -22,7 +22,7 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-_LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?(?=\))")
+_LINK = re.compile(r"""(?:(?<=\]\()|(?<=<img[ ]src="))(?!https?:|mailto:|\#)([^)\#\s"]+)(\#[^)\s"]*)?(?=[)"])""", re.X)
 _FENCE = re.compile(r"^(```|~~~).*?^\1[ \t]*$", re.M | re.S)
 _OWN = "docs/"
 _NAMES = {"README.md": "front.md"}

@@ -102,7 +102,8 @@ def test_every_command_that_is_named_can_be_given(path: Path) -> None:
 
 @every_document
 def test_every_file_that_is_linked_to_is_there(path: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
+    text = path.read_text()
+    for target in re.findall(r"\]\(([^)#]+)\)", text) + re.findall(r'<img src="([^"]+)"', text):
         if not target.startswith("https:"):
             assert (path.parent / target).exists(), f"{path.name}: there is no {target}"
 
