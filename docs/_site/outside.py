@@ -22,7 +22,11 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-_LINK = re.compile(r"""(?:(?<=\]\()|(?<=<img[ ]src="))(?!https?:|mailto:|\#)([^)\#\s"]+)(\#[^)\s"]*)?(?=[)"])""", re.X)
+_LINK = re.compile(
+    r"""(?:(?<=\]\()|(?<=<img[ ]src="))  # [text](link), or <img src="link"
+        (?!https?:|mailto:|\#)([^)\#\s"]+)(\#[^)\s"]*)?(?=[)"])""",
+    re.X,
+)
 _FENCE = re.compile(r"^(```|~~~).*?^\1[ \t]*$", re.M | re.S)
 _OWN = "docs/"
 _NAMES = {"README.md": "front.md"}
