@@ -352,7 +352,7 @@ class TestCommand:
 def test_the_snippets_say_what_setup_writes(mta: Mta, tmp_path: Path) -> None:
     """config/postfix is for those who take the lines over by hand."""
     main, master = ((CONFIG / f"{name}.cf.snippet").read_text() for name in ("main", "master"))
-    doors = master[: master.index("# Stopit's own way out")]
+    doors = master[: master.index("# The dedicated service for Stopit's own mail")]
     without = "".join(line for line in doors.splitlines(keepends=True) if "smtpd_milters" not in line)
     base = MAIN.replace("recipient_delimiter = +\n", "")
 
