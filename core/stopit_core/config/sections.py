@@ -1,4 +1,4 @@
-"""The sections of the file. A field's description is the comment that stands above it in config/stopit.toml."""
+"""The sections of the configuration file. The docstring of a field is its comment in config/stopit.toml."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _REPORT_LOCAL_PART = 31
 
 
 class Section(BaseModel):
-    """A table of the file: unknown keys are faults, values never change."""
+    """A table of the file. Unknown keys are faults. Values are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, strict=False)
 
@@ -47,7 +47,7 @@ AssuranceName = Annotated[Assurance, BeforeValidator(_assurance)]
 
 
 class SingleRecipient(StrEnum):
-    """What to do when the reporter was the only recipient, so that the sender may guess."""
+    """The policy for a reporter who was the only recipient, so that the sender may guess who reported."""
 
     WARN = "warn"
     ASK = "ask"
@@ -55,7 +55,7 @@ class SingleRecipient(StrEnum):
 
 
 class Tls(StrEnum):
-    """How the notifier speaks to the MTA."""
+    """The TLS mode of the connection from the notifier to the MTA."""
 
     NONE = "none"
     STARTTLS = "starttls"
@@ -63,22 +63,22 @@ class Tls(StrEnum):
 
 
 class Campus(Section):
-    """Who you are, as your members know you."""
+    """Your campus, its domains and its addresses."""
 
     name: Annotated[str, Field(min_length=1, max_length=100, examples=["Example University"])]
-    """The campus's name, as it stands in messages."""
+    """The name of the campus, as it appears in messages."""
     domains: Annotated[tuple[Domain, ...], Field(min_length=1, examples=[["example.edu"]])]
-    """Your members' mail domains; the first one completes an address that has none."""
+    """The mail domains of your members. The first one is added to addresses without a domain."""
     report_address: Annotated[Address, Field(examples=["stopit@example.edu"])]
-    """Members forward messages to it, and everything that Stopit sends comes from it. Your MTA must accept mail
-    for it, also with a +tag (recipient_delimiter = +); deliver it to the staff mailbox, so that nothing is lost
-    while the milter is away."""
+    """The address to which members forward messages, and from which Stopit sends. Your MTA must accept mail for it,
+    also with a +tag (recipient_delimiter = +). Deliver its mail to the staff mailbox, so that none is lost while
+    the milter is down."""
     staff_address: Annotated[Address, Field(examples=["stopit-staff@example.edu"])]
-    """The staff mailbox: tagged copies of what members flag, and alerts, come here. Nobody else may read it."""
+    """The staff mailbox. It gets alerts, and a tagged copy of each flagging message. Only staff may read it."""
     emergency: tuple[str, ...] = ("In danger now? Call 112.",)
-    """What a member in danger should do, line by line: the first thing in every acknowledgement."""
+    """What a member in danger should do, one line each. Every acknowledgement begins with these lines."""
     policy_url: Annotated[str, Field(examples=["https://www.example.edu/stopit"])] = ""
-    """A page with your rules for the use of mail; named in notices and acknowledgements when set."""
+    """A page with your rules for the use of mail. If set, notices and acknowledgements name it."""
 
     @field_validator("report_address")
     @classmethod
@@ -92,48 +92,50 @@ class Campus(Section):
 
 
 class FlagWords(Section):
-    """How members flag a message."""
+    """The words and the header with which members flag a message."""
 
     keywords: Annotated[tuple[str, ...], Field(min_length=1)] = ("stopit",)
-    """The words that flag, alone on the first line that a member typed. Case and width of letters don't matter."""
+    """The words that flag a message, alone on the first line that a member types. Case and width are ignored."""
     header: HeaderName = "X-Stopit"
-    """The header by which a mail client's button flags: `X-Stopit: flag`, `record` or `urgent`. What Stopit adds
-    to a staff copy begins with this name and a dash; such headers are removed from mail that comes from outside."""
+    """The header with which a button in a mail client flags a message: `X-Stopit: flag`, `record` or `urgent`. The
+    headers that Stopit adds to a staff copy begin with this name and a dash; they are removed from mail from
+    outside."""
     record: tuple[str, ...] = ("record",)
-    """The command words, after a keyword, for: keep this on record, and do nothing else."""
+    """The command words after a keyword that mean: record this, and do nothing else."""
     urgent: tuple[str, ...] = ("urgent",)
-    """The command words, after a keyword, for: a person should look at this first."""
+    """The command words after a keyword that mean: staff should look at this first."""
     cancel: tuple[str, ...] = ("cancel",)
-    """The words by which a reporter, answering the acknowledgement, calls the notice off before it is sent."""
+    """The words with which a reporter cancels a notice, in an answer to the acknowledgement, before it is sent."""
     yes: tuple[str, ...] = ("yes",)
-    """The words by which a reporter agrees, where Stopit asked (policy.single_recipient = "ask")."""
+    """The words with which a reporter agrees to a notice if Stopit asked (policy.single_recipient = "ask")."""
     not_me: tuple[str, ...] = ("not me", "this was not me", "it was not me", "it wasn't me")
-    """What the holder of an account may begin an answer with to say that somebody else used it."""
+    """The words at the beginning of an answer that mean: somebody else used the account."""
 
 
 class MilterService(Section):
-    """stopit-milter, which the MTA speaks to."""
+    """stopit-milter, to which the MTA connects."""
 
     socket: MilterSocket = "unix:/var/spool/postfix/stopit/milter.sock"
-    """Where the MTA finds the milter: "unix:/path" or "inet:port@host". Postfix runs chrooted below
-    /var/spool/postfix and calls the same socket unix:stopit/milter.sock. A change needs a restart."""
+    """The socket of the milter: "unix:/path" or "inet:port@host". Postfix runs in a chroot in /var/spool/postfix,
+    and there the same socket is unix:stopit/milter.sock. A change needs a restart."""
     workers: Annotated[int, Field(ge=1, le=64)] = 2
-    """Processes that share the socket; one for each core that mail may take, and no fewer than two where one is to go
-    on while another is started again. A change needs a restart."""
+    """The number of worker processes. Use one for each core that mail may use, and at least two if mail must be
+    handled while a worker restarts. A change needs a restart."""
     recycle_after: Annotated[int, Field(ge=0)] = 200_000
-    """A worker that has handled so many messages is relieved by a new one, and ends with its last connection: what
-    leaks slowly never adds up. 0 keeps workers for ever. A change needs a restart."""
+    """The number of messages after which a new worker replaces a worker. The old one ends with its last connection.
+    This limits slow memory leaks. 0 keeps workers for ever. A change needs a restart."""
     metrics: HostPort = "127.0.0.1:9464"
-    """Where Prometheus reads the milter's metrics. A change needs a restart."""
+    """The address at which Prometheus reads the metrics of the milter. A change needs a restart."""
     reply: Literal["withhold", "deliver"] = "withhold"
-    """"withhold" keeps a flagging reply from everyone it was addressed to. "deliver" lets it through: only where
-    members want the sender to read their own words."""
+    """"withhold": nobody to whom a flagging reply is addressed gets it. "deliver": it is delivered; use this only if
+    members want the sender to read their words."""
     mode: Literal["enforce", "observe"] = "enforce"
-    """"observe" does everything but change, withhold or send: for the first week."""
+    """"enforce" or "observe". In "observe" mode Stopit records its decisions, but changes, withholds and sends
+    nothing: use it for the trial week."""
 
 
 class Store(Section):
-    """A store by its URL, and the password of its server."""
+    """A store: its URL, and the password of its server."""
 
     @model_validator(mode="after")
     def _one_password_for_a_server(self) -> Self:
@@ -146,67 +148,67 @@ class Store(Section):
 
 
 class QueueStore(Store):
-    """Where reports wait for the notifier."""
+    """The queue, in which reports wait for the notifier."""
 
     url: StoreUrl = "sqlite:////var/lib/stopit/queue.db"
-    """"sqlite:////path" on one mail host. For several, one Redis server: "redis://[user:password@]host:port/0",
-    "rediss://..." (TLS) or "unix:///path"; or a Redis service that Sentinels watch, naming each of them:
-    "redis+sentinel://[user:password@]host:port,host:port,host:port/SERVICE[/0]". That may be followed by
-    ?sentinel_username=, sentinel_password=; and with "rediss+sentinel://" (TLS to all) by ssl_ca_certs=,
-    ssl_certfile=, ssl_keyfile=, joined by &. Redis must run with appendonly yes, appendfsync always and
+    """One mail host: "sqlite:////path". Several mail hosts: one Redis server ("redis://[user:password@]host:port/0",
+    "rediss://..." with TLS, or "unix:///path"), or a Redis service with Sentinels, naming every Sentinel:
+    "redis+sentinel://[user:password@]host:port,host:port,host:port/SERVICE[/0]". Options of a Sentinel URL are
+    ?sentinel_username= and sentinel_password=, and with "rediss+sentinel://" (TLS to all servers) ssl_ca_certs=,
+    ssl_certfile= and ssl_keyfile=, joined by &. Redis must run with appendonly yes, appendfsync always and
     maxmemory-policy noeviction; see docs/several-hosts.md. A change needs a restart."""
     password_file: Annotated[AbsolutePath | None, Field(examples=["/etc/stopit/queue.password"])] = None
-    """A file that holds the password of that server, so that none stands in the URL. A change needs a restart."""
+    """A file with the password of that server, so that the URL needs none. A change needs a restart."""
     spool_dir: AbsolutePath = Path("/var/lib/stopit/spool")
-    """Where the milter keeps reports while the queue is away, and with Sentinels a copy of each report until no
-    failover can lose it. On a disk that survives a power cut."""
+    """The directory in which the milter keeps reports while the queue is down, and, with Sentinels, a copy of each
+    report until no failover can lose it. It must be on a disk that survives a power cut."""
     lease: Duration = 120.0
-    """A notifier that has not finished a report by then is taken for dead, and another one takes it."""
+    """The time in which a notifier must finish a report. After it, another notifier takes the report."""
     max_attempts: Annotated[int, Field(ge=1, le=1000)] = 10
-    """A report that fails so often is set aside for a person: `stopitctl queue list`."""
+    """The number of attempts after which a report that fails is set aside: see `stopitctl queue list`."""
 
 
 class LedgerStore(Store):
-    """Traces of the messages that passed: what tells who really sent one, and who received it."""
+    """The ledger: traces of all messages, which show who sent a message and who received it."""
 
     url: StoreUrl = "sqlite:////var/lib/stopit/ledger.db"
     """"sqlite:////path", or a Redis as in queue.url. A change needs a restart."""
     password_file: Annotated[AbsolutePath | None, Field(examples=["/etc/stopit/ledger.password"])] = None
-    """A file that holds the password of that server. A change needs a restart."""
+    """A file with the password of that server. A change needs a restart."""
     retention: Duration = 14 * 86400.0
-    """How long a trace is kept. A message can be flagged with effect as long as its trace is there."""
+    """The time for which a trace is kept. Flags of older messages go to staff."""
     key_file: AbsolutePath = Path("/etc/stopit/site.key")
-    """The site's secret key: 64 hex digits, made by the Debian package or `stopitctl init`. All programs need the
-    same one; a new key makes every trace and every reply address unreadable. Secrets in /etc/stopit may be root's
-    alone (0600): systemd hands them to the daemons when they start."""
+    """The secret key of the site: 64 hex digits, made by the Debian package or `stopitctl init`. All programs need
+    the same key. With a new key no existing trace and no existing reply address can be read. Files in /etc/stopit
+    may belong to root, with mode 0600: systemd passes them to the daemons when they start."""
 
 
 class Cases(Store):
-    """The case record: on the record, and confidential."""
+    """The case record. It is confidential."""
 
     url: CasesUrl = "sqlite:////var/lib/stopit-notifier/cases.db"
     """"sqlite:////path", in a directory that only the notifier's user can enter, or
     "postgresql+psycopg://user@host/database". A change needs a restart."""
     password_file: Annotated[AbsolutePath | None, Field(examples=["/etc/stopit/cases.password"])] = None
-    """A file that holds the password of that server. In the URL the milter could read it too. A change needs a
+    """A file with the password of that server. The milter could read a password in the URL. A change needs a
     restart."""
 
 
 class Identity(Section):
-    """Who is who: from logins, addresses and other servers' word to people."""
+    """The mapping from logins, addresses and the results of other servers to people."""
 
     login_address: Annotated[str, Field(examples=["{login}@example.edu"])] = ""
-    """From a SASL login to an address; {login} stands for the login. "" means {login}@ and the first of
-    campus.domains. A login that is an address itself stands for itself."""
+    """The address of a SASL login; {login} is replaced by the login. "" means {login}@ and the first of
+    campus.domains. A login that is an address is used as it is."""
     directory: str = "template"
-    """What maps logins: "template" (login_address), or the name of a site's own plug-in (group stopit.directory)."""
+    """The plug-in that maps logins to addresses: "template" (login_address), or your own (group stopit.directory)."""
     trusted_relays: tuple[Network, ...] = ()
-    """Hosts of yours whose mail counts as a member's although the MTA sees no login (a webmail server that logs
-    its users in by itself). Whoever is on such a host can speak for anyone: keep it short."""
+    """Your hosts whose mail counts as members' mail although the MTA sees no login (a webmail server that checks
+    logins itself). A process on such a host can send as any member, so list few."""
     trusted_authserv_ids: tuple[str, ...] = ()
-    """The authserv-ids (RFC 8601) that your own servers write in Authentication-Results. Others are ignored."""
+    """The authserv-ids (RFC 8601) of your own servers in Authentication-Results. Others are ignored."""
     aliases: Annotated[AbsolutePath | None, Field(examples=["/etc/stopit/aliases"])] = None
-    """A file of `address: primary address` lines, for members who have several addresses."""
+    """A file with lines `address: primary address`, for members with several addresses."""
 
     @field_validator("login_address")
     @classmethod
@@ -217,26 +219,26 @@ class Identity(Section):
 
 
 class PolicyRules(Section):
-    """From a report to a decision."""
+    """The rules for decisions on reports."""
 
     notice_delay: tuple[Duration, Duration] = (15 * 60.0, 60 * 60.0)
-    """A notice leaves after a random time between these two. Until then the reporter can cancel; and the sender
-    learns nothing from the hour."""
+    """A notice is sent after a random time between these two. Until then the reporter can cancel it. The random time
+    hides from the sender when the report was made."""
     cooldown: Duration = 30 * 86400.0
-    """A sender who has a notice gets no other for so long: more reports join the case, and mail that was sent
-    after the notice goes to staff."""
+    """The time after a notice in which the sender gets no other notice. Further reports are added to the case, but
+    reports of mail that was sent after the notice go to staff."""
     minimum_assurance: AssuranceName = Assurance.AUTHENTICATED
-    """How surely a sender must be known for an automatic notice: "authenticated" (logged in here), "verified"
-    (DMARC or DKIM, seen by your own servers), "weak", "unverified". Below it, staff decide."""
+    """The assurance that a sender must have for an automatic notice: "authenticated" (logged in here), "verified"
+    (DMARC or DKIM, checked by your own servers), "weak" or "unverified". Below it, staff decide."""
     single_recipient: SingleRecipient = SingleRecipient.WARN
-    """When the reporter was the only recipient, the sender may guess. "warn" says so to the reporter; "ask" waits
-    for the reporter's yes; "review" leaves it to staff."""
+    """What to do if the reporter was the only recipient, so that the sender may guess who reported. "warn" tells the
+    reporter; "ask" waits until the reporter agrees; "review" leaves the decision to staff."""
     reporter_daily_cap: Annotated[int, Field(ge=1)] = 20
-    """Reports of one reporter in 24 hours; more go to staff."""
+    """The number of reports by one reporter in 24 hours. Further reports go to staff."""
     sender_daily_cap: Annotated[int, Field(ge=1)] = 50
-    """Reports about one sender in 24 hours; more go to staff."""
+    """The number of reports about one sender in 24 hours. Further reports go to staff."""
     exclude: tuple[Address, ...] = ()
-    """Addresses that never get an automatic notice: staff, lists, role accounts. Staff decide."""
+    """Addresses that never get an automatic notice: staff, lists, role accounts. Staff decide about them."""
 
     @field_validator("notice_delay")
     @classmethod
@@ -247,21 +249,22 @@ class PolicyRules(Section):
 
 
 class Smtp(Section):
-    """The MTA that Stopit sends through. It should be the one that the milter is in: the ledger then tells, after
-    a crash, whether a message had been taken."""
+    """The MTA through which Stopit sends. Use the MTA that uses the milter: after a crash, the ledger then shows
+    whether the MTA had accepted a message."""
 
     host: str = "127.0.0.1"
-    """Name or address of the MTA."""
+    """The name or address of the MTA."""
     port: Annotated[int, Field(ge=1, le=65535)] = 25
-    """Its port."""
+    """The port of the MTA."""
     tls: Tls = Tls.NONE
-    """"none" (on this host), "starttls" or "implicit". The certificate is checked."""
+    """The TLS mode: "none" (only for this host), "starttls" or "implicit". The certificate is checked."""
     login: str = ""
-    """SASL login, where the MTA asks for one."""
+    """The SASL login, if the MTA requires one."""
     password_file: Annotated[AbsolutePath | None, Field(examples=["/etc/stopit/smtp.password"])] = None
-    """A file that holds the password. In /etc/stopit systemd hands it over: a new one needs a restart."""
+    """A file with the password. systemd passes files in /etc/stopit to the notifier at its start, so a new password
+    needs a restart."""
     timeout: Duration = 60.0
-    """How long to wait for an answer of the MTA."""
+    """The time to wait for a reply of the MTA."""
 
     @model_validator(mode="after")
     def _login_with_password(self) -> Smtp:
@@ -273,32 +276,33 @@ class Smtp(Section):
 
 
 class NotifierService(Section):
-    """stopit-notifier, which decides and sends."""
+    """stopit-notifier, which decides on reports and sends messages."""
 
     metrics: HostPort = "127.0.0.1:9465"
-    """Where Prometheus reads the notifier's metrics. A change needs a restart."""
+    """The address at which Prometheus reads the metrics of the notifier. A change needs a restart."""
     templates: AbsolutePath | None = Field(default=None, examples=["/etc/stopit/templates"])
-    """Your own message templates; one that is missing here is taken from those that ship."""
+    """A directory with your own message templates. A template that is missing there is taken from the package."""
     settle: Duration = 30.0
-    """How long the MTA may take to answer when it has the whole message, content filters and all. After a crash in
-    the middle of a send, twice as long passes before the ledger is asked whether the MTA took it."""
+    """The time in which the MTA must reply after it has the whole message, including its content filters. After a
+    crash during a send, the notifier waits twice this time before it looks in the ledger whether the MTA accepted
+    the message."""
     give_up: Duration = 3 * 86400.0
-    """A message that the MTA keeps putting off is given up after so long, and staff are told."""
+    """The time after which the notifier gives up a message that the MTA defers, and tells staff."""
 
 
 class Office(Section):
-    """A place that can help, or that staff refer a case to."""
+    """An office that can help, or to which staff refer a case."""
 
     name: Annotated[str, Field(min_length=1, examples=["Ombuds Office"])]
-    """Its name."""
+    """The name of the office."""
     address: Annotated[str, Field(examples=["ombuds@example.edu"])]
-    """How to reach it: a mail address or a telephone number."""
+    """A mail address or a telephone number."""
     about: Annotated[str, Field(examples=["Confidential advice, for everyone."])]
-    """What it is for, in one sentence."""
+    """What the office is for, in one sentence."""
 
 
 class Settings(Section):
-    """The whole file. Each part of a program is handed its own section, never all of them."""
+    """The whole file. Each part of a program gets only its own section."""
 
     campus: Campus
     flag: FlagWords = FlagWords()
@@ -321,7 +325,7 @@ class Settings(Section):
         return self
 
     def model_post_init(self, _context: Any) -> None:
-        """Complete what depends on another section."""
+        """Fill in the values that depend on another section."""
         if not self.identity.login_address:
             template = "{login}@" + self.campus.domains[0]
             object.__setattr__(self, "identity", self.identity.model_copy(update={"login_address": template}))

@@ -1,8 +1,8 @@
-"""Every metric, once, with its help text. Labels are enums of ours: never an address, case, queue id or Message-ID.
+"""All metrics with their help texts. Label values are enums: never an address, case, queue id or Message-ID.
 
-A program makes one of these classes in a registry of its own, so nothing is registered by an import. Labelled
-series start at zero: a rate over a series that was never there is no alarm. docs/metrics.md is written from here
-(`catalogue`), so each metric also says what a person should look for in it.
+A program creates one of these classes in its own registry, so an import registers nothing. Labelled series start at
+zero, because an alert on the rate of a series that does not exist never fires. docs/metrics.md is generated from here
+(`stopit_lab.metrics_page`), so each metric also says what an operator should look for.
 """
 
 from stopit_core.metrics.described import Described, Metrics

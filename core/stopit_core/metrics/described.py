@@ -1,4 +1,4 @@
-"""How a metric is made: with what it is called, what it means, and what to look for, in one place."""
+"""Metrics that carry their description: name, unit, help text, and what an operator should look for."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ __all__ = ["DaemonMetrics", "Described", "Metrics"]
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """One metric as docs/metrics.md shows it. `name` as Prometheus knows it; `series` are the values of `labels` that
-    are there from the start; `look` is what to look for; `buckets` are those of a histogram."""
+    """The description of one metric, as docs/metrics.md shows it.
+
+    `name` is the name in Prometheus. `series` are the values of `labels` that exist from the start. `look` says what
+    an operator should look for. `buckets` are the buckets of a histogram.
+    """
 
     name: str
     kind: str
@@ -30,7 +33,7 @@ class Described:
 
 
 class Metrics:
-    """Makes metrics in `registry`, and keeps what each is."""
+    """Create metrics in `registry`, and record the description of each."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
@@ -62,7 +65,8 @@ class Metrics:
         series: Iterable[tuple[str, ...]] = (),
         together: str = "max",
     ) -> Gauge:
-        """`together`: how the values of several workers are made one (prometheus_client's multiprocess_mode)."""
+        """Create a gauge. `together` says how to combine the values of several workers (multiprocess_mode of
+        prometheus_client)."""
         mode: Any = together
         made = Gauge(name, text, labels, registry=self.registry, multiprocess_mode=mode)
         known = tuple(series)
@@ -78,15 +82,15 @@ class Metrics:
 
 
 class DaemonMetrics(Metrics):
-    """What both daemons tell of themselves."""
+    """The metrics that both daemons have."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__(registry)
         self.build_info = self.gauge(
             "stopit_build_info",
             "always 1",
-            "Always 1; the version is the label.",
-            "Two versions at once outside an upgrade: a daemon was not restarted.",
+            "Always 1. The label has the version.",
+            "Two versions long after an upgrade: a daemon was not restarted.",
             ["version"],
             [(__version__,)],
         )
@@ -94,8 +98,8 @@ class DaemonMetrics(Metrics):
         self.reload_successful = self.gauge(
             "stopit_config_last_reload_successful",
             "1 or 0",
-            "1 when the configuration in the file is the one in force, 0 when the last reload was refused.",
-            "0: the daemon runs on with the old configuration, and would not start with the new one.",
+            "1 if the daemon uses the configuration in the file, 0 if it refused the last reload.",
+            "0: the daemon uses the old configuration, and cannot start with the new one.",
             together="min",
         )
         self.reload_successful.set(1)

@@ -1,8 +1,9 @@
-"""How worker processes count together, and how many observations are made at the price of one.
+"""Metrics of several worker processes, and a histogram that records a number of observations in one call.
 
-The milter runs in processes that share files (`in_child`, prometheus_client's multiprocess mode). Each role has two
-names for its files, of which a process takes the first that no living one has: so a worker that is started again goes
-on counting in the same files, one that relieves another has its own, and none pile up.
+The processes of the milter count in shared files (`in_child`, the multiprocess mode of prometheus_client). The files
+of a role are numbered, and a process uses the first number that no running process holds. So a restarted worker uses
+the same files again, a worker that replaces another one before that has ended gets its own, and the number of files
+does not grow.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ __all__ = ["BatchHistogram", "gathered", "in_child"]
 
 
 class BatchHistogram(Histogram):
-    """A histogram that takes many observations at the price of one."""
+    """A histogram that records a number of observations in one call."""
 
     def observe_all(self, amounts: Sequence[float]) -> None:
-        """The same as `observe` of each."""
+        """Record all amounts. Equivalent to `observe` for each."""
         places = Tallied(bisect_left(self._upper_bounds, amount) for amount in amounts)
         if not places:
             return
@@ -35,7 +36,7 @@ class BatchHistogram(Histogram):
 
 
 def in_child(directory: Path, role: str) -> None:
-    """Make this process count in files of its role that are its own. Call before any metric is made."""
+    """Let this process count in files of its own for this role. Call before any metric is created."""
     names = (f"{role}-{turn}" for turn in count())
     name = next(name for name in names if _is_ours(directory / f"{name}.lock"))
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
@@ -43,14 +44,14 @@ def in_child(directory: Path, role: str) -> None:
 
 
 def gathered(directory: Path) -> CollectorRegistry:
-    """A registry that adds up what all processes count in `directory`."""
+    """Return a registry that combines the counts of all processes in `directory`."""
     registry = CollectorRegistry()
     MultiProcessCollector(registry, path=str(directory))  # type: ignore[no-untyped-call]
     return registry
 
 
 def _is_ours(lock: Path) -> bool:
-    """Take a lock that is held until this process ends, however it does; False when another one has it."""
+    """Take a lock that the process holds until it ends. Return False if another process holds it."""
     descriptor = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""The values of labels: enums of ours, so that each series is there from the start and none tells on anybody."""
+"""The values of labels. They are enums, so that each series exists from the start and none names a person."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["FlagResult", "MessageResult", "SendResult", "Stage", "TraceResult", 
 
 
 class MessageResult(StrEnum):
-    """What the milter did with a message."""
+    """The result of a message at the milter."""
 
     ACCEPTED = "accepted"
     FLAGGED = "flagged"
@@ -17,7 +17,7 @@ class MessageResult(StrEnum):
 
 
 class FlagResult(StrEnum):
-    """What became of a flag at the milter."""
+    """The result of a flag at the milter."""
 
     QUEUED = "queued"
     SPOOLED = "spooled"
@@ -25,14 +25,14 @@ class FlagResult(StrEnum):
 
 
 class TraceResult(StrEnum):
-    """What became of a trace."""
+    """The result of a trace."""
 
     WRITTEN = "written"
     DROPPED = "dropped"
 
 
 class Stage(StrEnum):
-    """Where in a message's way a fault of ours happened."""
+    """The stage at which an internal fault of the milter happened."""
 
     CONNECT = "connect"
     ENVELOPE = "envelope"
@@ -46,7 +46,7 @@ class Stage(StrEnum):
 
 
 class SendResult(StrEnum):
-    """What became of an attempt to send a message of ours."""
+    """The result of an attempt to send a message of Stopit."""
 
     SENT = "sent"
     DEFERRED = "deferred"
@@ -56,5 +56,5 @@ class SendResult(StrEnum):
 
 
 def each(values: type[StrEnum]) -> list[tuple[str]]:
-    """The series of a metric whose one label has these values."""
+    """Return the series of a metric with one label that has these values."""
     return [(value.value,) for value in values]

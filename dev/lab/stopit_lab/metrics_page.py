@@ -1,4 +1,4 @@
-"""docs/metrics.md, written from the definitions: what it says of a metric can't be other than what a daemon shows.
+"""Generate docs/metrics.md from the definitions of the metrics, so that it always agrees with the daemons.
 
 python -m stopit_lab.metrics_page > docs/metrics.md
 """
@@ -21,22 +21,22 @@ __all__ = ["catalogue", "every_metric"]
 _HEAD = """\
 # Metrics
 
-`stopit-milter` shows its metrics at `milter.metrics` (127.0.0.1:9464), `stopit-notifier` at `notifier.metrics`
-(127.0.0.1:9465), both under `/metrics`. Beside them stand `/healthz` and `/readyz`, which `stopitctl health` asks.
+`stopit-milter` serves its metrics at `milter.metrics` (127.0.0.1:9464), `stopit-notifier` at `notifier.metrics`
+(127.0.0.1:9465), both under `/metrics`. The same ports serve `/healthz` and `/readyz`, which `stopitctl health` uses.
 
-Each labelled series is there from the start, at zero: a rate over a series that was never there is no alarm. No
-label ever holds an address, a case, a queue id or a Message-ID. What is counted starts at zero when a daemon is
-started again; `rate` and `increase` allow for that. What is on record (cases, senders) is the same on each notifier
-of a site: take its maximum, not its sum.
+Each labelled series exists from the start, with the value zero, because an alert on the rate of a series that does
+not exist never fires. No label has an address, a case, a queue id or a Message-ID. A counter starts at zero when its
+daemon restarts; `rate` and `increase` allow for that. Values from the record (cases, senders) are the same on each
+notifier of a site: use their maximum, not their sum.
 
-config/prometheus has the alerts, and [runbooks](runbooks/README.md) a page for each.
+config/prometheus has the alerts, and the [runbooks](runbooks/README.md) have one page for each alert.
 
-This page is written from core/stopit_core/metrics by `python -m stopit_lab.metrics_page`."""
+This page is generated from core/stopit_core/metrics by `python -m stopit_lab.metrics_page`."""
 _WIDTH = 118
 
 
 def every_metric() -> dict[str, tuple[Metrics, ...]]:
-    """The metrics of each program, by its name, in registries of their own."""
+    """Return the metrics of each program, by program name. Each set has its own registry."""
     return {
         "stopit-milter": (MilterMetrics(CollectorRegistry()), MilterHttpMetrics(CollectorRegistry())),
         "stopit-notifier": (
@@ -47,7 +47,7 @@ def every_metric() -> dict[str, tuple[Metrics, ...]]:
 
 
 def catalogue() -> str:
-    """The page: first what both daemons show, then what each shows by itself."""
+    """Return the page: first the metrics that both daemons have, then those of each daemon."""
     found = {
         program: {each.name: each for metrics in made for each in metrics.described}
         for program, made in every_metric().items()
@@ -77,7 +77,7 @@ def _section(title: str, metrics: Sequence[Described]) -> Iterator[str]:
 
 
 def _labels(metric: Described) -> str:
-    """Each label with its values; pairs that do not all occur are listed as pairs."""
+    """Return each label with its values. If not all combinations occur, list the pairs that do."""
     values = [list(dict.fromkeys(series[at] for series in metric.series)) for at in range(len(metric.labels))]
     if metric.labels == ("version",):
         return "Label `version`: the version."

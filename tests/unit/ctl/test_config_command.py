@@ -11,7 +11,10 @@ def test_the_whole_file_is_described(host) -> None:
 
 def test_a_key_is_described(host) -> None:
     done = host.run("config", "describe", "policy.reporter_daily_cap")
-    assert done.stdout == "# Reports of one reporter in 24 hours; more go to staff.\n#reporter_daily_cap = 20\n"
+    assert done.stdout == (
+        "# The number of reports by one reporter in 24 hours. Further reports go to staff.\n"
+        "#reporter_daily_cap = 20\n"
+    )
 
 
 def test_an_unknown_key_is_wrong_usage(host) -> None:
