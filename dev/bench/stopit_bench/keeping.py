@@ -14,7 +14,7 @@ __all__ = ["default_output", "document", "keep", "read"]
 _BENCH = Path(__file__).parents[1]
 _RESULTS = _BENCH / "results"
 _KEPT = "results.json"
-_PAGE = _BENCH.parent / "docs" / "performance.md"
+_PAGE = _BENCH.parents[1] / "docs" / "performance.md"
 _CHART = "cost"
 
 
