@@ -171,7 +171,7 @@ class _File:
 def _file(site: Site, settings: Settings, number: str) -> Iterator[_File]:
     """The case with this number, open for writing: all that the block does is done at its end, or nothing."""
     with site.cases(settings) as store, store.work() as work:
-        reading = Reading(work.connection)
+        reading = Reading(work.flushed_connection())
         yield _File(site, work, reading, case_of_number(site.screen, reading, number))
 
 

@@ -1,8 +1,8 @@
-"""The case record: on the record, and confidential. SQLAlchemy Core over SQLite or PostgreSQL.
+"""The case record: on the record, and confidential. SQLAlchemy Core on SQLite or PostgreSQL.
 
-`CaseStore` opens it; everything is written through a `Work`, which is one transaction: what a report leads to
-(case, decision, history, messages to send) is there whole or not at all. A report is acknowledged to the queue
-only after that, so it may come again; `Work.take` knows it by its id.
+`CaseStore` opens it. Everything is written through a `Work`, which is one transaction: the results of a report (case,
+decision, history, messages to send) are stored completely or not at all. A report is acknowledged to the queue only
+after the commit, so it may be delivered again; `Work.take` recognises it by its id.
 """
 
 from stopit_core.cases.records import (

@@ -1,8 +1,8 @@
-"""Writing the history of cases, the one way: each line behind the hash of the last.
+"""The only writer of the history of cases: each line is chained to the hash of the line before it.
 
-An `EventLog` is that of one transaction. It asks for a case and for the end of its history once, holds the case until
-the transaction ends, and so knows the rest by itself. Lines are kept back and written together by `write_down`, right
-before the commit: whoever reads a case in the same transaction finds its history as it was.
+An `EventLog` belongs to one transaction. It reads a case and the end of its history once, locks the case until the
+transaction ends, and keeps the rest in memory. Lines are buffered, and `flush` writes them together right before the
+commit, so a read in the same transaction sees the history as it was before.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _STATE = update(cases).where(cases.c.id == bindparam("case")).values(state=bindp
 
 @dataclass(slots=True)
 class _Held:
-    """A case that this transaction holds, and the end of its history with the lines that are kept back."""
+    """A case that this transaction has locked, and the end of its history including the buffered lines."""
 
     number: str
     state: CaseState
@@ -49,7 +49,7 @@ class EventLog:
         self._changed: dict[int, float] = {}
 
     def begin(self, case_id: int, number: str, state: CaseState) -> None:
-        """A case that this transaction made: it is held, and has no history yet."""
+        """Register a case that this transaction created: it is locked, and has no history yet."""
         self._held[case_id] = _Held(number, state, 0, START)
 
     def append(self, case_id: int, at: float, actor: Actor, kind: EventKind, **detail: str | float | None) -> None:
@@ -72,18 +72,18 @@ class EventLog:
         self._changed[case_id] = at
 
     def hold(self, case_id: int) -> CaseState:
-        """Nobody else writes on this case until the transaction ends. Where it stands.
+        """Lock the case until the transaction ends, and return its state.
 
-        A case is held before its messages are: two writers that did it the other way round would wait for each other.
+        Lock a case before its messages: two writers with different orders would deadlock.
         """
         return self._hold(case_id).state
 
     def holds(self, case_id: int) -> bool:
-        """Whether this transaction holds the case."""
+        """Return whether this transaction has locked the case."""
         return case_id in self._held
 
     def change_state(self, case_id: int, state: CaseState, at: float, actor: Actor) -> None:
-        """Put a case in another state, on its history; nothing when it is there already."""
+        """Change the state of a case and record it in the history; do nothing if the case has that state already."""
         case = self._hold(case_id)
         before = case.state
         if before is state:
@@ -92,8 +92,8 @@ class EventLog:
         self._connection.execute(_STATE, {"case": case_id, "now": state.value})
         self.append(case_id, at, actor, EventKind.STATE, before=before.value, now=state.value)
 
-    def write_down(self) -> None:
-        """Write the lines that are kept back."""
+    def flush(self) -> None:
+        """Write the buffered lines."""
         if not self._lines:
             return
         self._connection.execute(_ADD, self._lines)

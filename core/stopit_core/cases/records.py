@@ -1,12 +1,12 @@
-"""The rows of the case record as values, and the states that they go through.
+"""The rows of the case record as values, and their states.
 
     case:     recorded | waiting -> notice-pending -> notified        any -> staff -> closed
     message:  pending -> sending -> sent [-> bounced] | failed | unclear
-              pending -> cancelled          observed: written down in observe mode, never sent
+              pending -> cancelled          observed: written in observe mode, never sent
 
-`sending` is written when a notifier claims the message, `data_at` before the first byte of it goes out, and `sent`
-after the MTA's 250. What is found in `sending` after a crash was not sent when it has no `data_at`; else the ledger
-is asked. `unclear` is what even the ledger can't tell, and is never sent again.
+`sending` is written when a notifier claims the message, `data_at` before the first byte of it is sent, and `sent`
+after the 250 of the MTA. A message that is found in `sending` after a crash was not sent if it has no `data_at`; else
+the ledger decides. A message is `unclear` if the ledger cannot decide either; it is never sent again.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from enum import StrEnum
 
 from stopit_core.decision.policy import Outcome, Reason
 from stopit_core.model import Assurance, Channel, Command, Digest
+from stopit_core.outgoing.facts import MessageKind
 
 __all__ = [
     "ALIVE",
+    "NOTICE_KINDS",
     "Actor",
     "Case",
     "CaseState",
@@ -37,7 +39,7 @@ __all__ = [
 
 
 class CaseState(StrEnum):
-    """Where a case stands."""
+    """The state of a case."""
 
     RECORDED = "recorded"
     WAITING = "waiting"
@@ -48,7 +50,7 @@ class CaseState(StrEnum):
 
 
 class MessageState(StrEnum):
-    """Where a message of ours stands."""
+    """The state of an outgoing message."""
 
     PENDING = "pending"
     SENDING = "sending"
@@ -61,11 +63,14 @@ class MessageState(StrEnum):
 
 
 ALIVE = frozenset({MessageState.PENDING, MessageState.SENDING, MessageState.SENT, MessageState.UNCLEAR})
-"""The states in which a notice counts as one that the sender has, or will have."""
+"""The states of a notice that the sender has received or will receive."""
+
+
+NOTICE_KINDS = (MessageKind.NOTICE.value, MessageKind.FIRMER_NOTICE.value)
 
 
 class Actor(StrEnum):
-    """Who did what an event tells."""
+    """The party whose action an event records."""
 
     SYSTEM = "system"
     REPORTER = "reporter"
@@ -75,7 +80,7 @@ class Actor(StrEnum):
 
 
 class EventKind(StrEnum):
-    """What happened to a case."""
+    """The kind of an event in the history of a case."""
 
     OPENED = "opened"
     REPORTED = "reported"
@@ -94,7 +99,7 @@ class EventKind(StrEnum):
 
 
 class Party(StrEnum):
-    """Who a message of ours went to."""
+    """The party to whom an outgoing message goes."""
 
     REPORTER = "reporter"
     SENDER = "sender"
@@ -103,7 +108,7 @@ class Party(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One case. `number` is random, so that nobody can count cases; `sender` is "" when nobody is identified."""
+    """One case. `number` is random, so that nobody can count cases; `sender` is "" if nobody is identified."""
 
     id: int
     number: str
@@ -116,10 +121,10 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class ReportRow:
-    """One original that one report names, and the latest decision on it.
+    """One original that one report names, with the latest decision on it.
 
-    `notice_id` is the notice that this report led to or joined. `key` is the report's id and the place of the
-    original in it. `message_sent_at` is when the original passed (0.0 when no trace was found).
+    `notice_id` is the notice that this report caused or joined. `key` is the report's id and the index of the
+    original in it. `message_sent_at` is when the original passed (0.0 if no trace was found).
     """
 
     key: str
@@ -144,11 +149,11 @@ class ReportRow:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message of ours in the outbox. `report_key` is the report that it answers (acknowledgements).
+    """An outgoing message in the outbox. `report_key` is the report that it answers (acknowledgements).
 
-    `claimed_by`, `claimed_at` and `data_at` are of the latest attempt: who makes it, and when its DATA was about to
-    go out (None: not yet). `error` is why an attempt failed; in `sending` it says that the MTA had the whole
-    message and did not answer.
+    `claimed_by`, `claimed_at` and `data_at` belong to the latest attempt: its claim id, and when its DATA was about
+    to be sent (None: not yet). `error` says why an attempt failed; in state `sending` it says that the MTA received
+    the whole message and did not reply.
     """
 
     id: int
@@ -175,7 +180,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line of a case's history. `hash` covers the line and the hash of the one before it."""
+    """One line of a case's history. `hash` covers the line and the hash of the line before it."""
 
     seq: int
     at: float
@@ -187,7 +192,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class WatchRow:
-    """A pair that the ledger is to watch from the notice on, for a case."""
+    """A pair that the ledger watches after a notice, for a case."""
 
     pair: Digest
     case_id: int
@@ -198,7 +203,7 @@ class WatchRow:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """What a contact after a notice belongs to."""
+    """The case of a contact after a notice, and the number of contacts so far."""
 
     case_id: int
     contacts: int
@@ -206,7 +211,7 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What the gauges show. `staff_waits`: seconds for which the case that waits longest for staff has waited."""
+    """The values of the gauges. `staff_waits` is the longest time in seconds that a case has waited for staff."""
 
     cases: Mapping[CaseState, int]
     staff_waits: float
@@ -217,7 +222,8 @@ class Totals:
 
 
 def next_state(current: CaseState | None, outcome: Outcome) -> CaseState:
-    """Where a case stands after a decision; `current` is None for a new one. Only staff take a case from staff."""
+    """Return the state of a case after a decision; `current` is None for a new case. Only staff take a case out of
+    `staff`."""
     if current is CaseState.STAFF or outcome is Outcome.STAFF_REVIEW:
         return CaseState.STAFF
     match outcome:

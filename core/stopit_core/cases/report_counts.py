@@ -1,7 +1,8 @@
-"""What decisions ask of the past, however much there is: how many reports, by whom and about whom.
+"""Count earlier reports for the policy: how many, by whom and about whom.
 
-Asked for one report (`count_reports`), or for all of a lot at once (`Counts`), which then keeps count itself of what
-its transaction adds. Nobody's flood makes the counting long: it ends at what a rule could ask for.
+`count_reports` counts for one report. `Counts` counts for all reports of a batch at once, and then adds the reports
+of its own transaction. Counting stops at the highest number that a rule needs, so a flood of reports does not make it
+slow.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ __all__ = ["Counts", "count_reports"]
 _DAY = 86400.0
 
 
-def _lately(column: Column[str], address: str) -> ScalarSelect[int]:
-    """How many reports of the last day have this address there, but for one; counted as far as `enough`."""
+def _count_last_day(column: Column[str], address: str) -> ScalarSelect[int]:
+    """Return a subquery: the number of reports of the last day with this address in `column`, except one; at most
+    `enough`."""
     found = select(reports.c.key).where(
         column == bindparam(address), reports.c.at > bindparam("day"), reports.c.key != bindparam("without")
     )
@@ -28,8 +30,8 @@ def _lately(column: Column[str], address: str) -> ScalarSelect[int]:
 
 
 _COUNTS = select(
-    _lately(reports.c.reporter, "reporter"),
-    _lately(reports.c.sender, "sender"),
+    _count_last_day(reports.c.reporter, "reporter"),
+    _count_last_day(reports.c.sender, "sender"),
     exists().where(
         reports.c.reporter == bindparam("sender"),
         reports.c.sender == bindparam("reporter"),
@@ -38,15 +40,16 @@ _COUNTS = select(
 )
 
 
-def _each_lately(column: Column[str]) -> Select[str, int]:
-    """How many reports of the last day have each of these addresses there; `most` in all are looked at."""
+def _count_each_last_day(column: Column[str]) -> Select[str, int]:
+    """Return a query: the number of reports of the last day for each of several addresses; at most `most` rows are
+    read."""
     found = select(column).where(column.in_(bindparam("addresses", expanding=True)), reports.c.at > bindparam("day"))
     looked_at = found.limit(bindparam("most")).subquery()
     return select(looked_at.c[column.name], func.count()).group_by(looked_at.c[column.name])
 
 
-_BY_EACH = _each_lately(reports.c.reporter)
-_ABOUT_EACH = _each_lately(reports.c.sender)
+_BY_EACH = _count_each_last_day(reports.c.reporter)
+_ABOUT_EACH = _count_each_last_day(reports.c.sender)
 _REPORTED = (
     select(reports.c.reporter, reports.c.sender)
     .where(
@@ -61,9 +64,10 @@ _REPORTED = (
 def count_reports(
     connection: Connection, reporter: str, sender: str, now: float, cooldown: float, without: str, enough: int
 ) -> tuple[int, int, bool]:
-    """Reports by the one and about the other ("" for nobody) in the last day, and whether the other reported the one
-    within the cooldown. `without` is the key of a report that doesn't count; more than `enough` are not counted."""
-    asked = {
+    """Return the number of reports by `reporter` and about `sender` ("" for nobody) in the last day, and whether
+    `sender` reported `reporter` within the cooldown. `without` is the key of a report that is not counted;
+    counting stops at `enough`."""
+    parameters = {
         "reporter": reporter,
         "sender": sender,
         "day": now - _DAY,
@@ -71,7 +75,7 @@ def count_reports(
         "without": without,
         "enough": enough,
     }
-    by_reporter, about_sender, reported = connection.execute(_COUNTS, asked).one()
+    by_reporter, about_sender, reported = connection.execute(_COUNTS, parameters).one()
     return (
         by_reporter if reporter else 0,
         about_sender if sender else 0,
@@ -80,9 +84,9 @@ def count_reports(
 
 
 class Counts:
-    """The same for many pairs of (reporter, sender), at one time, in a transaction that has locked the senders.
+    """The same counts for many pairs of (reporter, sender), in a transaction that has locked the senders.
 
-    `add` must be told of each report that the transaction adds.
+    Call `add` for each report that the transaction adds.
     """
 
     def __init__(
@@ -94,18 +98,18 @@ class Counts:
         senders = sorted({sender for _, sender in pairs if sender})
         self._by = self._counted(connection, _BY_EACH, reporters, enough)
         self._about = self._counted(connection, _ABOUT_EACH, senders, enough)
-        asked = {"senders": senders, "reporters": reporters, "cooldown": self._cooldown}
-        self._reported = {(row.reporter, row.sender) for row in connection.execute(_REPORTED, asked)}
+        parameters = {"senders": senders, "reporters": reporters, "cooldown": self._cooldown}
+        self._reported = {(row.reporter, row.sender) for row in connection.execute(_REPORTED, parameters)}
 
     def of(self, reporter: str, sender: str) -> tuple[int, int, bool] | None:
-        """See `count_reports`; None where there were too many to tell them apart."""
+        """Return the same as `count_reports`; None if there were too many reports to count them for each address."""
         if self._by is None or self._about is None:
             return None
         reported = bool(reporter and sender) and (sender, reporter) in self._reported
         return self._by[reporter], self._about[sender], reported
 
     def add(self, row: ReportRow) -> None:
-        """One more report."""
+        """Count one more report."""
         if row.at > self._since:
             for counts, address in ((self._by, row.reporter), (self._about, row.sender)):
                 if counts is not None and address:
@@ -117,9 +121,9 @@ class Counts:
         self, connection: Connection, statement: Select[str, int], addresses: Collection[str], enough: int
     ) -> Counter[str] | None:
         most = len(addresses) * enough
-        asked = {"addresses": addresses, "day": self._since, "most": most}
+        parameters = {"addresses": addresses, "day": self._since, "most": most}
         found: Counter[str] = Counter()
-        for address, count in connection.execute(statement, asked):
+        for address, count in connection.execute(statement, parameters):
             found[address] = count
-        # At the limit one address may have taken the place of others; with one address there are no others.
+        # At the limit one address may have used up the rows of others; with one address there are no others.
         return found if len(addresses) < 2 or found.total() < most else None

@@ -1,16 +1,16 @@
-"""A record that was set back: what it cannot know, and what must not follow from that.
+"""Handle a record that was restored from a backup: what it may lack, and what must not follow from that.
 
-Between the backup and the loss things went on that the record has forgotten: notices left, reporters called theirs
-off, flags were decided. So for a record that was brought back from an earlier moment, by whatever means:
+The record lacks all events between the backup and the loss: notices were sent, reporters cancelled notices, flags
+were decided. So for a record that was restored from an earlier time:
 
-* a notice that was to leave is not sent. When the ledger still has its trace, it had left: the notifier writes that
-  down as after a crash (`settling`). Else it is called off, its reports stay without one, and staff are told; they
-  can send it by `stopitctl cases notice` when the MTA's log shows that it did not leave;
-* no notice is sent by itself for mail that passed before that (`policy.Reason.RESTORED`): a flag of it may have been
-  decided in between, and its notice sent. Staff decide.
+* a pending notice is not sent. If the ledger has its trace, it was sent before: the notifier records that as after a
+  crash (`recovery`). Else it is cancelled, its reports have no notice, and staff are told; they can send it by
+  `stopitctl cases notice` if the MTA's log shows that it was not sent;
+* no automatic notice is sent for mail that passed before the restore (`policy.Reason.RESTORED`): a flag of that mail
+  may have been decided in between, and its notice sent. Staff decide.
 
-So nobody gets a notice twice, nor one that was called off. Acknowledgements and alerts may come twice, which does no
-harm.
+So nobody gets a notice twice, nor one that was cancelled. Acknowledgements and alerts may be sent twice, which is
+harmless.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from stopit_core.cases.rows import message_of
 from stopit_core.cases.schema import messages, reports, restores
 from stopit_core.cases.work import Work
 
-__all__ = ["OWNER", "Restoring"]
+__all__ = ["CLAIM_ID", "Restoring"]
 
-OWNER = "restore"
-"""Who has the claim on a notice whose trace was found."""
+CLAIM_ID = "restore"
+"""The claim id of a notice whose trace was found."""
 
 
 class Restoring:
-    """What is done in one transaction `work` after a record was set back."""
+    """The changes to a restored record, in the transaction `work`."""
 
     def __init__(self, work: Work) -> None:
         self._work = work
-        self._connection = work.connection
+        self._connection = work.flushed_connection()
 
     def mark(self, made_at: float, now: float) -> None:
-        """Remember that the record is of `made_at`, and was brought back `now`."""
+        """Record that the data is of `made_at` and was restored at `now`."""
         self._connection.execute(insert(restores).values(at=now, made_at=made_at))
 
     def waiting_notices(self) -> list[Message]:
-        """The notices that would leave."""
+        """Return the notices that are pending or being sent."""
         rows = self._connection.execute(
             select(messages)
             .where(
@@ -52,19 +52,19 @@ class Restoring:
         return [message_of(row) for row in rows]
 
     def had_left(self, notice: Message, made_at: float, now: float) -> None:
-        """The ledger has its trace: leave it to the notifier to write down that it was sent, and when."""
+        """Mark a notice whose trace is in the ledger, so that the notifier records that it was sent, and when."""
         self._set(
             notice,
             state=MessageState.SENDING.value,
             attempts=1,
-            claimed_by=OWNER,
+            claimed_by=CLAIM_ID,
             claimed_at=now,
             data_at=made_at,
             error="",
         )
 
     def call_off(self, notice: Message, why: str, now: float) -> None:
-        """It is not sent; its reports stand as if it had not been decided, and the case is for staff."""
+        """Cancel the notice; its reports have no notice afterwards, and the case goes to staff."""
         self._work.lock(notice.recipient)
         self._set(notice, state=MessageState.CANCELLED.value, error=why)
         self._connection.execute(update(reports).where(reports.c.notice_id == notice.id).values(notice_id=None))

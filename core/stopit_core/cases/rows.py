@@ -1,4 +1,4 @@
-"""From rows to values: the one place that knows which column is which field."""
+"""Convert rows to values: the only module that maps columns to fields."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["case_of", "event_of", "message_of", "report_of", "values_of"]
 
 
 def case_of(row: Row[Any]) -> Case:
-    """A row of `cases`."""
+    """Return a row of `cases` as a value."""
     return Case(
         id=row.id,
         number=row.number,
@@ -38,7 +38,7 @@ def case_of(row: Row[Any]) -> Case:
 
 
 def report_of(row: Row[Any]) -> ReportRow:
-    """A row of `reports`."""
+    """Return a row of `reports` as a value."""
     return ReportRow(
         key=row.key,
         case_id=row.case_id,
@@ -62,7 +62,7 @@ def report_of(row: Row[Any]) -> ReportRow:
 
 
 def values_of(report: ReportRow) -> dict[str, object]:
-    """A report as it stands in `reports`."""
+    """Return a report as a row of `reports`."""
     return {
         "key": report.key,
         "report_id": report.key.partition(":")[0],
@@ -87,7 +87,7 @@ def values_of(report: ReportRow) -> dict[str, object]:
 
 
 def message_of(row: Row[Any]) -> Message:
-    """A row of `messages`."""
+    """Return a row of `messages` as a value."""
     return Message(
         id=row.id,
         ref=row.ref,
@@ -113,7 +113,7 @@ def message_of(row: Row[Any]) -> Message:
 
 
 def event_of(row: Row[Any]) -> Event:
-    """A row of `events`."""
+    """Return a row of `events` as a value."""
     return Event(
         seq=row.seq,
         at=row.at,

@@ -1,7 +1,7 @@
-"""The tables, as the newest migration leaves them (tests/unit/core/cases/test_migrations.py holds the two together).
+"""The tables, as the newest migration leaves them (tests/unit/core/cases/test_migrations.py compares the two).
 
-Each index is there for a question that is asked at every report, message or look of the gauges, so that none of them
-takes longer when a case has ten thousand reports or a million messages wait.
+Each index serves a query that runs for every report, message or update of the gauges, so that none of them becomes
+slow when a case has ten thousand reports or a million messages are pending.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ __all__ = [
 ]
 
 REVISION = "0002"
-"""The newest migration. Whether it is there can be seen without alembic, which takes long to load."""
+"""The newest migration. A constant, so that it can be checked without importing alembic, which is slow."""
 
 revisions = table("alembic_version", column("version_num"))
-"""Where alembic keeps which migration was the last."""
+"""The table in which alembic stores the latest migration."""
 
 metadata = MetaData(
     naming_convention={
@@ -58,10 +58,10 @@ taken = Table(
     Column("report_id", String(64), primary_key=True),
     Column("at", Float, nullable=False),
 )
-"""The ids of all reports that were dealt with: what makes a redelivery harmless."""
+"""The ids of all handled reports: makes a redelivery harmless."""
 
 parties = Table("parties", metadata, Column("address", String(320), primary_key=True))
-"""One row a sender, to lock: two notifiers never decide on one sender at the same time."""
+"""One row for each sender, to lock: two notifiers never decide about one sender at the same time."""
 
 cases = Table(
     "cases",
@@ -164,4 +164,4 @@ restores = Table(
     Column("at", Float, nullable=False),
     Column("made_at", Float, nullable=False),
 )
-"""When the record was brought back from a backup, and of when that was: what passed before may be forgotten."""
+"""When the record was restored from a backup, and the time of that backup: events before may be missing."""

@@ -1,8 +1,9 @@
-"""The outbox's side of the record: which message is due, who sends it, and what became of it.
+"""The outbox's part of the record: which message is due, who sends it, and the result.
 
-Two kinds of changes. What somebody means to do (`begin`, `put_back`, `failed`, ...) holds only while the claim does:
-a compare-and-swap on state, owner and attempt, so that a notifier that stalled and wakes up finds that the message
-is no longer its own, and leaves it. That a message was `sent` is a fact, and is written whoever has the claim now.
+There are two kinds of changes. A change that depends on a claim (`begin`, `put_back`, `failed`, ...) is made only
+while the claim is valid: a compare-and-swap on state, claim id and attempt, so a notifier that was suspended finds
+that it has lost the message, and leaves it. That a message was `sent` is a fact, and is recorded whoever has the
+claim now.
 """
 
 from __future__ import annotations
@@ -14,10 +15,19 @@ from itertools import takewhile
 from sqlalchemy import Connection, bindparam, select, update
 
 from stopit_core.cases.event_log import EventLog
-from stopit_core.cases.records import Actor, CaseState, EventKind, Message, MessageState, Party, ReportRow
+from stopit_core.cases.records import (
+    NOTICE_KINDS,
+    Actor,
+    CaseState,
+    EventKind,
+    Message,
+    MessageState,
+    Party,
+    ReportRow,
+)
 from stopit_core.cases.rows import message_of, report_of
 from stopit_core.cases.schema import messages, reports
-from stopit_core.cases.work import NOTICE_KINDS, Work
+from stopit_core.cases.work import Work
 from stopit_core.model import Digest
 
 __all__ = ["Sending"]
@@ -43,33 +53,28 @@ _MARK_SENT = update(messages).values(state=MessageState.SENT.value, sent_at=bind
 
 
 class Sending:
-    """What the outbox may do. Lives as long as its transaction."""
+    """The outbox's operations on the record. Valid as long as its transaction."""
 
     def __init__(self, connection: Connection, event_log: EventLog) -> None:
         self.work = Work(connection, event_log)
-        """The rest of the record, in the same transaction."""
+        """The other operations on the record, in the same transaction."""
         self._event_log = event_log
 
-    @property
-    def connection(self) -> Connection:
-        """See `Work.connection`."""
-        return self.work.connection
-
-    # -- what is there
+    # -- queries
 
     def next_due(self) -> float | None:
-        """When the next message is due, None when none waits."""
+        """Return when the next message is due, None if none is pending."""
         statement = select(messages.c.due_at).where(messages.c.state == MessageState.PENDING.value)
-        return self.connection.execute(statement.order_by(messages.c.due_at).limit(1)).scalar()
+        return self.work.flushed_connection().execute(statement.order_by(messages.c.due_at).limit(1)).scalar()
 
     def under_way(self) -> list[tuple[int, int]]:
-        """Messages that somebody claimed and has not finished: the id and the attempt of each."""
-        rows = self.connection.execute(_UNDER_WAY)
+        """Return the claimed messages that are not finished: the id and the attempt of each."""
+        rows = self.work.flushed_connection().execute(_UNDER_WAY)
         return [(row.id, row.attempts) for row in rows]
 
     def still_under_way(self, attempts: Collection[tuple[int, int]]) -> list[Message]:
-        """The messages of these attempts (see `under_way`) that are so still."""
-        rows = self.connection.execute(
+        """Return the messages of these attempts (see `under_way`) that are still not finished."""
+        rows = self.work.flushed_connection().execute(
             select(messages)
             .where(
                 messages.c.id.in_([message_id for message_id, _ in attempts]),
@@ -80,119 +85,138 @@ class Sending:
         return [message for message in map(message_of, rows) if (message.id, message.attempts) in attempts]
 
     def last_sent(self) -> Message | None:
-        """The message sent last: its trace shows whether our own mail passes the milter."""
-        row = self.connection.execute(
-            select(messages)
-            .where(messages.c.state == MessageState.SENT.value)
-            .order_by(messages.c.sent_at.desc(), messages.c.id.desc())
-            .limit(1)
-        ).first()
+        """Return the message that was sent last: its trace shows whether our own mail passes the milter."""
+        row = (
+            self.work.flushed_connection()
+            .execute(
+                select(messages)
+                .where(messages.c.state == MessageState.SENT.value)
+                .order_by(messages.c.sent_at.desc(), messages.c.id.desc())
+                .limit(1)
+            )
+            .first()
+        )
         return message_of(row) if row else None
 
     def reporters(self, case_id: int) -> frozenset[str]:
-        """The canonical addresses of all who reported in a case, called off or not."""
-        rows = self.connection.execute(select(reports.c.reporter).where(reports.c.case_id == case_id).distinct())
+        """Return the canonical addresses of all reporters of a case, including those of withdrawn reports."""
+        rows = self.work.flushed_connection().execute(
+            select(reports.c.reporter).where(reports.c.case_id == case_id).distinct()
+        )
         return frozenset(address for (address,) in rows if address)
 
     def reports_on(self, notice: Message) -> list[ReportRow]:
-        """The reports that led to a notice or joined it, the one that led to it first; also those called off."""
-        rows = self.connection.execute(
+        """Return the reports that caused or joined a notice, the one that caused it first; also withdrawn ones."""
+        rows = self.work.flushed_connection().execute(
             select(reports).where(reports.c.notice_id == notice.id).order_by(reports.c.decided_at, reports.c.key)
         )
         return [report_of(row) for row in rows]
 
     def led_to(self, notice: Message) -> ReportRow | None:
-        """The report that led to a notice, called off or not."""
-        row = self.connection.execute(
-            select(reports)
-            .where(reports.c.notice_id == notice.id)
-            .order_by(reports.c.decided_at, reports.c.key)
-            .limit(1)
-        ).first()
+        """Return the report that caused a notice, withdrawn or not."""
+        row = (
+            self.work.flushed_connection()
+            .execute(
+                select(reports)
+                .where(reports.c.notice_id == notice.id)
+                .order_by(reports.c.decided_at, reports.c.key)
+                .limit(1)
+            )
+            .first()
+        )
         return report_of(row) if row else None
 
     def holds(self, message: Message) -> bool:
-        """Whether the claim in `message` still stands. Nobody else takes it until the transaction ends."""
-        row = self.connection.execute(
-            select(messages.c.id)
-            .where(
-                messages.c.id == message.id,
-                messages.c.state == MessageState.SENDING.value,
-                messages.c.claimed_by == message.claimed_by,
-                messages.c.attempts == message.attempts,
+        """Return whether the claim in `message` is still valid. The message is locked until the transaction ends."""
+        row = (
+            self.work.flushed_connection()
+            .execute(
+                select(messages.c.id)
+                .where(
+                    messages.c.id == message.id,
+                    messages.c.state == MessageState.SENDING.value,
+                    messages.c.claimed_by == message.claimed_by,
+                    messages.c.attempts == message.attempts,
+                )
+                .with_for_update()
             )
-            .with_for_update()
-        ).first()
+            .first()
+        )
         return row is not None
 
-    # -- what somebody means to do
+    # -- changes that depend on a claim
 
-    def claim(self, owner: str, now: float) -> Message | None:
-        """The next message that is due, now `sending` and this owner's; None when nothing is due."""
-        rows = self.connection.execute(_DUE, {"now": now, "most": 1}).all()
-        return self._claimed(message_of(rows[0]), owner, now) if rows else None
+    def claim(self, claim_id: str, now: float) -> Message | None:
+        """Claim the next message that is due, and return it in state `sending`; None if nothing is due."""
+        rows = self.work.flushed_connection().execute(_DUE, {"now": now, "most": 1}).all()
+        return self._claimed(message_of(rows[0]), claim_id, now) if rows else None
 
-    def claim_lot(self, owner: str, now: float, most: int, *, alone: bool = True) -> list[Message]:
-        """The next message that is due, if that is a notice; else up to `most` that are due before the next notice.
+    def claim_batch(self, claim_id: str, now: float, most: int, *, alone: bool = True) -> list[Message]:
+        """Claim the next message that is due if it is a notice; else claim up to `most` that are due before the next
+        notice.
 
-        Not `alone`: nothing, when that would be one message. They are `sending` and this owner's. Several have begun
-        with that (`data_at`): see `outbox`.
+        Without `alone` nothing is claimed if the batch would be one message. A batch of several is marked as begun
+        (`data_at`) at once: see `outbox`.
         """
-        due = list(map(message_of, self.connection.execute(_DUE, {"now": now, "most": most})))
-        lot = list(takewhile(lambda message: message.party is not Party.SENDER, due))
-        if len(lot) < 2:
-            return [self._claimed(message, owner, now) for message in due[:1]] if alone else []
-        self.connection.execute(
+        due = list(map(message_of, self.work.flushed_connection().execute(_DUE, {"now": now, "most": most})))
+        batch = list(takewhile(lambda message: message.party is not Party.SENDER, due))
+        if len(batch) < 2:
+            return [self._claimed(message, claim_id, now) for message in due[:1]] if alone else []
+        self.work.flushed_connection().execute(
             update(messages)
-            .where(messages.c.id.in_([message.id for message in lot]))
+            .where(messages.c.id.in_([message.id for message in batch]))
             .values(
                 state=MessageState.SENDING.value,
-                claimed_by=owner,
+                claimed_by=claim_id,
                 claimed_at=now,
                 data_at=now,
                 error="",
                 attempts=messages.c.attempts + 1,
             )
         )
-        return [_as_claimed(message, owner, now, data_at=now) for message in lot]
+        return [_as_claimed(message, claim_id, now, data_at=now) for message in batch]
 
     def begin(self, message: Message, now: float) -> bool:
-        """DATA is about to go out. False when the claim no longer stands: then it must not."""
+        """Record that DATA is about to be sent. Return False if the claim is no longer valid: then it must not be
+        sent."""
         if not self.holds(message):
             return False
         self._set(message, data_at=now)
         return True
 
     def unanswered(self, message: Message, error: str) -> bool:
-        """The MTA has the whole message and did not answer: it stays `sending`, and this is why."""
+        """Record why the MTA, which received the whole message, did not reply; the message stays in `sending`."""
         if not self.holds(message):
             return False
         self._set(message, error=error[:_MAX_ERROR] or "no answer")
         return True
 
     def put_back(self, message: Message, error: str, again_at: float) -> bool:
-        """It was not sent: due again at `again_at`."""
+        """Record that it was not sent; it is due again at `again_at`."""
         if not self.holds(message):
             return False
         self._set(message, state=MessageState.PENDING.value, due_at=again_at, error=error[:_MAX_ERROR])
         return True
 
     def failed(self, message: Message, error: str, at: float) -> bool:
-        """It cannot be sent, ever. A notice's case is for staff then."""
+        """Record that it can never be sent. The case of a notice goes to staff."""
         return self._end(message, MessageState.FAILED, EventKind.MESSAGE_FAILED, error, at)
 
     def unclear(self, message: Message, error: str, at: float) -> bool:
-        """Nobody can tell whether the MTA took it; it is not sent again. A notice's case is for staff then."""
+        """Record that nobody can tell whether the MTA accepted it; it is not sent again. The case of a notice goes to
+        staff."""
         return self._end(message, MessageState.UNCLEAR, EventKind.MESSAGE_UNCLEAR, error, at)
 
-    # -- what is a fact
+    # -- facts
 
     def sent(self, message: Message, at: float) -> bool:
-        """The MTA took it at `at`. False when that is on record already."""
+        """Record that the MTA accepted it at `at`. Return False if that is recorded already."""
         current = self._event_log.hold(message.case_id)
-        state = self.connection.execute(
-            select(messages.c.state).where(messages.c.id == message.id).with_for_update()
-        ).scalar_one()
+        state = (
+            self.work.flushed_connection()
+            .execute(select(messages.c.state).where(messages.c.id == message.id).with_for_update())
+            .scalar_one()
+        )
         if MessageState(state) in _IS_SENT:
             return False
         self._set(message, state=MessageState.SENT.value, sent_at=at, error="")
@@ -202,10 +226,11 @@ class Sending:
         return True
 
     def all_sent(self, taken: Sequence[tuple[Message, float]]) -> list[Message]:
-        """The MTA took each of these at its time; none is a notice. Those of which that is not on record yet."""
+        """Record that the MTA accepted each of these at its time; none is a notice. Return those not recorded
+        before."""
         for case_id in sorted({message.case_id for message, _ in taken}):
             self._event_log.hold(case_id)
-        states = self.connection.execute(
+        states = self.work.flushed_connection().execute(
             select(messages.c.id, messages.c.state)
             .where(messages.c.id.in_([message.id for message, _ in taken]))
             .order_by(messages.c.id)
@@ -214,7 +239,7 @@ class Sending:
         known = {row.id for row in states if MessageState(row.state) in _IS_SENT}
         fresh = [(message, at) for message, at in taken if message.id not in known]
         if fresh:
-            self.connection.execute(
+            self.work.flushed_connection().execute(
                 _MARK_SENT.where(messages.c.id == bindparam("message")),
                 [{"message": message.id, "at": at} for message, at in fresh],
             )
@@ -223,11 +248,11 @@ class Sending:
         return [message for message, _ in fresh]
 
     def watch(self, pairs: Collection[Digest], case_id: int, since: float, until: float) -> None:
-        """Watch pairs from the notice on."""
+        """Watch the pairs from the notice on."""
         for pair in pairs:
             self.work.watch(pair, case_id, since, until)
 
-    # -- inside
+    # -- private
 
     def _end(self, message: Message, state: MessageState, kind: EventKind, error: str, at: float) -> bool:
         current = self._event_log.hold(message.case_id)
@@ -239,12 +264,12 @@ class Sending:
             self._event_log.change_state(message.case_id, CaseState.STAFF, at, Actor.SYSTEM)
         return True
 
-    def _claimed(self, message: Message, owner: str, now: float) -> Message:
-        claimed = _as_claimed(message, owner, now, data_at=None)
+    def _claimed(self, message: Message, claim_id: str, now: float) -> Message:
+        claimed = _as_claimed(message, claim_id, now, data_at=None)
         self._set(
             message,
             state=MessageState.SENDING.value,
-            claimed_by=owner,
+            claimed_by=claim_id,
             claimed_at=now,
             data_at=None,
             error="",
@@ -258,14 +283,14 @@ class Sending:
         )
 
     def _set(self, message: Message, **values: object) -> None:
-        self.connection.execute(update(messages).where(messages.c.id == message.id).values(**values))
+        self.work.flushed_connection().execute(update(messages).where(messages.c.id == message.id).values(**values))
 
 
-def _as_claimed(message: Message, owner: str, now: float, data_at: float | None) -> Message:
+def _as_claimed(message: Message, claim_id: str, now: float, data_at: float | None) -> Message:
     return replace(
         message,
         state=MessageState.SENDING,
-        claimed_by=owner,
+        claimed_by=claim_id,
         claimed_at=now,
         data_at=data_at,
         error="",

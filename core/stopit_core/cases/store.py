@@ -1,4 +1,4 @@
-"""The door to the case record: opens the database, brings its tables up to date, gives out transactions."""
+"""Open the database of the case record, migrate its tables, and provide transactions."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ _BUSY_SECONDS = 10
 
 
 class CaseStore:
-    """Transactions on the case record. May be used from any thread; every method raises Transient when the
-    database cannot be used now."""
+    """Transactions on the case record. Thread-safe. Every method raises Transient if the database cannot be used
+    now."""
 
     def __init__(self, url: str) -> None:
-        """Nothing is connected yet. `url`: "sqlite:////path" or "postgresql+psycopg://..."."""
+        """Create the store without connecting. `url`: "sqlite:////path" or "postgresql+psycopg://..."."""
         self._engine = _engine(url)
 
     def migrate(self) -> None:
-        """Bring the tables up to date (also from nothing). Several notifiers may do so at the same time."""
+        """Migrate the tables to the newest version (also from nothing). Several notifiers may do this at the same
+        time."""
         with self._transaction() as connection:
             if connection.dialect.name == "postgresql":
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(727569748)")
@@ -43,70 +44,72 @@ class CaseStore:
                 _upgrade(connection)
 
     def is_current(self) -> bool:
-        """Whether the tables are those that this version writes."""
+        """Return whether the tables are at the version of this program."""
         with self._transaction() as connection:
             return _is_current(connection)
 
     @contextmanager
     def work(self) -> Iterator[Work]:
-        """One transaction in which reports are dealt with: committed when the block ends, else undone."""
+        """Open a transaction in which reports are handled: committed at the end of the block, rolled back on an
+        error."""
         with self._transaction() as connection:
             event_log = EventLog(connection)
             work = Work(connection, event_log)
             yield work
-            work.write_down()
-            event_log.write_down()
+            work.flush()
+            event_log.flush()
 
     @contextmanager
     def sending(self) -> Iterator[Sending]:
-        """One transaction of the outbox."""
+        """Open a transaction of the outbox."""
         with self._transaction() as connection:
             event_log = EventLog(connection)
             sending = Sending(connection, event_log)
             yield sending
-            sending.work.write_down()
-            event_log.write_down()
+            sending.work.flush()
+            event_log.flush()
 
     @contextmanager
     def reading(self) -> Iterator[Reading]:
-        """One look at the record."""
+        """Open a transaction for reading."""
         with self._transaction() as connection:
             yield Reading(connection)
 
     @contextmanager
     def copy(self) -> Iterator[Iterator[bytes]]:
-        """The whole record as it is at one moment, as lines (`copying`). Holds up nobody who writes."""
+        """Yield the whole record at one moment as lines (`copying`). Does not block writers."""
         with _faults(), self._engine.connect() as connection:
             if connection.dialect.name == "postgresql":
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
             else:
-                connection = connection.execution_options(looks_only=True)
+                connection = connection.execution_options(read_only=True)
             with connection.begin():
                 yield lines_of(connection)
 
     def is_empty(self) -> bool:
-        """Whether no case is in it, or there are no tables yet."""
+        """Return whether the record has no case, or no tables yet."""
         with self._transaction() as connection:
             return is_empty(connection)
 
     def fill(self, lines: Iterable[bytes]) -> Counter[str]:
-        """Put a copy into this record, which is empty; how many rows each table got. All or nothing.
+        """Load a dump into this record, which must be empty. Return the number of rows for each table. All or
+        nothing.
 
-        Raises DecodeError when the lines are no copy of a record that this version knows.
+        Raises DecodeError if the lines are not a dump that this version can read.
         """
         with self._transaction() as connection:
-            counted = fill(connection, lines, _upgrade)
+            rows_by_table = fill(connection, lines, _upgrade)
             if not _is_current(connection):
                 _upgrade(connection)
-            return counted
+            return rows_by_table
 
     def ping(self) -> None:
-        """Return when the database answers."""
+        """Return if the database answers."""
         with self._transaction() as connection:
             connection.exec_driver_sql("SELECT 1")
 
     def close(self) -> None:
-        """Give back all connections."""
+        """Close all connections."""
         self._engine.dispose()
 
     @contextmanager
@@ -119,7 +122,7 @@ class CaseStore:
 def _faults() -> Iterator[None]:
     try:
         yield
-    except IntegrityError as error:  # somebody else took the same report at the same moment
+    except IntegrityError as error:  # another process handled the same report at the same moment
         raise Transient(f"case record: another writer was first: {error.orig}") from error
     except DBAPIError as error:
         raise Transient(f"case record: {error.orig}") from error
@@ -137,16 +140,16 @@ def _engine(url: str) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # we say BEGIN ourselves
+        connection.isolation_level = None  # `_begin` issues BEGIN
         enter_wal(connection, _BUSY_SECONDS)
         for pragma in ("synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}").close()
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        looks_only = connection.get_execution_options().get("looks_only", False)
-        # A read that turns into a write would fail at once.
-        connection.exec_driver_sql("BEGIN" if looks_only else "BEGIN IMMEDIATE")
+        read_only = connection.get_execution_options().get("read_only", False)
+        # In a deferred transaction a write after a read fails at once with BUSY.
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     return engine
 
@@ -157,7 +160,7 @@ def _is_current(connection: Connection) -> bool:
 
 
 def _upgrade(connection: Connection, revision: str = "head") -> None:
-    from alembic import command  # takes a while, and is needed once for each version of Stopit
+    from alembic import command  # slow to import, and needed once for each version of Stopit
     from alembic.config import Config
     from alembic.util import CommandError
 
@@ -171,6 +174,6 @@ def _upgrade(connection: Connection, revision: str = "head") -> None:
         if revision == "head":
             raise Transient(
                 "case record: its tables are of a version of Stopit that this one does not know; install that"
-                f" version, or bring back a backup of this one ({error})"
+                f" version, or restore a backup of this version ({error})"
             ) from error
         raise DecodeError(f"it is of another version of Stopit ({revision}), which this one does not know") from error

@@ -1,7 +1,8 @@
-"""Rows that one transaction keeps back, to write each kind of them in one statement.
+"""Buffer the rows of one transaction, to write each kind of them in one statement.
 
-A lot of reports writes hundreds of rows, and a statement for each costs more than all that is decided. Whoever reads
-these tables in the same transaction must have them written down first: see `Work.connection`.
+A batch of reports writes hundreds of rows, and a statement for each row costs more than all decisions together.
+Before these tables are read in the same transaction, the buffer must be flushed: use
+`Transaction.flushed_connection`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _JOIN = update(reports).where(reports.c.key == bindparam("report")).values(notic
 
 
 class WriteBuffer:
-    """The reports, messages and watches that a transaction on `connection` has still to write."""
+    """The buffered rows of `reports`, `messages` and `watches` of a transaction on `connection`."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -35,22 +36,22 @@ class WriteBuffer:
         self._watches: list[dict[str, object]] = []
 
     def add_report(self, key: str, values: dict[str, object]) -> None:
-        """A row of `reports`."""
+        """Buffer a row of `reports`."""
         self._reports[key] = values
 
     def add_message(self, values: dict[str, object]) -> None:
-        """A row of `messages`."""
+        """Buffer a row of `messages`."""
         self._messages.append(values)
 
     def join_notice(self, key: str, notice_id: int) -> None:
-        """The report of this key, kept back or not, counts on a notice that is written."""
+        """Record that the report with this key, buffered or not, belongs to a notice that is written already."""
         if row := self._reports.get(key):
             row["notice_id"] = notice_id
         else:
             self._connection.execute(_JOIN, {"report": key, "notice": notice_id})
 
     def watch(self, pair: Digest, case_id: int, since: float, until: float) -> None:
-        """A row of `watches`; of a pair that is watched already the later end holds."""
+        """Buffer a row of `watches`; for a pair that is watched already the later end counts."""
         self._watches.append(
             {
                 "pair": bytes(pair),
@@ -61,8 +62,8 @@ class WriteBuffer:
             }
         )
 
-    def write_down(self) -> None:
-        """Write all of it."""
+    def flush(self) -> None:
+        """Write all buffered rows."""
         if self._messages:
             self._connection.execute(_ADD_MESSAGE, self._messages)
             self._messages = []
@@ -75,7 +76,7 @@ class WriteBuffer:
 
 
 def insert_once(table: Table, dialect: str) -> postgresql.Insert | sqlite.Insert:
-    """An INSERT that can say ON CONFLICT, which both dialects spell in the same way."""
+    """Return an INSERT that supports ON CONFLICT, which both dialects have with the same syntax."""
     if dialect == "postgresql":
         from sqlalchemy.dialects import postgresql
 

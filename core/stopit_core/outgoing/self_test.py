@@ -1,10 +1,10 @@
-"""A self-test: one message that Stopit sends to itself, to see whether all of its parts work together.
+"""The self-test: a message that Stopit sends to itself, to check that all of its parts work together.
 
-It goes the way of an answer. Its only recipient is a reply address whose token seals a ref that is marked as one of a
-self-test, and only who has the site's key can make such an address. The milter makes a report of it and removes the
-recipient, also in observe mode, so nobody gets it. The notifier takes the report, opens no case, and sends an answer
-to the same address; that passes the milter as Stopit's own mail, leaves its trace, and loses its recipient too. What
-stays is the report's id among those that were taken, and two traces, until their time is over.
+It travels like an answer. Its only recipient is a reply address whose token seals a ref that is marked as one of a
+self-test, and only a program with the site's key can create such an address. The milter makes a report of it and
+removes the recipient, also in observe mode, so nobody receives it. The notifier takes the report, opens no case, and
+sends an answer to the same address; that passes the milter as Stopit's own mail, leaves its trace, and loses its
+recipient too. What remains until it expires is the report's id in the case record, and two traces.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from stopit_core.identity.keys import Keyring, new_ref
 
 __all__ = ["SelfTest", "SelfTestMessage"]
 
-_LETTER = """\
+_MESSAGE = """\
 This is a test that `stopitctl doctor --send-test` has sent. It is about nobody.
 
 If you can read it in a mailbox, the milter did not see it: run
@@ -33,7 +33,7 @@ about nobody.
 
 @dataclass(frozen=True, slots=True)
 class SelfTestMessage:
-    """What the mailer sends. `data` is ASCII with CRLF line ends; `envelope_from` is "" for the null sender."""
+    """The message to send. `data` is ASCII with CRLF line ends; `envelope_from` is "" for the null sender."""
 
     envelope_from: str
     recipient: str
@@ -50,37 +50,37 @@ class SelfTest:
 
     @property
     def address(self) -> str:
-        """Where both messages go."""
+        """Return the recipient of both messages."""
         return self._reply_address(self.ref)
 
     @property
     def message_id(self) -> str:
-        """The Message-ID of the message that begins it."""
+        """Return the Message-ID of the first message."""
         return f"trial.{self.ref}@{domain_of(self.report_address)}"
 
     @property
     def answer_id(self) -> str:
-        """The Message-ID of the notifier's answer."""
+        """Return the Message-ID of the notifier's answer."""
         return f"trial-answer.{self.ref}@{domain_of(self.report_address)}"
 
     @property
     def report_id(self) -> str:
-        """The id of the report that the milter makes of it."""
+        """Return the id of the report that the milter makes of the first message."""
         return self.keyring.self_test_id(self.ref)
 
-    def letter(self, sender: str, at: float) -> SelfTestMessage:
-        """The message that begins it. `sender` is "" for the null sender: no bounce of it goes anywhere."""
+    def message(self, sender: str, at: float) -> SelfTestMessage:
+        """Return the first message. `sender` is "" for the null sender: then no bounce is sent."""
         shown = sender or self.report_address
-        return self._letter(sender, shown, self.message_id, "Stopit: a test", "auto-generated", _LETTER, at)
+        return self._message(sender, shown, self.message_id, "Stopit: a test", "auto-generated", _MESSAGE, at)
 
     def answer(self, at: float) -> SelfTestMessage:
-        """The notifier's answer, with an envelope sender as all its mail has."""
+        """Return the notifier's answer, with an envelope sender like that of all its mail."""
         sender = self._reply_address(new_ref())
-        return self._letter(
+        return self._message(
             sender, self.report_address, self.answer_id, "Stopit: the answer to a test", "auto-replied", _ANSWER, at
         )
 
-    def _letter(
+    def _message(
         self, envelope_from: str, sender: str, message_id: str, subject: str, automatic: str, text: str, at: float
     ) -> SelfTestMessage:
         message = EmailMessage(policy=SMTP)

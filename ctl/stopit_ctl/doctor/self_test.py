@@ -104,7 +104,7 @@ class _Legs:
 
     def send(self, entrance: Entrance) -> None:
         """Hand the message in. Raises OSError, SMTPException."""
-        letter = self.self_test.letter("", self._site.clock())
+        letter = self.self_test.message("", self._site.clock())
         with closing(entrance.connect()) as door:
             self._began = self._leg = time.monotonic()  # the login is no part of it
             door.sendmail(letter.envelope_from, [letter.recipient], letter.data)

@@ -164,7 +164,7 @@ class Outbox:
     def _claim(self, *, alone: bool = True) -> list[Message]:
         claim = self._owner.claim(self._steady.replication_id())
         with self._store.sending() as sending:
-            lot = sending.claim_lot(claim, self._clock(), _LOT, alone=alone)
+            lot = sending.claim_batch(claim, self._clock(), _LOT, alone=alone)
         for _ in lot:
             self._probe(Step.MESSAGE_CLAIMED)
         return lot

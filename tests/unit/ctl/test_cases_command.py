@@ -77,7 +77,7 @@ class Record:
 
     def note(self, number: str, **detail: str) -> None:
         with self.store.work() as work:
-            case = Reading(work.connection).case(number)
+            case = Reading(work.flushed_connection()).case(number)
             assert case is not None
             work.note(case.id, NOW + 5, Actor.SENDER, EventKind.ANSWERED, **detail)
 
@@ -91,7 +91,7 @@ class Record:
 
 
 def row_of(work: Work, key: str) -> ReportRow:
-    reading = Reading(work.connection)
+    reading = Reading(work.flushed_connection())
     return next(row for case in reading.list_cases(None, 99) for row in reading.reports(case) if row.key == key)
 
 

@@ -1,4 +1,4 @@
-"""How alembic reaches the database: by the connection that `CaseStore.migrate` hands it, in its transaction."""
+"""Alembic's environment: it uses the connection and the transaction that `CaseStore.migrate` passes in."""
 
 from alembic import context
 

@@ -369,7 +369,9 @@ def test_totals_tell_for_how_long_staff_let_a_case_wait(store: CaseStore) -> Non
     with store.work() as work:
         for case, at in ((first, NOW), (second, NOW + 100), (observed, NOW - 5000)):
             work.set_state(case.id, CaseState.STAFF, at)
-        work.connection.execute(update(reports).where(reports.c.case_id == observed.id).values(observed=True))
+        work.flushed_connection().execute(
+            update(reports).where(reports.c.case_id == observed.id).values(observed=True)
+        )
 
     def waits(now: float) -> float:
         with store.reading() as reading:

@@ -141,7 +141,7 @@ def test_history_of_a_lot_is_that_of_each_report_by_itself(store: CaseStore, eno
         work.look_ahead(pairs, NOW + 5, 30 * DAY, enough)
         for number, (reporter, sender) in enumerate(pairs * 3):
             ahead = work.history(reporter, sender, NOW + 5, 30 * DAY, observed=False, enough=enough)
-            alone = count_reports(work.connection, reporter, sender, NOW + 5, 30 * DAY, "", enough)
+            alone = count_reports(work.flushed_connection(), reporter, sender, NOW + 5, 30 * DAY, "", enough)
             assert min(ahead.reports_by_reporter, enough) == alone[0]
             assert min(ahead.reports_about_sender, enough) == alone[1]
             assert ahead.sender_reported_reporter == alone[2]
@@ -156,7 +156,7 @@ def test_what_is_kept_back_is_there_for_who_reads_in_the_same_transaction(store:
         work.acknowledge(outgoing(MessageKind.ACKNOWLEDGEMENT, VERA), case.id, "it", NOW, "r1", observed=False)
         assert work.said_lately(case.id, MessageKind.ACKNOWLEDGEMENT, "it", VERA, NOW - 1)
         assert [each.notice_id for each in work.reports_of("r2", case.id)] == [notice_id]
-        assert len(Reading(work.connection).messages(case)) == 2
+        assert len(Reading(work.flushed_connection()).messages(case)) == 2
 
 
 def test_reports_of_one_sender_share_a_case_until_it_is_closed(store: CaseStore) -> None:

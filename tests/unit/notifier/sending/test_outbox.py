@@ -611,6 +611,6 @@ def test_next_due_is_when_the_loop_must_look_again(rig: Rig) -> None:
 def _spoil(rig: Rig, message: Any, old: bytes, new: bytes) -> None:
     assert old in message.data
     with rig.store.work() as work:
-        work.connection.execute(
+        work.flushed_connection().execute(
             update(messages).where(messages.c.id == message.id).values(data=message.data.replace(old, new, 1))
         )

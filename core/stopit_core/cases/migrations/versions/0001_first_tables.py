@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make the change."""
+    """Create the tables."""
 
     op.create_table(
         "cases",

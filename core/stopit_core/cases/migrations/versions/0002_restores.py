@@ -1,4 +1,4 @@
-"""When the record was brought back from a backup."""
+"""Add the table of restores from a backup."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make the change."""
+    """Create the table."""
 
     op.create_table(
         "restores",
