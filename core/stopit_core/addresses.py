@@ -1,10 +1,10 @@
-"""Addresses: from what an envelope or header holds to the one canonical form that is compared and digested.
+"""Convert addresses from envelopes and headers to one canonical form, which is compared and digested.
 
-Two spellings of one mailbox must come out the same, or a reporter is not recognised as a recipient; two
-mailboxes must never come out the same, or somebody else gets the notice. So: case is folded (local parts too:
-no campus gives `Vera` and `vera` to two people), the domain is put in its A-label form (RFC 5890), a +tag is
-taken off for the campus's own domains only, and the alias file has the last word. Nothing raises: what is no
-address comes out as "".
+Two spellings of one mailbox must give the same form, or a reporter is not recognised as a recipient. Two mailboxes
+must never give the same form, or the wrong person gets the notice. Therefore case is folded (in local parts too: no
+campus gives `Vera` and `vera` to two people), the domain is converted to its A-label form (RFC 5890), a +tag is
+removed for the campus's own domains only, and the alias file is applied last. Nothing here raises on bad input: the
+form of a string that is no address is "".
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _DELIMITER = "+"
 
 
 def bare(path: str) -> str:
-    """The addr-spec in an SMTP path: no angle brackets, no source route (RFC 5321 section 4.1.2)."""
+    """Return the addr-spec in an SMTP path: no angle brackets, no source route (RFC 5321 section 4.1.2)."""
     inner = path.strip()
     if inner.startswith("<") and inner.endswith(">"):
         inner = inner[1:-1].strip()
@@ -34,12 +34,13 @@ def bare(path: str) -> str:
 
 
 def domain_of(address: str) -> str:
-    """The domain of an address, "" when it has none."""
+    """Return the domain of an address, "" if it has none."""
     return address.rpartition("@")[2] if "@" in address else ""
 
 
 def is_address(text: str) -> bool:
-    """Whether a canonical form is one address that mail can be sent to: one @, ASCII domain, nothing odd."""
+    """Return whether a canonical form is one address that mail can be sent to: one @, ASCII domain, no special
+    characters."""
     local, at, domain = text.rpartition("@")
     return bool(
         at
@@ -56,10 +57,10 @@ def is_address(text: str) -> bool:
 
 
 class Canonical:
-    """Makes addresses canonical, by a campus's domains and its alias file.
+    """Converts addresses to their canonical form, using the campus's domains and its alias file.
 
-    `domains`: the campus's own, first one the default for an address without a domain. `aliases`: address to
-    primary address, both canonical but for the alias itself.
+    `domains` are the campus's own; the first one completes an address without a domain. `aliases` maps an address to
+    its primary address; both are canonical except for the alias mapping itself.
     """
 
     def __init__(self, domains: Iterable[str], aliases: Mapping[str, str] | None = None) -> None:
@@ -67,7 +68,7 @@ class Canonical:
         self._aliases = dict(aliases or {})
 
     def of(self, path: str) -> str:
-        """The canonical form of an envelope path or header address; "" when it is no usable address."""
+        """Return the canonical form of an envelope path or header address; "" if it is no usable address."""
         address = bare(path)
         if not address or len(address) > MAX_ADDRESS:
             return ""
@@ -89,12 +90,13 @@ class Canonical:
         return self._aliases.get(plain, plain)
 
     def is_local(self, address: str) -> bool:
-        """Whether a canonical address is in one of the campus's own domains."""
+        """Return whether a canonical address is in one of the campus's own domains."""
         return domain_of(address) in self.domains
 
 
 def read_aliases(path: Path, domains: Iterable[str]) -> dict[str, str]:
-    """The alias file: `address: primary address`, one a line, `#` begins a comment. Names every faulty line."""
+    """Read the alias file: one `address: primary address` per line, `#` begins a comment. Raises ConfigError with
+    every faulty line."""
     key = "identity.aliases"
     try:
         lines = path.read_text("utf-8").splitlines()
@@ -112,7 +114,9 @@ def read_aliases(path: Path, domains: Iterable[str]) -> dict[str, str]:
         if not (colon and alias and primary):
             faults.append(Fault(f"{path}:{number}", key, text, "must be `address: primary address`"))
         elif aliases.get(alias, primary) != primary:
-            faults.append(Fault(f"{path}:{number}", key, text, f"{alias} already stands for {aliases[alias]}"))
+            faults.append(
+                Fault(f"{path}:{number}", key, text, f"{alias} already has the primary address {aliases[alias]}")
+            )
         else:
             aliases[alias] = primary
     if faults:
@@ -121,7 +125,7 @@ def read_aliases(path: Path, domains: Iterable[str]) -> dict[str, str]:
 
 
 def _follow(aliases: Mapping[str, str], address: str) -> str:
-    """The end of a chain of aliases; where the chain is a ring, the place where it closes."""
+    """Return the end of a chain of aliases; for a ring, the address at which it closes."""
     seen = {address}
     while (following := aliases.get(address, address)) not in seen:
         seen.add(following)

@@ -1,12 +1,13 @@
-"""Secrets: the site's key and passwords, each a file of its own in /etc/stopit that root alone may read.
+"""Read secrets: the site's key and passwords, each in its own file in /etc/stopit that only root may read.
 
-The service manager reads such a file as root and hands it to the daemon as a credential of the same name
-(LoadCredential= of the units; systemd.exec(5)). So the daemon's user cannot open the file, and each daemon is handed
-what it needs and no more. Where no credential was handed over, the file itself is read: by stopitctl, in a test, or
-under another service manager. A file elsewhere is never a credential: two of one name would be taken for each other.
+The service manager reads such a file as root and passes it to the daemon as a credential of the same name
+(LoadCredential= of the units; systemd.exec(5)). So the daemon's user cannot open the file, and each daemon gets only
+the secrets that it needs. Without a credential the file itself is read: by stopitctl, in a test, or under another
+service manager. A file in another directory is never read from the credentials, because two files of the same name
+would be confused.
 
-The credentials of a process are those of its start: a new password or key needs a restart, a reload does not do.
-An empty credential means that there was no such file at that time.
+The credentials of a process are those of its start: a new password or key needs a restart, a reload is not enough. An
+empty credential means that the file did not exist at the start.
 """
 
 from __future__ import annotations
@@ -22,20 +23,20 @@ from stopit_core.errors import ConfigError, Fault
 __all__ = ["CREDENTIALS", "DIRECTORY", "ReadSecret", "read_password", "read_secret", "with_password"]
 
 ReadSecret = Callable[[Path], str]
-"""From a secret's file to its text. Raises OSError, UnicodeDecodeError."""
+"""Reads a secret's file and returns its text. Raises OSError, UnicodeDecodeError."""
 
 DIRECTORY = Path("/etc/stopit")
-"""Where secrets lie that the service manager hands over."""
+"""The directory of the secrets that the service manager passes on."""
 
 CREDENTIALS: Mapping[str, tuple[str, ...]] = {
     "stopit-milter": ("site.key", "queue.password", "ledger.password"),
     "stopit-notifier": ("site.key", "queue.password", "ledger.password", "cases.password", "smtp.password"),
 }
-"""Which of them each unit hands to its daemon. The milter gets none that opens the case record."""
+"""The credentials that each unit passes to its daemon. The milter gets none that opens the case record."""
 
 
 def read_secret(path: Path, environ: Mapping[str, str] = os.environ) -> str:
-    """The text of a secret, without white space around it. Raises OSError, UnicodeDecodeError."""
+    """Return the text of a secret, without white space around it. Raises OSError, UnicodeDecodeError."""
     given = environ.get("CREDENTIALS_DIRECTORY", "")
     if given and path.parent == DIRECTORY:
         with suppress(FileNotFoundError):
@@ -45,11 +46,11 @@ def read_secret(path: Path, environ: Mapping[str, str] = os.environ) -> str:
 
 
 def read_password(key: str, path: Path, read: ReadSecret = read_secret) -> str:
-    """The password in the file that this key of the configuration names. Raises ConfigError."""
+    """Return the password in the file that this configuration key names. Raises ConfigError."""
     try:
         password = read(path)
     except FileNotFoundError:
-        advice = "there is no such file; write the password in one, mode 0600"
+        advice = "there is no such file; write the password into one, mode 0600"
         raise ConfigError([Fault(str(path), key, "", advice)]) from None
     except OSError as error:
         advice = f"cannot be read: {error.strerror or error}"
@@ -57,14 +58,14 @@ def read_password(key: str, path: Path, read: ReadSecret = read_secret) -> str:
             advice += "; if the file is newer than the service, restart the service"
         raise ConfigError([Fault(str(path), key, "", advice)]) from error
     except UnicodeDecodeError as error:
-        raise ConfigError([Fault(str(path), key, "", "cannot be read: it is no text")]) from error
+        raise ConfigError([Fault(str(path), key, "", "cannot be read: it is not text")]) from error
     if not password:
-        raise ConfigError([Fault(str(path), key, "", "is empty; write the password in it")])
+        raise ConfigError([Fault(str(path), key, "", "is empty; write the password into it")])
     return password
 
 
 def with_password(url: str, password: str) -> str:
-    """A URL that names no password, with this one in it (RFC 3986 section 3.2.1)."""
+    """Return a URL that has no password with this one inserted (RFC 3986 section 3.2.1)."""
     scheme, separator, rest = url.partition("://")
     authority = rest.partition("/")[0]
     user, _, host = authority.rpartition("@")

@@ -1,4 +1,4 @@
-"""What an MTA tells of one message before its content: the envelope (RFC 5321), and who submitted it."""
+"""The envelope of one message (RFC 5321) and who submitted it, as the MTA reports them before the content."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ __all__ = ["Envelope"]
 
 
 class Envelope(msgspec.Struct, frozen=True):
-    """One message's envelope, as the MTA gave it.
+    """The envelope of one message, as the MTA reported it.
 
-    `login` is the SASL login ("" when not logged in); `relay` says that the client is one of
-    `identity.trusted_relays`; `client` is its IP address ("" for a local one). `mail_from` is the reverse path
-    without angle brackets, "" for the null sender. `recipients` are the exact RCPT strings, brackets and all: a
-    recipient can be removed by no other spelling. `queue_id` may be empty where the MTA has given none yet.
+    `login` is the SASL login ("" when not logged in). `relay` is true if the client is one of
+    `identity.trusted_relays`. `client` is its IP address ("" for a local one). `mail_from` is the reverse path
+    without angle brackets, "" for the null sender. `recipients` are the exact RCPT strings including brackets,
+    because the MTA removes a recipient only by that exact string. `queue_id` may be empty if the MTA has not assigned
+    one yet.
     """
 
     login: str = ""
@@ -25,10 +26,11 @@ class Envelope(msgspec.Struct, frozen=True):
 
     @property
     def trusted(self) -> bool:
-        """Whether the message comes from a member: logged in, or through a trusted relay."""
+        """Return whether the message was submitted by a member: logged in, or through a trusted relay."""
         return bool(self.login) or self.relay
 
     @property
     def null_sender(self) -> bool:
-        """Whether MAIL FROM is <> (RFC 5321 section 4.5.5): a bounce, or other mail that nobody may answer."""
+        """Return whether MAIL FROM is <> (RFC 5321 section 4.5.5): a bounce or other mail that must not be
+        answered."""
         return not self.mail_from

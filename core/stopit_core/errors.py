@@ -1,7 +1,7 @@
-"""The errors that cross a module's border, by what the reader of them is to do.
+"""The errors that modules raise to each other, classified by what the caller should do.
 
-`ConfigError`: a person mends a file. `DecodeError`: the bytes will never be readable, so set them aside.
-`Transient`: the same call may work later, so try again. `Permanent`: it will not, so give up and say so.
+`ConfigError`: a person must correct a file. `DecodeError`: the bytes will never be readable, so set them aside.
+`Transient`: the same call may work later, so retry. `Permanent`: it will not work, so give up and report it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ __all__ = ["ConfigError", "DecodeError", "Fault", "NotAllowed", "Permanent", "St
 
 
 class StopitError(Exception):
-    """Any error of ours."""
+    """Base class of all errors of Stopit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing wrong in what a person wrote: where it is, what stands there, and what would be right."""
+    """One mistake in a file that a person wrote: where it is, the value there, and how to correct it."""
 
     file: str
     key: str
@@ -32,7 +32,7 @@ class Fault:
 
 
 class ConfigError(StopitError):
-    """A configuration, key, alias file or template cannot be used. Holds every fault found, not the first."""
+    """A configuration, key, alias file or template cannot be used. Holds every fault found, not only the first."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
@@ -44,12 +44,12 @@ class DecodeError(StopitError):
 
 
 class Transient(StopitError):
-    """A store or server could not be used now; the same call may succeed later."""
+    """A store or server cannot be used now; the same call may succeed later."""
 
 
 class NotAllowed(Transient):
-    """A store does not let its user do this; the same call may succeed when its administrator changes that."""
+    """A store denies its user this operation; the same call may succeed when its administrator changes that."""
 
 
 class Permanent(StopitError):
-    """A server said no for good (an SMTP 5yz, RFC 5321 section 4.2.1)."""
+    """A server refused permanently (an SMTP 5yz reply, RFC 5321 section 4.2.1)."""

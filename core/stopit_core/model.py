@@ -1,7 +1,7 @@
-"""The words of the design as values: frozen, and checked when they are made.
+"""The values of the design's vocabulary. They are frozen and validated when they are created.
 
 Times are seconds since the epoch (UTC) as float. Addresses are canonical (see `addresses`) unless a name says
-otherwise. Digests are keyed (see `keys`), so nobody without the key can try out a guess.
+otherwise. Digests are keyed (see `identity.keys`), so without the key nobody can test a guess.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Assurance(IntEnum):
 
 
 class Command(StrEnum):
-    """What the member asks for, beside the keyword."""
+    """The command that the member gives with the keyword."""
 
     FLAG = "flag"
     RECORD = "record"
@@ -51,7 +51,7 @@ class Command(StrEnum):
 
 
 class Channel(StrEnum):
-    """How a flag came."""
+    """The way in which a flag arrived."""
 
     REPLY = "reply"
     HEADER = "header"
@@ -59,7 +59,7 @@ class Channel(StrEnum):
 
 
 class Verdict(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
-    """What this site's own Authentication-Results (RFC 8601) said of a message. Domains are lower case."""
+    """The results of this site's own Authentication-Results (RFC 8601) for one message. Domains are lower case."""
 
     dmarc_pass: bool = False
     dkim_domain: str = ""
@@ -69,10 +69,10 @@ class Verdict(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
 class Trace(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     """One pass of one message through this mail system. No body, no subject, no recipient in clear.
 
-    `message` is the digest of the Message-ID and the key that the trace is found by; it is not part of the
-    encoded payload. `recipients` is the concatenation of address digests, in no order that means anything.
-    `login` and `mail_from` are as the MTA gave them; `header_from` is the address in From, "" when there is not
-    exactly one. `own` marks a message that Stopit itself sent (its envelope sender carried a valid token).
+    `message` is the digest of the Message-ID and the key under which the trace is stored; it is not part of the
+    encoded payload. `recipients` is the concatenation of the address digests, in no particular order. `login` and
+    `mail_from` are as the MTA reported them; `header_from` is the address in From, "" unless there is exactly one.
+    `own` marks a message that Stopit itself sent (its envelope sender carried a valid token).
     """
 
     message: Digest
@@ -90,14 +90,14 @@ class Trace(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     verdict: Verdict = Verdict()
 
     def received_by(self, address: Digest) -> bool:
-        """Whether the address with this digest was among the envelope recipients."""
+        """Return whether the address with this digest was among the envelope recipients."""
         at = self.recipients.find(address)
-        while at >= 0 and at % ADDRESS_DIGEST_BYTES:  # the end of one digest and the start of the next
+        while at >= 0 and at % ADDRESS_DIGEST_BYTES:  # a match across the border of two digests
             at = self.recipients.find(address, at + 1)
         return at >= 0
 
     def recipient_digests(self) -> tuple[Digest, ...]:
-        """The recipients' digests, one by one."""
+        """Return the digests of the recipients as a tuple."""
         whole = len(self.recipients) // ADDRESS_DIGEST_BYTES * ADDRESS_DIGEST_BYTES
         return tuple([each for (each,) in iter_unpack(_ONE_DIGEST, self.recipients[:whole])])
 
@@ -105,8 +105,8 @@ class Trace(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
 class Original(msgspec.Struct, frozen=True, array_like=True):
     """The message that a flag names: the digest of its Message-ID.
 
-    `message` is empty when the flag names none that can be read; `ambiguous` when it names several where one
-    was to stand (two Message-IDs in one In-Reply-To).
+    `message` is empty when the flag names no readable Message-ID. `ambiguous` is true when several Message-IDs stand
+    where one is expected (two in one In-Reply-To).
     """
 
     message: Digest
@@ -114,12 +114,13 @@ class Original(msgspec.Struct, frozen=True, array_like=True):
 
 
 class FlagReport(msgspec.Struct, frozen=True, tag="flag", tag_field="kind"):
-    """One flag, durable. `id` is derived from the flagging message, so that a client's retry makes the same one.
+    """One flag, as it is stored on the queue. `id` is derived from the flagging message, so a retry by the client
+    gives the same id.
 
-    `reporter` is the reporter's canonical address ("" when nothing usable was given), known at
-    `reporter_assurance`. `withheld` counts the recipients that were deleted. `observed` reports were made in
-    `mode = "observe"`: nothing may be sent for them. `truncated` says that the message was longer than what is
-    read, so originals may be missing.
+    `reporter` is the reporter's canonical address ("" if none could be determined), known at `reporter_assurance`.
+    `withheld` is the number of deleted recipients. `observed` reports were made in `mode = "observe"`: nothing may be
+    sent for them. `truncated` is true if the message was longer than the part that is read, so originals may be
+    missing.
     """
 
     id: str
@@ -136,11 +137,11 @@ class FlagReport(msgspec.Struct, frozen=True, tag="flag", tag_field="kind"):
 
 
 class AnswerReport(msgspec.Struct, frozen=True, tag="answer", tag_field="kind"):
-    """A message to a reply address `report+TOKEN@` of ours, whose token held.
+    """A message to one of our reply addresses `report+TOKEN@` with a valid token.
 
-    `ref` is what the token seals: the reference of the outgoing message that is answered. `raw` is the start of
-    the message, headers first (at most `wire.ANSWER_BYTES`). `author` is the canonical address that it was
-    submitted by, "" when unauthenticated. `null_sender` marks MAIL FROM:<> (RFC 5321 section 4.5.5).
+    `ref` is the reference that the token seals: it names the outgoing message that is answered. `raw` is the start of
+    the message, headers first (at most `wire.ANSWER_BYTES`). `author` is the canonical address of the submitter, ""
+    when unauthenticated. `null_sender` marks MAIL FROM:<> (RFC 5321 section 4.5.5).
     """
 
     id: str
@@ -154,7 +155,7 @@ class AnswerReport(msgspec.Struct, frozen=True, tag="answer", tag_field="kind"):
 
 
 class ContactReport(msgspec.Struct, frozen=True, tag="contact", tag_field="kind"):
-    """A message passed from a notified sender to the reporter, seen by the digest of the watched pair."""
+    """A message passed from a notified sender to the reporter, recognised by the digest of the watched pair."""
 
     id: str
     at: float
@@ -163,4 +164,4 @@ class ContactReport(msgspec.Struct, frozen=True, tag="contact", tag_field="kind"
 
 
 Report = FlagReport | AnswerReport | ContactReport
-"""What travels on the queue. Every kind has `id`, `at` and `queue_id`."""
+"""A report on the queue. Every kind has `id`, `at` and `queue_id`."""

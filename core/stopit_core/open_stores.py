@@ -1,8 +1,8 @@
-"""From a store's section of the settings to the store. The only place that knows which backends there are.
+"""Open a store from its section of the settings. The only module that knows which backends exist.
 
-Opening looks at nothing but the name of a directory and the file of a password: a server that is away
-shows when it is used. What a backend needs is imported when it is opened: the client of Redis takes a tenth of a
-second that a site on SQLite never needs.
+Opening checks only that the directory of a file exists and reads the password file: an unavailable server is noticed
+at first use. The modules of a backend are imported when it is opened, because the Redis client takes a tenth of a
+second to import and a site on SQLite never needs it.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _SQLITE = "sqlite:///"
 
 
 def open_cases(settings: Cases, read: ReadSecret = read_secret) -> CaseStore:
-    """The case record. Raises ConfigError when its password cannot be read."""
+    """Return the case record. Raises ConfigError if its password cannot be read."""
     from stopit_core.cases import CaseStore
 
     return CaseStore(_with_password("cases", settings, read))
 
 
 def open_ledger(settings: LedgerStore, read: ReadSecret = read_secret) -> Ledger:
-    """The ledger. Raises ConfigError when a file's directory is missing, or a URL or password cannot be read."""
+    """Return the ledger. Raises ConfigError if a file's directory is missing, or a URL or password cannot be read."""
     if path := _sqlite_path("ledger.url", settings.url):
         return SqliteLedger(path, settings.retention)
     from stopit_core.stores.ledger.redis import RedisLedger
@@ -46,7 +46,7 @@ def open_ledger(settings: LedgerStore, read: ReadSecret = read_secret) -> Ledger
 
 
 def open_queue(settings: QueueStore, read: ReadSecret = read_secret) -> Queue:
-    """The queue. Raises ConfigError when a file's directory is missing, or a URL or password cannot be read."""
+    """Return the queue. Raises ConfigError if a file's directory is missing, or a URL or password cannot be read."""
     if path := _sqlite_path("queue.url", settings.url):
         return SqliteQueue(path, settings.max_attempts)
     from stopit_core.stores.queue.redis import RedisQueue
@@ -58,9 +58,9 @@ def open_queue(settings: QueueStore, read: ReadSecret = read_secret) -> Queue:
 
 
 def queue_durability_faults(settings: QueueStore, read: ReadSecret = read_secret) -> tuple[str, ...]:
-    """What in the queue server's own settings could lose a report, in sentences; () when all is well.
+    """Return the settings of the queue's server that could lose a report, as sentences; () if there are none.
 
-    For start-up and `stopitctl check`. Raises Transient when the server cannot be asked.
+    Used at start-up and by `stopitctl check`. Raises Transient if the server cannot be asked.
     """
     if _sqlite_path("queue.url", settings.url):
         return ()
@@ -76,25 +76,25 @@ def queue_durability_faults(settings: QueueStore, read: ReadSecret = read_secret
 def redis_client_of(
     section: str, settings: LedgerStore | QueueStore, read: ReadSecret = read_secret
 ) -> redis.Redis | None:
-    """A client of the server that a store is on, None where it is on none. Raises ConfigError."""
+    """Return a client of the Redis server that a store uses, None if it uses none. Raises ConfigError."""
     if _sqlite_path(f"{section}.url", settings.url):
         return None
     return _client(f"{section}.url", _with_password(section, settings, read))
 
 
 def _sqlite_path(key: str, url: str) -> Path | None:
-    """The file that a sqlite:////path URL names; None for another kind of URL."""
+    """Return the file that a sqlite:////path URL names; None for another kind of URL."""
     if not url.startswith(_SQLITE):
         return None
     path = Path(url.removeprefix(_SQLITE))
     if not path.parent.is_dir():
-        advice = f"there is no directory {path.parent}; make it, writable by the user that the daemons run as"
+        advice = f"there is no directory {path.parent}; create it, writable by the daemons' user"
         raise ConfigError([Fault(str(path.parent), key, f'"{url}"', advice)])
     return path
 
 
 def _with_password(section: str, settings: QueueStore | LedgerStore | Cases, read: ReadSecret) -> str:
-    """The store's URL, with the password in it where there is a file of one."""
+    """Return the store's URL, including the password if it has a password file."""
     if settings.password_file is None:
         return settings.url
     return with_password(settings.url, read_password(f"{section}.password_file", settings.password_file, read))
@@ -109,4 +109,4 @@ def _client(key: str, url: str) -> redis.Redis:
         return connect(url)
     except (ValueError, redis.RedisError) as error:
         scheme = url.partition("://")[0]
-        raise ConfigError([Fault(f"{scheme}://...", key, "", f"is no Redis URL: {error}")]) from error
+        raise ConfigError([Fault(f"{scheme}://...", key, "", f"is not a Redis URL: {error}")]) from error

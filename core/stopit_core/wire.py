@@ -1,11 +1,11 @@
-"""Reports and traces as bytes. The first byte is the version; an unknown one is a DecodeError, never a guess.
+"""Encode reports and traces as bytes. The first byte is the version; an unknown version is a DecodeError.
 
-A new optional field with a default at the end of a struct keeps the version: old readers skip it, new readers
-fill it in. Any other change is a new version with its own decoder beside the old one, because an upgrade finds
-reports in the queue and fourteen days of traces in the ledger.
+A new optional field with a default at the end of a struct keeps the version: old readers skip it, new readers use the
+default. Any other change needs a new version with its own decoder beside the old one, because after an upgrade the
+queue holds old reports and the ledger holds fourteen days of old traces.
 
-A ledger holds tens of millions of traces, so a trace is packed: what most messages say twice (the login in MAIL FROM,
-MAIL FROM in From) stands there once, and an IP address as its octets.
+A ledger holds tens of millions of traces, so traces are packed: values that most messages repeat (the login in MAIL
+FROM, MAIL FROM in From) are stored once, and an IP address is stored as its octets.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from stopit_core.model import Digest, Report, Trace, Verdict
 __all__ = ["ANSWER_BYTES", "decode_report", "decode_trace", "encode_report", "encode_trace"]
 
 ANSWER_BYTES = 64 * 1024
-"""At most so much of an answer travels on the queue."""
+"""Maximum size of the part of an answer that is put on the queue."""
 
 _REPORT_V1 = b"\x01"
 _TRACE_V1 = b"\x01"
@@ -30,7 +30,7 @@ _TRACE_V2 = b"\x02"
 
 
 class _Mark(IntFlag):
-    """What a packed trace says with one bit. A new one is a new version: an old reader would not know of it."""
+    """The bits of a packed trace. A new bit needs a new version, because an old reader would ignore it."""
 
     RELAY = 1
     BULK = 2
@@ -40,9 +40,9 @@ class _Mark(IntFlag):
 
 
 class _Packed(msgspec.Struct, array_like=True):
-    """A trace without its key. `mail_from` and `header_from` hold what their marks leave of them. `client` is an IP
-    address in network byte order (bytes), or text as it was given: a union that msgspec does not know. `verdict` is
-    None where nothing was said."""
+    """A trace without its key. `marks` says which parts of `mail_from` and `header_from` are left out. `client` is an
+    IP address in network byte order (bytes), or other text as reported: a union that msgspec cannot express.
+    `verdict` is None if it is empty."""
 
     marks: int
     seen: float
@@ -62,17 +62,17 @@ _trace_v1_decoder: msgspec.msgpack.Decoder[Trace] = msgspec.msgpack.Decoder(Trac
 _trace_v2_decoder: msgspec.msgpack.Decoder[_Packed] = msgspec.msgpack.Decoder(_Packed)
 _NO_VERDICT = Verdict()
 
-# As numbers, because a trace is made of each message and an enum's operators are slow.
+# Plain integers, because every message makes a trace and the operators of an enum are slow.
 _RELAY, _BULK, _OWN, _LOGIN, _SAME = (int(mark) for mark in _Mark)
 
 
 def encode_report(report: Report) -> bytes:
-    """The report as bytes for the queue."""
+    """Return the report as bytes for the queue."""
     return _REPORT_V1 + _encoder.encode(report)
 
 
 def decode_report(data: bytes) -> Report:
-    """The report that `encode_report` made. Raises DecodeError on anything else."""
+    """Return the report that `encode_report` encoded. Raises DecodeError on any other bytes."""
     if data[:1] != _REPORT_V1:
         raise DecodeError(f"report has version byte {data[:1]!r}; this version reads {_REPORT_V1!r}")
     try:
@@ -82,7 +82,7 @@ def decode_report(data: bytes) -> Report:
 
 
 def encode_trace(trace: Trace) -> bytes:
-    """The trace as bytes for the ledger, without its message digest (the ledger's key)."""
+    """Return the trace as bytes for the ledger, without its message digest (the ledger's key)."""
     marks = _RELAY * trace.relay | _BULK * trace.bulk | _OWN * trace.own
     login, mail_from, header_from = trace.login, trace.mail_from, trace.header_from
     if header_from and header_from == mail_from:
@@ -107,7 +107,7 @@ def encode_trace(trace: Trace) -> bytes:
 
 
 def decode_trace(message: Digest, data: bytes) -> Trace:
-    """The trace that `encode_trace` made, under its key. Raises DecodeError on anything else."""
+    """Return the trace that `encode_trace` encoded, with its key. Raises DecodeError on any other bytes."""
     version, packed = data[:1], memoryview(data)[1:]
     try:
         if version == _TRACE_V2:
@@ -140,20 +140,20 @@ def _unpacked(message: Digest, packed: _Packed) -> Trace:
 
 
 def _octets(client: str) -> bytes | str:
-    """An IP address in network byte order, where no other text means the same; else the text."""
+    """Return an IP address in network byte order if the conversion back gives the same text; else return the text."""
     family = socket.AF_INET6 if ":" in client else socket.AF_INET
     try:
         octets = socket.inet_pton(family, client)
-    except (OSError, ValueError):  # no address; or a NUL or a surrogate in it
+    except (OSError, ValueError):  # not an IP address, or text with a NUL or a surrogate
         return client
     return octets if socket.inet_ntop(family, octets) == client else client
 
 
 def _client(packed: object) -> str:
-    """Raises ValueError on what is neither text nor as many octets as an IP address has."""
+    """Return the client as text. Raises ValueError on a value that is neither text nor as long as an IP address."""
     match packed:
         case str():
             return packed
         case bytes():
             return socket.inet_ntop(socket.AF_INET6 if len(packed) > 4 else socket.AF_INET, packed)
-    raise ValueError("the client is no address and no text")
+    raise ValueError("the client is neither an address nor text")

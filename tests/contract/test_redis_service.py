@@ -136,7 +136,7 @@ def test_every_server_and_the_sentinels_are_looked_at(service: RedisService) -> 
     assert any(fault.endswith("there are 3, and the URL names 2; it must name each of them") for fault in named)
     first.kill()
     second.kill()
-    assert any(fault.endswith("no replica answers; one must be there") for fault in queue_durability_faults(settings))
+    assert any(fault.endswith("no replica answers; there must be one") for fault in queue_durability_faults(settings))
 
 
 def test_which_history_holds_is_a_question_for_the_majority(service: RedisService, queue: Queue) -> None:

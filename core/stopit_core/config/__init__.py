@@ -1,7 +1,7 @@
-"""The configuration: one TOML file, frozen when read, every key documented where it is defined.
+"""The configuration: one TOML file, frozen when read, with every key documented in its definition.
 
-`load(path)` gives `Settings` or raises a ConfigError that names all faults at once. `describe()` writes the file
-that ships as config/stopit.toml, from the same definitions.
+`load(path)` returns `Settings` or raises a ConfigError with all faults. `describe()` generates the file that ships as
+config/stopit.toml from the same definitions.
 """
 
 from stopit_core.config.describe import describe, describe_key

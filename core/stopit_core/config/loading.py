@@ -1,4 +1,4 @@
-"""From the file to Settings, or to the list of everything that is wrong with it."""
+"""Read the configuration file into Settings, or report everything that is wrong with it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ __all__ = ["DEFAULT_PATH", "config_path", "load", "parse"]
 
 DEFAULT_PATH = Path("/etc/stopit/stopit.toml")
 _PASSWORD = re.compile(r"(://[^\s/@:]*:|[?&][a-z_]*pas[a-z]*=)[^\s@&]+")
-"""What a URL may hold that a fault must not show."""
+"""Matches a password in a URL, which a fault must not show."""
 _PLAIN = {
-    "missing": "this key is needed",
+    "missing": "this key is required",
     "int_parsing": "must be a whole number",
     "int_type": "must be a whole number",
     "string_type": "must be text in quotes",
@@ -35,12 +35,12 @@ _PLAIN = {
 
 
 def config_path(given: Path | None, environ: Mapping[str, str] = os.environ) -> Path:
-    """The file to read: the one given, else $STOPIT_CONFIG, else /etc/stopit/stopit.toml."""
+    """Return the file to read: the given one, else $STOPIT_CONFIG, else /etc/stopit/stopit.toml."""
     return given or Path(environ.get("STOPIT_CONFIG") or DEFAULT_PATH)
 
 
 def load(path: Path) -> Settings:
-    """The settings in the file. Raises ConfigError with every fault in it."""
+    """Return the settings in the file. Raises ConfigError with every fault in it."""
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError:
@@ -52,7 +52,7 @@ def load(path: Path) -> Settings:
 
 
 def parse(text: str, file: str) -> Settings:
-    """The settings in this text, which was read from `file`. Raises ConfigError with every fault in it."""
+    """Return the settings in this text, which was read from `file`. Raises ConfigError with every fault in it."""
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -81,7 +81,7 @@ def _fault(file: str, detail: ErrorDetails) -> Fault:
 
 
 def _advice(detail: ErrorDetails) -> str:
-    """What would be right."""
+    """Return what a correct value is."""
     context = detail.get("ctx", {})
     match detail["type"]:
         case "enum" | "literal_error":
@@ -97,7 +97,7 @@ def _advice(detail: ErrorDetails) -> str:
 
 
 def _follows(detail: ErrorDetails) -> bool:
-    """Whether a fault only follows from others: a list is not too short when its items are what is wrong."""
+    """Return whether a fault only follows from others: a list is not too short if its items are the fault."""
     return detail["type"] == "too_short" and bool(detail.get("input"))
 
 
@@ -115,7 +115,7 @@ def _unknown(location: tuple[int | str, ...]) -> str:
 
 
 def _fields(location: tuple[int | str, ...]) -> tuple[str, ...]:
-    """The names that may stand in the table at this place."""
+    """Return the names of the keys that this table may have."""
     model: type[BaseModel] = Settings
     for part in location:
         if isinstance(part, str):
@@ -137,5 +137,5 @@ def _toml(value: Any) -> str:
 
 
 def _one_line(text: str) -> str:
-    """The text with what is no printable character escaped, as TOML spells it: a fault is one line of a log."""
+    """Return the text with unprintable characters escaped as in TOML, so that a fault is one line of a log."""
     return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in text)

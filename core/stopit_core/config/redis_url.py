@@ -1,10 +1,10 @@
-"""The URL of a Redis service that Sentinels watch over, taken apart. Pure.
+"""Parse the URL of a Redis service that Sentinels monitor. Pure.
 
     redis+sentinel://[user:password@]host[:port],host[:port].../SERVICE[/DATABASE][?option=value]
 
-The form is the usual one among Python programs (Redis-Sentinel-Url, Prefect); redis-py itself has none. The user and
-the password are for the Redis servers; the Sentinels' are options, because they have users of their own.
-`rediss+sentinel` speaks TLS to both.
+This form is common in Python programs (Redis-Sentinel-Url, Prefect); redis-py itself has none. The user and the
+password are for the Redis servers; those of the Sentinels are options, because Sentinels have their own users.
+`rediss+sentinel` uses TLS to both.
 """
 
 from __future__ import annotations
@@ -24,15 +24,16 @@ _FORM = "redis+sentinel://host:26379,host:26379,host:26379/SERVICE"
 
 
 def is_sentinel_url(url: str) -> bool:
-    """Whether the URL says that Sentinels are to be asked."""
+    """Return whether the URL names Sentinels."""
     return _SCHEME.match(url) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class SentinelUrl:
-    """`sentinels` as (host, port); `login` and `sentinel_login` as (user, password), "" where there is none.
+    """The parts of a Sentinel URL. `sentinels` are (host, port); `login` and `sentinel_login` are (user, password),
+    "" if not given.
 
-    `tls` is None without TLS, else redis-py's `ssl_...` arguments that were given.
+    `tls` is None without TLS, else the given `ssl_...` arguments of redis-py.
     """
 
     sentinels: tuple[tuple[str, int], ...]
@@ -44,7 +45,7 @@ class SentinelUrl:
 
     @classmethod
     def parse(cls, url: str) -> SentinelUrl:
-        """Raises ValueError that says what would be right, and never shows a password."""
+        """Parse a URL. Raises ValueError with the correct form; its text never shows a password."""
         scheme = _SCHEME.match(url)
         if scheme is None:
             raise ValueError(f'must be "{_FORM}"')
@@ -53,11 +54,11 @@ class SentinelUrl:
         login, _, hosts = places.rpartition("@")
         service, _, database = path.partition("/")
         if "@" in path:
-            raise ValueError("must spell / and @ in the password as %2F and %40")
+            raise ValueError("must write / and @ in the password as %2F and %40")
         if not re.fullmatch(r"[A-Za-z0-9._-]+", service):
             raise ValueError(f'must name the service that the Sentinels watch, as in "{_FORM}"')
         if database and not re.fullmatch(r"\d{1,4}", database):
-            raise ValueError("must have the number of a database after the service, or nothing")
+            raise ValueError("must have a database number after the service, or nothing")
         options = _options(query)
         secure = scheme[1].lower() == "rediss"
         given_tls = {name: value for name, value in options.items() if name in _TLS_OPTIONS}
@@ -77,7 +78,7 @@ def _options(query: str) -> dict[str, str]:
     options = dict(parse_qsl(query, keep_blank_values=True))
     unknown = [name for name in options if name not in _OPTIONS]
     if unknown:
-        raise ValueError(f"has an unknown option, {unknown[0]}; there are {', '.join(_OPTIONS)}")
+        raise ValueError(f"has an unknown option, {unknown[0]}; the options are {', '.join(_OPTIONS)}")
     return options
 
 

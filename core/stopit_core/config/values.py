@@ -1,4 +1,4 @@
-"""The kinds of values that stand in the file, each with the sentence that says what would be right."""
+"""The types of configuration values. Each error message says what a correct value looks like."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _DOMAIN = re.compile(r"(?!-)[a-z0-9-]+(\.[a-z0-9-]+)+")
 
 
 def parse_duration(value: object) -> float:
-    """Seconds of "30s", "15m", "12h" or "14d". Raises ValueError that says so."""
+    """Return the seconds of "30s", "15m", "12h" or "14d". Raises ValueError with the correct form."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd])\s*", value) if isinstance(value, str) else None
     if not match:
         raise ValueError('must be a number and a unit in quotes, such as "30s", "15m", "12h" or "14d"')
@@ -42,7 +42,7 @@ def parse_duration(value: object) -> float:
 
 
 def has_password(url: str) -> bool:
-    """Whether a password stands in a store's URL."""
+    """Return whether a store's URL contains a password."""
     try:
         parts = urlsplit(url)
         return bool(parts.password or parse_qs(parts.query).get("password"))
@@ -51,7 +51,7 @@ def has_password(url: str) -> bool:
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as the file writes them, in the largest unit that keeps them whole."""
+    """Return seconds in the file's notation, in the largest unit that gives a whole number."""
     for unit, size in reversed(_UNITS.items()):
         if seconds >= size and seconds % size == 0:
             return f"{seconds / size:.0f}{unit}"

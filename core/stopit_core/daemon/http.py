@@ -1,11 +1,11 @@
-"""The door at which a daemon is asked how it does, by HTTP: what it counts, whether it lives, whether it is ready.
+"""The HTTP server of a daemon: metrics, liveness and readiness.
 
-    /metrics   what it counts, for Prometheus
-    /healthz   200 as soon as the process answers at all
-    /readyz    200 when it would do its work now, else 503; a line for each thing that was looked at
+    /metrics   metrics for Prometheus
+    /healthz   200 if the process answers at all
+    /readyz    200 if the daemon would do its work now, else 503; one line for each check
 
-It never does work of the daemon's, and the daemon never waits for it: each answer comes from a thread of its own. A
-look at what the work needs may take a second, so one answer serves all who ask within `FRESH` seconds.
+The server does none of the daemon's work, and the daemon never waits for it: each request has its own thread. A
+readiness check may take a second, so its result is reused for `FRESH` seconds.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 __all__ = ["FRESH", "Part", "Readiness", "application", "serve"]
 
 FRESH = 1.0
-"""Seconds for which one look is good."""
+"""Seconds for which a readiness result is reused."""
 _SLOW_CLIENT = 10.0
 _TEXT = ("Content-Type", "text/plain; charset=utf-8")
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One thing that the work needs. `fault`: what is wrong with it, "" when nothing is. `needed`: without it the
-    work cannot be done; else the fault is only told."""
+    """One thing that the work needs. `fault` says what is wrong with it, "" if nothing is. `needed`: without it the
+    work cannot be done; otherwise the fault is only reported."""
 
     name: str
     fault: str = ""
@@ -48,71 +48,71 @@ class Part:
 
 
 class Readiness:
-    """Looks at what the work needs, no more often than every `FRESH` seconds. Any thread may ask."""
+    """Checks what the work needs, at most once every `FRESH` seconds. Thread-safe."""
 
-    def __init__(self, look: Callable[[], Sequence[Part]], monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._look = look
+    def __init__(self, check: Callable[[], Sequence[Part]], monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._check = check
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._parts: tuple[Part, ...] = ()
         self._until = float("-inf")
 
     def parts(self) -> tuple[Part, ...]:
-        """What was found, not longer ago than `FRESH` seconds."""
+        """Return the results of the latest check, at most `FRESH` seconds old."""
         with self._lock:
             if self._monotonic() >= self._until:
-                self._parts = self._found()
+                self._parts = self._run_check()
                 self._until = self._monotonic() + FRESH
             return self._parts
 
     @property
     def ready(self) -> bool:
-        """Whether the work would be done now."""
+        """Return whether the work can be done now."""
         return is_ready(self.parts())
 
-    def _found(self) -> tuple[Part, ...]:
+    def _run_check(self) -> tuple[Part, ...]:
         try:
-            return tuple(self._look())
-        except Exception as error:  # noqa: BLE001  a look that fails is an answer too, and the asker needs one
-            return (Part("the look itself", type(error).__name__),)
+            return tuple(self._check())
+        except Exception as error:  # noqa: BLE001  a failing check is a result too
+            return (Part("readiness check", type(error).__name__),)
 
 
 def is_ready(parts: Iterable[Part]) -> bool:
-    """Whether nothing that is needed is at fault."""
+    """Return whether nothing that is needed has a fault."""
     return not any(part.fault and part.needed for part in parts)
 
 
 def application(metrics: HttpMetrics, readiness: Readiness) -> WSGIApplication:
-    """The three answers as a WSGI application (PEP 3333)."""
-    count = make_wsgi_app(metrics.registry)
+    """Return a WSGI application (PEP 3333) with the three endpoints."""
+    metrics_app = make_wsgi_app(metrics.registry)
     metrics.ready.set_function(lambda: float(readiness.ready))
 
-    def answer(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+    def respond_to(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         match environ["PATH_INFO"]:
             case "/metrics":
-                return count(environ, start)  # type: ignore[no-any-return]
+                return metrics_app(environ, start)  # type: ignore[no-any-return]
             case "/healthz":
-                return _say(start, "200 OK", ["alive"])
+                return _respond(start, "200 OK", ["alive"])
             case "/readyz":
                 parts = readiness.parts()
                 if is_ready(parts):
-                    return _say(start, "200 OK", ["ready", *map(str, parts)])
-                return _say(start, "503 Service Unavailable", ["not ready", *map(str, parts)])
+                    return _respond(start, "200 OK", ["ready", *map(str, parts)])
+                return _respond(start, "503 Service Unavailable", ["not ready", *map(str, parts)])
             case _:
-                return _say(start, "404 Not Found", ["there are /metrics, /healthz and /readyz"])
+                return _respond(start, "404 Not Found", ["try /metrics, /healthz or /readyz"])
 
-    return answer
+    return respond_to
 
 
 def serve(address: str, metrics: HttpMetrics, readiness: Readiness) -> None:
-    """Answer at "host:port", from threads of their own. Raises OSError when the port is taken."""
+    """Serve at "host:port" in separate threads. Raises OSError if the port is in use."""
     host, _, port = address.rpartition(":")
     server = _Server((host.strip("[]"), int(port)), _Handler)
     server.set_app(application(metrics, readiness))
-    threading.Thread(target=server.serve_forever, name="door", daemon=True).start()
+    threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
 
 
-def _say(start: StartResponse, status: str, lines: Sequence[str]) -> list[bytes]:
+def _respond(start: StartResponse, status: str, lines: Sequence[str]) -> list[bytes]:
     start(status, [_TEXT, ("Cache-Control", "no-store")])
     return ["".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")]
 
@@ -125,17 +125,18 @@ class _Server(ThreadingMixIn, WSGIServer):
         super().__init__(address, handler)
 
     def server_bind(self) -> None:
-        """Without the look into the DNS that HTTPServer takes: a start must not wait for that."""
+        """Bind without the DNS lookup of HTTPServer, which could be slow."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
         self.setup_environ()
 
     def handle_error(self, *_: Any) -> None:
-        """Nothing: it is the client that went away, or sent no request. What the answers raise is logged before."""
+        """Ignore the error: the client disconnected or sent no request. Errors of the application are logged
+        earlier."""
 
 
 class _Handler(WSGIRequestHandler):
     timeout = _SLOW_CLIENT
 
     def log_message(self, *_: Any) -> None:
-        """Nothing: Prometheus asks every few seconds."""
+        """Log nothing: Prometheus sends a request every few seconds."""

@@ -1,7 +1,7 @@
-"""Structured logs: one logfmt line an event to stderr, with the journal's `<N>` level prefix (sd-daemon(3)).
+"""Structured logs: one logfmt line for each event on stderr, with the journal's `<N>` level prefix (sd-daemon(3)).
 
-Every line about a message has its queue id; addresses stand only as keyed digests (`Keyring.log`). Values are
-escaped, so that a line of mail can never become a line of the log.
+Every line about a message has its queue id. Addresses appear only as keyed digests (`Keyring.log`). Values are
+escaped, so text from a mail can never become a log line.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ __all__ = ["Log", "open_log", "without_addresses"]
 
 Log = structlog.typing.FilteringBoundLogger
 
-_NO_ATOM = r"\s<>()\[\],;:\"'"
-# An apostrophe may stand in a local part (o'brien@...), and around an address it is a quotation mark.
-_ADDRESS = re.compile(rf"[^{_NO_ATOM}]+(?:'+[^{_NO_ATOM}]+)*@[^{_NO_ATOM}]+")
+_NOT_ATOM = r"\s<>()\[\],;:\"'"
+# An apostrophe may be part of a local part (o'brien@...); around an address it is a quotation mark.
+_ADDRESS = re.compile(rf"[^{_NOT_ATOM}]+(?:'+[^{_NOT_ATOM}]+)*@[^{_NOT_ATOM}]+")
 _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 
 def open_log(program: str, stream: TextIO | None = None, level: int = logging.INFO) -> Log:
-    """A logger for this program. It writes to stderr unless a stream is given.
+    """Return a logger for this program. It writes to stderr unless a stream is given.
 
-    What libraries log stays silent: flufl.bounce, for one, would put lines of mail there.
+    Log output of libraries is dropped: flufl.bounce, for example, would log lines of mail.
     """
     logging.getLogger().addHandler(logging.NullHandler())
     log: Log = structlog.wrap_logger(
@@ -38,7 +38,7 @@ def open_log(program: str, stream: TextIO | None = None, level: int = logging.IN
         processors=[
             structlog.processors.add_log_level,
             _printable,
-            _prioritised,
+            _with_priority,
         ],
         cache_logger_on_first_use=True,
         program=program,
@@ -47,7 +47,8 @@ def open_log(program: str, stream: TextIO | None = None, level: int = logging.IN
 
 
 def without_addresses(text: str, keyring: Keyring) -> str:
-    """The text with each address as it may stand in a log: what servers and libraries say is full of them."""
+    """Return the text with each address replaced by its digest for logs: messages of servers and libraries contain
+    addresses."""
     return _ADDRESS.sub(lambda found: keyring.log(found[0].casefold()), text)
 
 
@@ -64,7 +65,7 @@ def _plain(value: Any) -> Any:
 _logfmt = structlog.processors.LogfmtRenderer(key_order=["level", "event", "queue_id"], drop_missing=True)
 
 
-def _prioritised(logger: WrappedLogger, method: str, event: EventDict) -> str:
+def _with_priority(logger: WrappedLogger, method: str, event: EventDict) -> str:
     priority = _PRIORITY.get(str(event.get("level")), 6)
     line = _logfmt(logger, method, event)
     if not line.isprintable():

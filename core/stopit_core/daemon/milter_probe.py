@@ -1,8 +1,8 @@
-"""The first step of the milter protocol, by which anybody can tell whether a milter answers at a socket.
+"""The first step of the milter protocol, which tells whether a milter answers at a socket.
 
-SMFIC_OPTNEG ("O", then version, actions and protocol as 32-bit words, all behind a 32-bit length) is answered in
-kind (sendmail's libmilter, include/libmilter/mfdef.h). A milter that says it has a thread that does its work: only
-connecting would tell no more than that the kernel took the connection for it.
+A milter answers SMFIC_OPTNEG ("O", then version, actions and protocol as 32-bit words, all after a 32-bit length)
+with the same command (sendmail's libmilter, include/libmilter/mfdef.h). The answer shows that one of its threads
+works; a successful connect alone shows only that the kernel accepted the connection.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LONGEST = 64 * 1024
 
 
 def connect(url: str, timeout: float) -> socket.socket:
-    """A connection to "unix:/path" or "inet:port@host". Raises OSError."""
+    """Return a connection to "unix:/path" or "inet:port@host". Raises OSError."""
     kind, _, place = url.partition(":")
     if kind == "unix":
         return connect_unix(Path(place), timeout)
@@ -33,30 +33,30 @@ def connect(url: str, timeout: float) -> socket.socket:
 
 
 def connect_unix(path: Path, timeout: float) -> socket.socket:
-    """A connection to a Unix socket. Raises OSError."""
-    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    """Return a connection to a Unix socket. Raises OSError."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        door.settimeout(timeout)
-        door.connect(str(path))
+        connection.settimeout(timeout)
+        connection.connect(str(path))
     except BaseException:
-        door.close()
+        connection.close()
         raise
-    return door
+    return connection
 
 
-def greet(connected: Callable[[], socket.socket]) -> str:
-    """Speak the first step, and take leave. "" when a milter answers, else what is wrong."""
+def greet(connect_to: Callable[[], socket.socket]) -> str:
+    """Negotiate options and quit. Return "" if a milter answers, else what is wrong."""
     try:
-        with closing(connected()) as door:
-            door.sendall(struct.pack(">IcIII", 13, _OPTNEG, _VERSION, _ACTIONS, _STEPS))
-            length = struct.unpack(">I", _exactly(door, 4))[0]
+        with closing(connect_to()) as connection:
+            connection.sendall(struct.pack(">IcIII", 13, _OPTNEG, _VERSION, _ACTIONS, _STEPS))
+            length = struct.unpack(">I", _receive_exactly(connection, 4))[0]
             if not 13 <= length <= _LONGEST:
                 return "something answers, but not as a milter"
-            answer = _exactly(door, length)
-            with suppress(OSError):  # it may have gone; what it said is what counts
-                door.sendall(_QUIT)
+            answer = _receive_exactly(connection, length)
+            with suppress(OSError):  # it may have closed the connection; its answer is enough
+                connection.sendall(_QUIT)
     except EOFError:
-        return "something took the connection and closed it again without an answer"
+        return "the connection was accepted and closed without an answer"
     except OSError as error:
         return error.strerror or str(error)
     if answer[:1] != _OPTNEG or not 2 <= struct.unpack(">I", answer[1:5])[0] <= _VERSION:
@@ -64,10 +64,10 @@ def greet(connected: Callable[[], socket.socket]) -> str:
     return ""
 
 
-def _exactly(door: socket.socket, size: int) -> bytes:
+def _receive_exactly(connection: socket.socket, size: int) -> bytes:
     data = b""
     while len(data) < size:
-        part = door.recv(size - len(data))
+        part = connection.recv(size - len(data))
         if not part:
             raise EOFError
         data += part

@@ -1,7 +1,7 @@
-"""What a daemon owes to whoever runs it: readiness, watchdog, reload (sd_notify(3)), and settings that can change.
+"""The interface to the service manager (readiness, watchdog, reload; sd_notify(3)) and the reload of settings.
 
-`Live` holds the value in force. A reload makes a whole new value first and swaps it in when nothing was wrong, so
-there is no moment with half of a configuration.
+`Live` holds the value in force. A reload first creates a complete new value and swaps it in only if it has no fault,
+so half of a configuration is never in force.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["Live", "Notify", "reload_settings"]
 
 T = TypeVar("T")
 
-_PATIENCE = 1.0
+_SEND_TIMEOUT = 1.0
 
 _NEEDS_RESTART = {
     "milter": ("socket", "workers", "recycle_after", "metrics"),
@@ -31,7 +31,7 @@ _NEEDS_RESTART = {
 
 
 class Notify:
-    """Tells the service manager how the service is. Silent where there is none ($NOTIFY_SOCKET is not set)."""
+    """Reports the state of the service to the service manager. Does nothing if $NOTIFY_SOCKET is not set."""
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         path = environ.get("NOTIFY_SOCKET", "")
@@ -39,42 +39,42 @@ class Notify:
         pid = environ.get("WATCHDOG_PID")
         mine = pid is None or pid == str(os.getpid())
         self.watchdog = int(environ.get("WATCHDOG_USEC", 0)) / 1e6 if mine else 0.0
-        """Seconds within which `alive` must be called again and again; 0 when nobody watches."""
+        """Seconds within which `alive` must be called repeatedly; 0 without a watchdog."""
 
     def ready(self, status: str) -> None:
-        """The service does its work from now on."""
+        """Report that the service does its work from now on."""
         self._send(f"READY=1\nSTATUS={status}")
 
     def status(self, text: str) -> None:
-        """What the service does now, for `systemctl status`."""
+        """Report the current activity of the service, for `systemctl status`."""
         self._send(f"STATUS={text}")
 
     def alive(self) -> None:
-        """The service is not stuck. Says nothing where nobody watches."""
+        """Report that the service is not stuck. Does nothing without a watchdog."""
         if self.watchdog:
             self._send("WATCHDOG=1")
 
     def reloading(self) -> None:
-        """The service reads its configuration again; `ready` says that it is done."""
+        """Report that the service reads its configuration again; `ready` reports the end of that."""
         self._send("RELOADING=1")
 
     def stopping(self) -> None:
-        """The service ends its work."""
+        """Report that the service stops."""
         self._send("STOPPING=1")
 
     def _send(self, text: str) -> None:
         if not self._address:
             return
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-            channel.settimeout(_PATIENCE)  # a manager that reads nothing must not hold up the mail
+            channel.settimeout(_SEND_TIMEOUT)  # a service manager that does not read must not delay the mail
             try:
                 channel.sendto(text.encode(), socket.MSG_DONTWAIT, self._address)
-            except OSError:  # the manager went away, or does not read; the mail goes on
+            except OSError:  # the service manager is gone or does not read; mail is not affected
                 return
 
 
 class Live(Generic[T]):
-    """The value in force. Read `current` once for each piece of work, so that it is one and the same throughout."""
+    """The value in force. Read `current` once for each piece of work, so that the work uses one value throughout."""
 
     def __init__(self, value: T) -> None:
         self.current = value
@@ -85,9 +85,9 @@ class Live(Generic[T]):
 
 
 def reload_settings(old: Settings, read: Callable[[], Settings], log: Log) -> Settings | None:
-    """New settings for a running daemon, or None when the file is faulty (each fault is logged).
+    """Return new settings for a running daemon, or None if the file has faults (each is logged).
 
-    What cannot change in a running process keeps its old value, and the log says so.
+    Keys that cannot change in a running process keep their old value, and the log names them.
     """
     try:
         new = read()

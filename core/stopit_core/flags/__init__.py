@@ -1,9 +1,8 @@
-"""Is this message a flag? Pure values in and out; no policy on what follows from it.
+"""Recognise flags. Pure: values in and out, and no policy on what follows from a flag.
 
-rules = FlagRules.of(settings.flag, settings.campus)
-recognisers = load_recognisers(rules)
-end of headers:  recognisers.precheck(envelope, headers)  -> why not, or None: read the body
-end of message:  recognisers.recognise(envelope, mail)    -> Flag, or why not
+rules = FlagRules.of(settings.flag, settings.campus) recognisers = load_recognisers(rules) end of headers:
+recognisers.precheck(envelope, headers) -> why not, or None: read the body end of message:
+recognisers.recognise(envelope, mail) -> Flag, or why not
 """
 
 from stopit_core.flags.flag import Flag, NamedOriginal, NotFlagged, Recogniser

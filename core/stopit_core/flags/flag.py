@@ -1,4 +1,4 @@
-"""What a recogniser says of a message, and what one is."""
+"""The values of flag recognition, and the interface of a recogniser."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Flag", "NamedOriginal", "NotFlagged", "Recogniser"]
 class NamedOriginal:
     """A message that a flag names, by its Message-ID without angle brackets.
 
-    `ambiguous`: several ids stood where one was to stand, and this is the first of them.
+    `ambiguous`: several ids stand where one is expected, and this is the first of them.
     """
 
     message_id: str
@@ -26,9 +26,9 @@ class NamedOriginal:
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """A member's (or, at the report address, anybody's) word that a message is harassing.
+    """A statement of a member (at the report address, of anybody) that a message is harassing.
 
-    `originals` is empty when none can be read from it.
+    `originals` is empty if none can be read from it.
     """
 
     channel: Channel
@@ -37,7 +37,7 @@ class Flag:
 
 
 class NotFlagged(Enum):
-    """Why a message is no flag, with a sentence for people."""
+    """The reasons why a message is no flag, each with a sentence for people."""
 
     AUTOMATIC = "a program wrote it (RFC 3834): Auto-Submitted, Precedence, or a null sender"
     LIST = "it came through a mailing list"
@@ -47,18 +47,18 @@ class NotFlagged(Enum):
 
     @property
     def sentence(self) -> str:
-        """The reason in plain words: "Not a flag: ..."."""
+        """Return the reason in plain words: "Not a flag: ..."."""
         return f"Not a flag: {self.value}."
 
 
 class Recogniser(Protocol):
-    """One way in which a message can be a flag. Pure; asked for every message, from any thread.
+    """One way in which a message can be a flag. Pure; called for every message, from any thread.
 
     Registered under the entry-point group `stopit.flags` as a factory that takes a `FlagRules`.
     """
 
     def wants(self, envelope: Envelope, headers: Headers) -> bool:
-        """Whether this may be a flag, so that the body must be read. Asked at end of headers."""
+        """Return whether this may be a flag, so that the body must be read. Called at end of headers."""
 
     def recognise(self, envelope: Envelope, mail: Mail) -> Flag | None:
-        """The flag, or None. Asked at end of message, only when `wants` said yes."""
+        """Return the flag, or None. Called at end of message, only if `wants` returned True."""

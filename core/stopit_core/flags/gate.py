@@ -1,7 +1,7 @@
-"""Asks the recognisers, behind the gates that hold for all of them.
+"""Call the recognisers, after the checks that apply to all of them.
 
-At end of headers: `precheck` tells whether the message can be accepted now, its body unread. At end of message:
-`recognise` gives the flag, or why there is none. Automatic, list and null-sender mail passes no gate (RFC 3834).
+At end of headers `precheck` tells whether the message can be accepted now, without its body. At end of message
+`recognise` returns the flag, or why there is none. Automatic, list and null-sender mail is never a flag (RFC 3834).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ GROUP = "stopit.flags"
 
 
 class Recognisers:
-    """A site's recognisers, in the order in which they are asked; the first flag counts."""
+    """A site's recognisers, in the order in which they are called; the first flag counts."""
 
     def __init__(self, rules: FlagRules, recognisers: Sequence[Recogniser]) -> None:
         self._rules = rules
         self._recognisers = tuple(recognisers)
 
     def precheck(self, envelope: Envelope, headers: Headers) -> NotFlagged | None:
-        """At end of headers: why this can be no flag; None when the body must be read to know."""
+        """Return at end of headers why this can be no flag; None if the body must be read to know."""
         if is_automatic(headers, envelope.null_sender):
             return NotFlagged.AUTOMATIC
         if is_list(headers):
@@ -39,11 +39,11 @@ class Recognisers:
         return NotFlagged.NO_REPLY if envelope.trusted else NotFlagged.NOT_A_MEMBER
 
     def body_bytes(self, envelope: Envelope) -> int:
-        """How much of the body is worth collecting for `mail.read`."""
+        """Return how much of the body to collect for `mail.read`."""
         return REPORT_BYTES if self._rules.reports(envelope) else REPLY_BYTES
 
     def recognise(self, envelope: Envelope, mail: Mail) -> Flag | NotFlagged:
-        """At end of message: the flag, or why this is none."""
+        """Return at end of message the flag, or why this is none."""
         if (reason := self.precheck(envelope, mail.headers)) is not None:
             return reason
         for recogniser in self._recognisers:
@@ -53,7 +53,7 @@ class Recognisers:
 
 
 def load_recognisers(rules: FlagRules) -> Recognisers:
-    """Every recogniser that is installed, by name: header, reply, report-address, and a site's own among them.
+    """Return all installed recognisers, ordered by name: header, reply, report-address, and the site's own.
 
     Raises ConfigError that names each one that cannot be loaded.
     """
@@ -61,14 +61,14 @@ def load_recognisers(rules: FlagRules) -> Recognisers:
 
 
 def recognisers_from(points: Iterable[EntryPoint], rules: FlagRules) -> Recognisers:
-    """The recognisers of these entry points. Raises ConfigError like `load_recognisers`."""
+    """Return the recognisers of these entry points. Raises ConfigError like `load_recognisers`."""
     made: list[Recogniser] = []
     faults: list[Fault] = []
     for point in sorted(points, key=lambda point: point.name):
         try:
             made.append(_make(point, rules))
         except Exception as error:  # noqa: BLE001  a site's own package may fail in any way
-            advice = f"this recogniser cannot be loaded ({error}); mend or remove the package that registers it"
+            advice = f"this recogniser cannot be loaded ({error}); repair or remove the package that registers it"
             faults.append(Fault(f"entry point {GROUP}", point.name, point.value, advice))
     if not made and not faults:
         advice = "no recogniser is installed, so nothing would ever be a flag; install stopit-mail again"

@@ -1,8 +1,8 @@
-"""The three ways that ship: a reply with the keyword, the flag header, mail to the report address.
+"""The three recognisers that ship: a reply with the keyword, the flag header, mail to the report address.
 
-The first two count from members only (`Envelope.trusted`), in words of their own. Mail that goes to the report
-address and nowhere else is left to the third one, because a forward can be a reply too (clients set References on
-it), and what it names then is what it carries.
+The first two accept only messages of members (`Envelope.trusted`) in the member's own words. Mail that goes to the
+report address only is left to the third one, because a forward can be a reply too (clients set References on it), and
+then it reports the message that it carries.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ReplyKeyword:
 
 
 class FlagHeader:
-    """A member's message with the flag header, as a mail client's button sets it."""
+    """A member's message with the flag header, which a mail client's button sets."""
 
     def __init__(self, rules: FlagRules) -> None:
         self._rules = rules
@@ -68,9 +68,9 @@ class ReportAddress:
 
 
 def _speaks_for_a_member(rules: FlagRules, envelope: Envelope, headers: Headers) -> bool:
-    """Whether text and headers are a member's own, and meant for more than the report address.
+    """Return whether text and headers are a member's own, and meant for more than the report address.
 
-    A resent message holds its author's words, and a member's login (RFC 5322 section 3.6.6).
+    A resent message has the words of its author, and the login of a member (RFC 5322 section 3.6.6).
     """
     return envelope.trusted and "Resent-From" not in headers and not rules.only_reports(envelope)
 
@@ -85,7 +85,7 @@ def _is_reply(headers: Headers) -> bool:
 
 
 def _replied_to(headers: Headers) -> tuple[NamedOriginal, ...]:
-    """The message that a reply answers: In-Reply-To, else the last of References (RFC 5322 section 3.6.4)."""
+    """Return the message that a reply answers: In-Reply-To, else the last of References (RFC 5322 section 3.6.4)."""
     answered = _ids(headers, "In-Reply-To")
     if answered:
         return _named(answered)
@@ -93,7 +93,7 @@ def _replied_to(headers: Headers) -> tuple[NamedOriginal, ...]:
 
 
 def _reported(mail: Mail) -> tuple[NamedOriginal, ...]:
-    """The originals that mail to the report address carries or names.
+    """Return the originals that mail to the report address carries or names.
 
     A resent message is itself the original, whatever its author attached to it (RFC 5322 section 3.6.6).
     """
@@ -111,7 +111,7 @@ def _ids(headers: Headers, name: str) -> tuple[str, ...]:
 
 
 def _named(ids: tuple[str, ...]) -> tuple[NamedOriginal, ...]:
-    """The one message that these ids name; the same id twice is one."""
+    """Return the one message that these ids name; the same id twice counts once."""
     return (NamedOriginal(ids[0], ambiguous=len(set(ids)) > 1),) if ids else ()
 
 

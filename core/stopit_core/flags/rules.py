@@ -1,4 +1,4 @@
-"""A site's words and report address, in the form in which messages are compared with them."""
+"""A site's flag words and report address, in the form in which they are compared with messages."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ Phrases = Mapping[tuple[str, ...], Command]
 
 @dataclass(frozen=True, slots=True)
 class FlagRules:
-    """What a recogniser is made with. Build it with `of`.
+    """The arguments of a recogniser. Create it with `of`.
 
     `lines` are the typed lines that flag (keyword, or keyword and command word), `commands` the values of the flag
-    header, both as `mail.words_of` gives them. `header` is the flag header's name; `report_address` is folded.
+    header, both in the form of `mail.words_of`. `header` is the flag header's name; `report_address` is in lower
+    case.
     """
 
     lines: Phrases = field(repr=False)
@@ -32,7 +33,7 @@ class FlagRules:
 
     @classmethod
     def of(cls, words: FlagWords, campus: Campus) -> FlagRules:
-        """The rules of a site's configuration."""
+        """Create the rules of a site's configuration."""
         ways: list[tuple[tuple[str, ...], Command]] = [((), Command.FLAG)]
         ways += [(words_of(word), Command.RECORD) for word in words.record]
         ways += [(words_of(word), Command.URGENT) for word in words.urgent]
@@ -48,15 +49,16 @@ class FlagRules:
         )
 
     def command_typed(self, line: str) -> Command | None:
-        """What a typed line asks for; None unless it is a keyword, with or without a command word, and no more."""
+        """Return the command in a typed line; None unless it is a keyword, with or without a command word, and no
+        more."""
         return self.lines.get(words_of(line))
 
     def command_in_header(self, value: str) -> Command | None:
-        """What a flag header's value asks for: flag, record or urgent (or the site's own words for these)."""
+        """Return the command in a flag header's value: flag, record or urgent (or the site's own words for these)."""
         return self.commands.get(words_of(value))
 
     def is_report_address(self, recipient: str) -> bool:
-        """Whether a RCPT string is the report address, in any case of letters, with or without a +tag."""
+        """Return whether a RCPT string is the report address, in upper or lower case, with or without a +tag."""
         address = bare(recipient).casefold()
         if address == self.report_address:
             return True
@@ -64,9 +66,9 @@ class FlagRules:
         return bool(plus) and f"{local}@{domain_of(address)}" == self.report_address
 
     def reports(self, envelope: Envelope) -> bool:
-        """Whether a message goes to the report address, beside others or not."""
+        """Return whether a message goes to the report address, alone or with others."""
         return any(self.is_report_address(recipient) for recipient in envelope.recipients)
 
     def only_reports(self, envelope: Envelope) -> bool:
-        """Whether a message goes to the report address and nowhere else."""
+        """Return whether a message goes to the report address only."""
         return bool(envelope.recipients) and all(map(self.is_report_address, envelope.recipients))

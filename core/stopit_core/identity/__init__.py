@@ -1,1 +1,1 @@
-"""Who a person is and how surely: keys and digests, addresses of a login, results of authentication."""
+"""Identify people, and with which assurance: keys and digests, addresses of logins, authentication results."""

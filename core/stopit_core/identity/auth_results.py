@@ -1,13 +1,13 @@
-"""What this site's own servers found out about a message: Authentication-Results (RFC 8601) to `model.Verdict`.
+"""Read the results of this site's own servers, Authentication-Results (RFC 8601), into a `model.Verdict`.
 
 Anybody can write such a header. Only authserv-ids that the site trusts are believed, and of these only the topmost
-header: it was added last, by our own server, and one below it may have come in with the message. authres parses,
-wrapped: it raises on what Office 365 writes and on a closing semicolon, and recurses on nested comments. So it is
-given one result at a time, 4 kB a header at most, and a result that it cannot read is a result that is not there.
+header: our own server added it last, and a header below it may have arrived with the message. authres parses, with
+safeguards: it raises on the headers of Office 365 and on a closing semicolon, and recurses on nested comments. So it
+gets one result at a time, from at most 4 kB of a header, and an unreadable result counts as missing.
 
-authres takes a third of a millisecond for one result, and mail from outside bears three or more. So a result in the
-plain form that OpenDKIM, OpenDMARC and rspamd write (no quotes, no nested comments) is taken apart by one regular
-expression, with the same outcome; the tests compare the two.
+authres takes a third of a millisecond for one result, and mail from outside has three or more. So a result in the
+plain form of OpenDKIM, OpenDMARC and rspamd (no quotes, no nested comments) is parsed by one regular expression, with
+the same outcome; the tests compare the two.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ _PROPERTY = re.compile(r"\.([A-Za-z]+)=(\S+)")
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """One method that passed, and the domain that it passed for ("" when it is not said)."""
+    """One method that passed, and the domain that it passed for ("" if none is given)."""
 
     method: str
     domain: str
 
 
 def read_verdict(headers: Headers, trusted_authserv_ids: Collection[str], from_domain: str = "") -> Verdict:
-    """What passed, by the topmost Authentication-Results of a trusted server; an empty Verdict without one.
+    """Return the results of the topmost Authentication-Results of a trusted server; an empty Verdict without one.
 
-    `from_domain` is the domain of the From address, lower case: among several DKIM signatures that passed, one that
-    is aligned with it is taken, and a DMARC pass counts only for it ("" takes the first, and any).
+    `from_domain` is the domain of the From address, lower case: of several passing DKIM signatures one that is
+    aligned with it is taken, and a DMARC pass counts only for it ("" takes the first signature, and any pass).
     """
     values = headers.all("Authentication-Results")[:_HEADERS]
     if not values or not trusted_authserv_ids:
@@ -67,10 +67,10 @@ def read_verdict(headers: Headers, trusted_authserv_ids: Collection[str], from_d
 
 
 def grade(verdict: Verdict, header_from: str) -> Assurance:
-    """How surely the From address (canonical, "" for none) is its sender's, by a verdict.
+    """Return how surely the From address (canonical, "" for none) is its sender's, according to a verdict.
 
-    DMARC, or DKIM aligned with the domain, verifies it; SPF alone is weak. Alignment is relaxed: the same domain,
-    or one below the other (RFC 7489 section 3.1).
+    DMARC, or DKIM aligned with the domain, verifies it; SPF alone is weak. Alignment is relaxed: the same domain, or
+    one below the other (RFC 7489 section 3.1).
     """
     domain = domain_of(header_from)
     if not domain:
@@ -94,7 +94,8 @@ def _verdict(passed: tuple[_Result, ...], from_domain: str) -> Verdict:
 
 
 def _aligned(domain: str, other: str) -> bool:
-    """The same domain, or one below the other; a name without a dot has nothing aligned below it."""
+    """Return whether the domains are equal, or one is below the other; nothing is aligned below a name without a
+    dot."""
     if domain == other:
         return bool(domain)
     above, below = sorted((domain, other), key=len)
@@ -102,7 +103,7 @@ def _aligned(domain: str, other: str) -> bool:
 
 
 def _authserv_id(text: str) -> str:
-    """The authserv-id, folded, without a version and comments."""
+    """Return the authserv-id in lower case, without version and comments."""
     words = text.partition(";")[0].partition("(")[0].split()
     return words[0].strip('"').casefold() if words else ""
 
@@ -130,7 +131,8 @@ def _passed_by_authres(resinfo: str) -> Iterator[_Result]:
 
 
 def _resinfos(text: str) -> Iterator[str]:
-    """What stands between the semicolons, but for those in comments and quoted strings; the authserv-id not."""
+    """Yield the parts between semicolons, without the authserv-id; semicolons in comments and quoted strings do not
+    count."""
     depth, quoted, begin = 0, False, -1
     for at, character in enumerate(text):
         match character:
@@ -146,13 +148,14 @@ def _resinfos(text: str) -> Iterator[str]:
                 if begin >= 0 and text[begin:at].strip():
                     yield text[begin:at].strip()
                 begin = at + 1
-    # What was cut or never closed is not believed.
+    # A part that is cut off or never closed is not believed.
     if begin >= 0 and not quoted and not depth and len(text) < _CHARACTERS and text[begin:].strip():
         yield text[begin:].strip()
 
 
 def _domain(method: str, properties: Mapping[str, str]) -> str:
-    """The domain of a result: header.d of DKIM (else of header.i), smtp.mailfrom of SPF, header.from of DMARC."""
+    """Return the domain of a result: header.d of DKIM (else of header.i), smtp.mailfrom of SPF, header.from of
+    DMARC."""
     for name in _DOMAIN_PROPERTIES.get(method, ()):
         if value := properties.get(name, ""):
             return value.rpartition("@")[2].strip("<> ").rstrip(".").casefold()

@@ -1,8 +1,7 @@
-"""From a login to the address of the person who has it (entry point group `stopit.directory`).
+"""Map a login to the address of its owner (entry-point group `stopit.directory`).
 
-The MTA tells who logged in; cases, caps and recipients speak of addresses. The built-in directory fills in the
-template of `identity.login_address`; a site with another rule registers a package of its own and names it in
-`identity.directory`.
+The MTA reports logins; cases, caps and recipients use addresses. The built-in directory fills in the template of
+`identity.login_address`; a site with another rule registers its own package and names it in `identity.directory`.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ GROUP = "stopit.directory"
 
 
 class Directory(Protocol):
-    """Maps logins to addresses. Pure: it is asked for every message, so it keeps what it needs in memory."""
+    """Maps logins to addresses. Pure: it is called for every message, so it keeps its data in memory."""
 
     def address_of(self, login: str) -> str:
-        """The address of a SASL login as the MTA reports it, "" when there is none."""
+        """Return the address of a SASL login as the MTA reports it, "" if there is none."""
 
 
 class TemplateDirectory:
-    """`{login}@example.edu` filled in; a login that is an address already stands for itself."""
+    """Fills in `{login}@example.edu`; a login that is an address already is returned unchanged."""
 
     def __init__(self, template: str) -> None:
         self._template = template
@@ -40,10 +39,10 @@ class TemplateDirectory:
 
 
 def directory_factory(name: str) -> Callable[[str], Directory]:
-    """The factory registered as `name`; it is called with `identity.login_address`."""
+    """Return the factory registered as `name`; call it with `identity.login_address`."""
     found = {point.name: point for point in entry_points(group=GROUP)}
     if name not in found:
-        advice = f"no such directory is installed; there is: {', '.join(sorted(found)) or 'none'}"
+        advice = f"no such directory is installed; installed: {', '.join(sorted(found)) or 'none'}"
         raise ConfigError([Fault("", "identity.directory", name, advice)])
     factory: Callable[[str], Directory] = found[name].load()
     return factory

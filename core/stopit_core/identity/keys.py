@@ -1,10 +1,10 @@
-"""The site's key, and everything that is derived from it.
+"""The site's key, and the digests and tokens derived from it.
 
-One file holds 32 random bytes as hex. Each use has a key of its own, derived by keyed BLAKE2b (RFC 7693), so
-that a digest in a log can never be looked up in the ledger, and no digest serves as a token.
+One file holds 32 random bytes as hex. Each purpose has its own key, derived by keyed BLAKE2b (RFC 7693), so a digest
+from a log can never be looked up in the ledger, and no digest is a valid token.
 
-A reply address is `local+TOKEN@domain`. TOKEN is 32 characters of base32 in lower case (local parts are folded
-on their way through the world): 10 random bytes that name an outgoing message, and 10 bytes of authentication.
+A reply address is `local+TOKEN@domain`. TOKEN is 32 characters of base32 in lower case (some servers fold local
+parts): 10 random bytes that name an outgoing message, and 10 bytes of authentication.
 """
 
 from __future__ import annotations
@@ -45,34 +45,34 @@ class Keyring:
         self._log = derive(b"log")
         self._token = derive(b"token")
         self._report = derive(b"report")
-        self._self_test = derive(b"trial")
+        self._self_test = derive(b"trial")  # stable: part of every reference of a self-test
 
     def message(self, message_id: str) -> Digest:
-        """Digest of a Message-ID without its angle brackets, octet for octet (16 bytes)."""
+        """Return the digest of a Message-ID without its angle brackets, octet for octet (16 bytes)."""
         return Digest(_digest(self._message, message_id, _MESSAGE_DIGEST_BYTES))
 
     def address(self, canonical: str) -> Digest:
-        """Digest of a canonical address (8 bytes)."""
+        """Return the digest of a canonical address (8 bytes)."""
         return Digest(_digest(self._address, canonical, ADDRESS_DIGEST_BYTES))
 
     def pair(self, sender: Digest, reporter: Digest) -> Digest:
-        """Digest of an ordered (sender, reporter) pair of address digests (8 bytes)."""
+        """Return the digest of an ordered (sender, reporter) pair of address digests (8 bytes)."""
         return Digest(blake2b(sender + reporter, key=self._pair, digest_size=ADDRESS_DIGEST_BYTES).digest())
 
     def log(self, address: str) -> str:
-        """How an address stands in a log line: 12 hex digits, the same for the same address at this site."""
+        """Return an address in its form for logs: 12 hex digits, always the same for one address at this site."""
         return _digest(self._log, address, 6).hex() if address else "-"
 
     def report_id(self, *parts: str) -> str:
-        """The id of the report that these facts make: 32 hex digits, the same for the same facts."""
+        """Return the id of the report about these facts: 32 hex digits, always the same for the same facts."""
         return _digest(self._report, "\0".join(parts), 16).hex()
 
     def token(self, ref: str) -> str:
-        """The TOKEN of the reply address that answers the outgoing message `ref` (from `new_ref`)."""
+        """Return the TOKEN of the reply address for the outgoing message `ref` (from `new_ref`)."""
         return ref + _base32(self._seal(ref))
 
     def open_token(self, token: str) -> str | None:
-        """The ref that a TOKEN seals, or None when this site did not make it."""
+        """Return the ref that a TOKEN seals, or None if this site did not create it."""
         folded = token.lower()
         if len(folded) != _TOKEN_CHARACTERS or not folded.isascii():
             return None
@@ -80,12 +80,13 @@ class Keyring:
         return ref if hmac.compare_digest(seal, _base32(self._seal(ref))) else None
 
     def new_self_test_ref(self) -> str:
-        """A fresh reference that is known as one of a self-test: half of it is a digest of the other half."""
+        """Return a new reference that is recognisable as one of a self-test: half of it is a digest of the other
+        half."""
         drawn = secrets.token_bytes(_SELF_TEST_BYTES)
         return _base32(drawn + self._mark(drawn))
 
     def is_self_test(self, ref: str) -> bool:
-        """Whether a ref is from `new_self_test_ref`."""
+        """Return whether a ref is from `new_self_test_ref`."""
         try:
             data = base64.b32decode(ref, casefold=True)
         except ValueError:
@@ -93,7 +94,7 @@ class Keyring:
         return hmac.compare_digest(data[_SELF_TEST_BYTES:], self._mark(data[:_SELF_TEST_BYTES]))
 
     def self_test_id(self, ref: str) -> str:
-        """The id of the report that a self-test's message makes."""
+        """Return the id of the report about a self-test's message."""
         return self.report_id("trial", ref)
 
     def _mark(self, drawn: bytes) -> bytes:
@@ -104,29 +105,29 @@ class Keyring:
 
 
 def new_ref() -> str:
-    """A fresh reference for an outgoing message: 16 characters of base32, lower case."""
+    """Return a new reference for an outgoing message: 16 characters of base32, lower case."""
     return _base32(secrets.token_bytes(_REF_BYTES))
 
 
 def new_key() -> str:
-    """A fresh site key as it stands in the key file."""
+    """Return a new site key in the form of the key file."""
     return secrets.token_hex(KEY_BYTES)
 
 
 def read_key(path: Path, read: ReadSecret = read_secret) -> Keyring:
-    """The keyring of the key file. Raises ConfigError that says what to do."""
+    """Return the keyring of the key file. Raises ConfigError with what to do."""
     key = "ledger.key_file"
     try:
         text = read(path)
     except FileNotFoundError:
-        advice = "there is no such file; `stopitctl init` makes one"
+        advice = "there is no such file; `stopitctl init` creates one"
         raise ConfigError([Fault(str(path), key, "", advice)]) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([Fault(str(path), key, "", f"cannot be read: {error}")]) from error
     try:
         return Keyring(binascii.unhexlify(text))
     except ValueError:
-        advice = f"must hold {KEY_BYTES * 2} hex digits and nothing else; `stopitctl init` makes such a file"
+        advice = f"must hold {KEY_BYTES * 2} hex digits and nothing else; `stopitctl init` creates such a file"
         raise ConfigError([Fault(str(path), key, "", advice)]) from None
 
 

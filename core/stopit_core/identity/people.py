@@ -1,7 +1,7 @@
-"""Who is who: from what an envelope or a trace says to the canonical address of a person, and how sure that is.
+"""Map envelopes and traces to the canonical address of a person, and grade how sure that is.
 
-The login wins over everything: it is the one thing that the sender of a message cannot choose. Below it stand a
-trusted relay's word (its MAIL FROM), then the From that this site's own servers verified, then nothing.
+The login takes precedence: it is the one thing that the sender of a message cannot choose. Next is the MAIL FROM of a
+trusted relay, then the From that this site's own servers verified, then nothing.
 """
 
 from __future__ import annotations
@@ -24,38 +24,38 @@ __all__ = ["NOBODY", "People", "Person"]
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A canonical address and how surely it is the one. `address` is "" when nobody can be named."""
+    """A canonical address and how surely it is the right one. `address` is "" if nobody can be named."""
 
     address: str
     assurance: Assurance
 
 
-_HOT_PATHS = 4096
-"""So many recipients' digests are kept at hand: most mail goes to who had mail before. Some 2 MB."""
+_CACHE_SIZE = 4096
+"""Size of the LRU cache of recipients' digests: most mail goes to recipients of earlier mail. About 2 MB."""
 
 NOBODY = Person("", Assurance.UNVERIFIED)
 
 
 class People:
-    """A campus's people, by its configuration and key. Keeps everything in memory and does no I/O."""
+    """The people of a campus, by its configuration and key. Keeps everything in memory and does no I/O."""
 
     def __init__(self, canonical: Canonical, directory: Directory, relays: Sequence[str], keyring: Keyring) -> None:
         self.canonical = canonical
         self.keyring = keyring
         self._directory = directory
         self._relays = tuple(ipaddress.ip_network(relay) for relay in relays)
-        self.digest_of_path: Callable[[str], Digest] = lru_cache(_HOT_PATHS)(self._digest_of_path)
-        """The digest of who an envelope path or header address names; empty when it is no usable address."""
+        self.digest_of_path: Callable[[str], Digest] = lru_cache(_CACHE_SIZE)(self._digest_of_path)
+        """Returns the digest of the address in an envelope path or header; empty if it is no usable address."""
 
     @classmethod
     def of_site(cls, campus: Campus, identity: Identity, keyring: Keyring) -> People:
-        """The people of the configuration. Reads the alias file; raises ConfigError when that cannot be used."""
+        """Create the people of the configuration. Reads the alias file; raises ConfigError if it cannot be used."""
         aliases = read_aliases(identity.aliases, campus.domains) if identity.aliases else {}
         directory = directory_factory(identity.directory)(identity.login_address)
         return cls(Canonical(campus.domains, aliases), directory, identity.trusted_relays, keyring)
 
     def is_relay(self, client: str) -> bool:
-        """Whether the client address is one of `identity.trusted_relays`."""
+        """Return whether the client address is one of `identity.trusted_relays`."""
         if not self._relays:
             return False
         try:
@@ -65,12 +65,12 @@ class People:
         return any(address in relay for relay in self._relays)
 
     def of_login(self, login: str) -> str:
-        """The canonical address of who has this SASL login, "" when the directory knows none."""
+        """Return the canonical address of this SASL login's owner, "" if the directory knows none."""
         address = self._directory.address_of(login)
         return self.canonical.of(address) if address else ""
 
     def digest(self, address: str) -> Digest:
-        """The digest under which the ledger knows a canonical address."""
+        """Return the digest under which the ledger stores a canonical address."""
         return self.keyring.address(address)
 
     def _digest_of_path(self, path: str) -> Digest:
@@ -78,11 +78,11 @@ class People:
         return self.digest(address) if address else Digest(b"")
 
     def submitter(self, envelope: Envelope) -> Person:
-        """Who submitted a message, by login or trusted relay; never by From, which anyone can write."""
+        """Return who submitted a message, by login or trusted relay; never by From, which anyone can write."""
         return self._submitter(envelope.login, envelope.relay, envelope.mail_from)
 
     def sender(self, trace: Trace) -> Person:
-        """Who sent the message of this trace, as surely as the trace can tell."""
+        """Return who sent the message of this trace, as surely as the trace can tell."""
         submitted = self._submitter(trace.login, trace.relay, trace.mail_from)
         if trace.login or submitted.address:
             return submitted

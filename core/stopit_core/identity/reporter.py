@@ -1,4 +1,4 @@
-"""Who flagged: the one rule by which the milter reports and stopitctl simulates."""
+"""Determine the reporter of a flag. The milter and `stopitctl simulate` use this same rule."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["reporter_of"]
 def reporter_of(
     channel: Channel, envelope: Envelope, headers: Headers, people: People, authserv_ids: Collection[str]
 ) -> Person:
-    """The submitter; for mail to the report address from outside, a From that this site's servers verified.
+    """Return the submitter; for mail to the report address from outside, the From if this site's servers verified it.
 
-    A resent message has the sender of the original in From (RFC 5322 section 3.6.6), which then names no reporter.
-    `authserv_ids`: identity.trusted_authserv_ids. NOBODY when nobody can be named.
+    A resent message has the sender of the original in From (RFC 5322 section 3.6.6), so its From names no reporter.
+    `authserv_ids`: identity.trusted_authserv_ids. NOBODY if nobody can be named.
     """
     if envelope.trusted:
         return people.submitter(envelope)

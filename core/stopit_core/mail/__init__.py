@@ -1,7 +1,7 @@
-"""Mail as values: the only reader of MIME in the project, capped everywhere, never raising on hostile input.
+"""Mail as values: the only reader of MIME in the project. Everything is capped, and hostile input never raises.
 
-`Headers` holds header fields, `read` and `read_message` make a `Mail`, `first_typed_line` tells what the person typed
-from what a client quoted. All pure: values in, values out.
+`Headers` holds header fields, `read` and `read_message` return a `Mail`, `first_typed_line` separates what the person
+typed from what a client quoted. All pure: values in, values out.
 """
 
 from stopit_core.mail.headers import Headers, addresses_in, message_ids

@@ -1,7 +1,7 @@
-"""What came to a reply address of ours: a word to us, a bounce, or another program's answer. Pure.
+"""Classify a message to one of our reply addresses: a person's answer, a bounce, or an automatic answer. Pure.
 
-Nothing here trusts the message: who may cancel, and whose bounce counts, is the caller's to know from the token and
-the login. flufl.bounce reads the bounces (RFC 3464, and what MTAs write without it); it is not ours, and gets 64 kB.
+Nothing here trusts the message: the caller knows from the token and the login who may cancel and whose bounce counts.
+flufl.bounce reads the bounces (RFC 3464, and other forms that MTAs write); it is third-party code, and gets 64 kB.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from stopit_core.mail import Mail, first_typed_line, is_automatic, is_list, read
 __all__ = ["TEXT_CHARACTERS", "Answer", "AnswerKind", "BounceFacts", "read_answer"]
 
 TEXT_CHARACTERS = 4096
-"""At most so much of what was typed is kept on the case."""
+"""Maximum length of the typed text that is kept on the case."""
 
 _BOUNCE_BYTES = 64 * 1024
 _STATUS = re.compile(rb"^Status:[ \t]*([245]\.\d{1,3}\.\d{1,3})", re.I | re.M)
@@ -26,7 +26,7 @@ _ENHANCED = re.compile(r"(?<![\d.])([45]\.\d{1,3}\.\d{1,3})(?![\d.])")
 
 
 class AnswerKind(StrEnum):
-    """What an answer is."""
+    """The kind of an answer."""
 
     CANCEL = "cancel"
     YES = "yes"
@@ -38,10 +38,10 @@ class AnswerKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BounceFacts:
-    """Why our message was not delivered.
+    """The reason why our message was not delivered.
 
-    `permanent` is False where the MTA gave up on a temporary fault. `status` is the enhanced code (RFC 3463) such as
-    "5.1.1", "" when none is given.
+    `permanent` is False if the MTA gave up on a temporary fault. `status` is the enhanced code (RFC 3463) such as
+    "5.1.1", "" if none is given.
     """
 
     permanent: bool
@@ -50,9 +50,9 @@ class BounceFacts:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer that was read. `text` is what was typed, without quotes; `bounce` is there for BOUNCE only.
+    """A parsed answer. `text` is what was typed, without quotes; `bounce` is set for BOUNCE only.
 
-    BOUNCE always means "not delivered": a delivery that is delayed, or done, is AUTOMATIC.
+    BOUNCE always means "not delivered": a report of a delayed or successful delivery is AUTOMATIC.
     """
 
     kind: AnswerKind
@@ -61,7 +61,7 @@ class Answer:
 
 
 def read_answer(raw: bytes, null_sender: bool, words: FlagWords) -> Answer:
-    """The answer in a message (or the start of one), in RFC 5322 form. Never raises."""
+    """Return the answer in a message (or the start of one), in RFC 5322 form. Never raises."""
     mail = read_message(raw)
     text = typed_text(mail.text, TEXT_CHARACTERS)
     report = _is_delivery_report(mail)
@@ -72,13 +72,14 @@ def read_answer(raw: bytes, null_sender: bool, words: FlagWords) -> Answer:
 
 
 def _kind(line: str, words: FlagWords) -> AnswerKind:
-    """What the first typed line says. `cancel` and `yes` alone; "not me" may be the beginning of a sentence."""
+    """Return the meaning of the first typed line. `cancel` and `yes` must stand alone; "not me" may begin a
+    sentence."""
     typed = words_of(line)
     if typed and typed in {words_of(word) for word in words.cancel}:
         return AnswerKind.CANCEL
     if typed and typed in {words_of(word) for word in words.yes}:
         return AnswerKind.YES
-    # A sentence may be longer than `words_of` takes: its beginning decides.
+    # A sentence may be longer than `words_of` accepts, so only its beginning is compared.
     begin = words_of(line[:100])
     if any(phrase and begin[: len(phrase)] == phrase for phrase in map(words_of, words.not_me)):
         return AnswerKind.NOT_ME
@@ -91,15 +92,15 @@ def _is_delivery_report(mail: Mail) -> bool:
 
 
 def _bounce(raw: bytes) -> BounceFacts | None:
-    """The failure that a bounce tells of; None for delays, and for what is no bounce."""
+    """Return the failure that a bounce reports; None for delays, and for mail that is not a bounce."""
     from flufl.bounce import all_failures  # its detectors compile hundreds of patterns, and bounces are few
 
     try:
         message = message_from_bytes(raw)
         if not message["From"]:
-            message["From"] = "nobody@invalid"  # some detectors fall over a missing one
+            message["From"] = "nobody@invalid"  # some detectors fail without one
         _, permanent = all_failures(message)
-    except Exception:  # noqa: BLE001  not ours, and its input is hostile
+    except Exception:  # noqa: BLE001  third-party parser, hostile input
         return None
     if not permanent:
         return None
@@ -109,7 +110,7 @@ def _bounce(raw: bytes) -> BounceFacts | None:
 
 
 def _status(message: Message, raw: bytes) -> str:
-    """The code in the delivery status, else the first one in the text."""
+    """Return the code in the delivery status, else the first one in the text."""
     if found := _STATUS.search(raw):
         return found.group(1).decode("ascii")
     payload = message.get_payload()

@@ -1,8 +1,8 @@
-"""Header fields as one immutable, ordered list, cleaned as they are asked for.
+"""Header fields as one immutable, ordered list. Values are cleaned when they are read.
 
-What comes here is hostile: folds, control characters (pymilter passes CR LF through), values of 245 kB, octets that
-are no UTF-8. What leaves is one line a value, without control characters, of bounded length. Octets that are no
-UTF-8 stay as surrogate escapes, so that a Message-ID can be digested octet for octet.
+The input is hostile: folds, control characters (pymilter passes CR LF through), values of 245 kB, octets that are not
+UTF-8. The output is one line for each value, without control characters, of bounded length. Octets that are not UTF-8
+stay as surrogate escapes, so that a Message-ID can be digested octet for octet.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from types import MappingProxyType
 __all__ = ["MAX_HEADERS", "VALUE_CHARACTERS", "Headers", "addresses_in", "message_ids"]
 
 MAX_HEADERS = 1000
-"""More header fields than this are not looked at."""
+"""Maximum number of header fields that are read."""
 VALUE_CHARACTERS = 64 * 1024
-"""A value is cut there."""
+"""Maximum length of a value; the rest is cut off."""
 _ADDRESS_CHARACTERS = 8 * 1024
 
 _USUAL: Mapping[str | bytes, str] = MappingProxyType(
@@ -66,7 +66,7 @@ _USUAL: Mapping[str | bytes, str] = MappingProxyType(
         )
     }
 )
-"""Names as they usually stand, and how fields are found by them: for these, nothing has to be worked out."""
+"""Common names and their look-up keys, so that these need not be computed."""
 
 _FOLD = re.compile(r"\r?\n(?=[ \t])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -77,8 +77,8 @@ _BRACKETED = re.compile(r"<([^<>]+)>")
 class Headers:
     """Header fields in the order of the message, found by name without regard to case.
 
-    Made from (name, value) pairs of str (octets that are no UTF-8 as surrogate escapes) or bytes. A value is cleaned
-    when it is asked for: of an ordinary message, whose headers are all looked through, four or five are.
+    Created from (name, value) pairs of str (octets that are not UTF-8 as surrogate escapes) or bytes. A value is
+    cleaned only when it is read: of an ordinary message that is four or five values.
     """
 
     __slots__ = ("_clean", "_found", "_pairs")
@@ -96,12 +96,12 @@ class Headers:
                 found[key] = [value]
 
     def first(self, name: str) -> str | None:
-        """The value of the topmost field of this name, None when there is none."""
+        """Return the value of the topmost field with this name, None if there is none."""
         found = self.all(name)
         return found[0] if found else None
 
     def all(self, name: str) -> tuple[str, ...]:
-        """The values of every field of this name, topmost first."""
+        """Return the values of every field with this name, topmost first."""
         key = name.lower()
         raw = self._found.get(key)
         if raw is None:
@@ -112,7 +112,7 @@ class Headers:
         return clean
 
     def any_of(self, keys: frozenset[str]) -> bool:
-        """Whether there is a field of one of these names, which are in lower case."""
+        """Return whether there is a field with one of these names, which are in lower case."""
         return not keys.isdisjoint(self._found)
 
     def __contains__(self, name: object) -> bool:
@@ -135,10 +135,11 @@ class Headers:
 
 
 def message_ids(value: str) -> tuple[str, ...]:
-    """The ids in a Message-ID, In-Reply-To or References value (RFC 5322 section 3.6.4), without angle brackets.
+    """Return the ids in a Message-ID, In-Reply-To or References value (RFC 5322 section 3.6.4), without angle
+    brackets.
 
-    Octet for octet what stands between the brackets. A value without any bracket yields its words that hold an
-    "@", or its only word: some clients leave the brackets away.
+    The text between the brackets is returned octet for octet. For a value without any bracket, return its words that
+    contain an "@", or its only word: some clients omit the brackets.
     """
     bracketed = tuple(inner for found in _BRACKETED.findall(value[:VALUE_CHARACTERS]) if (inner := found.strip()))
     if bracketed or "<" in value:
@@ -148,29 +149,29 @@ def message_ids(value: str) -> tuple[str, ...]:
 
 
 def addresses_in(value: str) -> tuple[str, ...]:
-    """The addr-specs in an address header (RFC 5322 section 3.4), as they stand there. Reads 8 kB at most."""
+    """Return the addr-specs in an address header (RFC 5322 section 3.4) unchanged. Reads at most 8 kB."""
     try:
         return tuple(address for _, address in getaddresses([value[:_ADDRESS_CHARACTERS]]) if "@" in address)
-    except Exception:  # noqa: BLE001  the parser is not ours, and its input is hostile (RecursionError, IndexError)
+    except Exception:  # noqa: BLE001  third-party parser, hostile input (RecursionError, IndexError)
         return ()
 
 
 def _key(raw: str | bytes) -> str:
-    """A name as fields are found by it."""
+    """Return the look-up key of a name."""
     if isinstance(raw, str) and raw.isascii() and raw.isprintable():
         return raw.strip().lower()
     return _clean(raw).strip().lower()
 
 
 def _clean(raw: str | bytes) -> str:
-    """One line of text without control characters."""
+    """Return the value as one line of text without control characters."""
     if isinstance(raw, bytes):
         text = raw[:VALUE_CHARACTERS].decode("utf-8", "surrogateescape")
     else:
         text = raw[:VALUE_CHARACTERS]
     if text.isascii():
         return text if text.isprintable() else _strip_controls(text)
-    # The same octets must become the same text, whichever way the MTA's library decoded them.
+    # The same octets must become the same text, however the MTA's library decoded them.
     text = _LONE_SURROGATE.sub("?", text).encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
     return _strip_controls(text)
 

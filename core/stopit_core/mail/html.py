@@ -1,9 +1,9 @@
-"""HTML to the text that a person sees, with quotes marked.
+"""Convert HTML to the text that a person sees, with quotes marked.
 
-inscriptis lays the text out; before it does, the tree is made plain, because layout is where a hostile message
-can cost: tables become blocks (cells are padded to the widest), style attributes go (a padding of a million), what is
-hidden or a signature goes, and what a mail client marked as quoted comes out with "> " before each line. At most
-3,000 tags are looked at.
+inscriptis lays the text out. Before that the tree is simplified, because a hostile message can make layout expensive:
+tables become blocks (cells are padded to the widest one), style attributes are removed (a padding of a million),
+hidden elements and signatures are removed, and what a mail client marked as quoted gets "> " before each line. At
+most 3,000 tags are read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["MAX_TAGS", "html_text"]
 
 MAX_TAGS = 3000
 
-# Two private-use characters stand around a quote while inscriptis lays it out; the message's own are taken out first.
+# Two private-use characters mark a quote while inscriptis lays it out; the message's own are removed first.
 _OPEN, _CLOSE = "\ue0f0", "\ue0f1"
 _MARKS = re.compile(f"[{_OPEN}{_CLOSE}]")
 _TAG = re.compile("<")
@@ -53,13 +53,13 @@ _SIGNATURE_CLASSES = frozenset(
     {"gmail_signature", "moz-signature", "protonmail_signature_block", "roundcube_signature"}
 )
 _SIGNATURE_IDS = frozenset({"Signature", "ms-outlook-mobile-signature", "composer_signature", "_rc_sig"})
-# Below one of these stands the original to the end of the message, in no element of its own.
+# Everything after one of these belongs to the original, which has no element of its own.
 _DIVIDER_IDS = frozenset({"divRplyFwdMsg", "mail-editor-reference-message-container", "zwchr", "stopSpelling"})
 _DIVIDER = "-----Original Message-----"
 
 
 def html_text(html: str) -> str:
-    """The displayed text of an HTML document, LF line ends. "" when it cannot be read at all."""
+    """Return the displayed text of an HTML document, LF line ends; "" if it cannot be parsed at all."""
     try:
         tree = document_fromstring(_NOT_XML.sub("", _cut(_DECLARATION.sub("", html))))
         _plain(tree)
@@ -69,13 +69,13 @@ def html_text(html: str) -> str:
 
 
 def _cut(html: str) -> str:
-    """As much as holds MAX_TAGS tags."""
+    """Return the beginning of the document with at most MAX_TAGS tags."""
     beyond = next(islice(_TAG.finditer(html), MAX_TAGS, None), None)
     return html[: beyond.start()] if beyond else html
 
 
 def _plain(tree: HtmlElement) -> None:
-    """Change the tree in place: see the module's docstring."""
+    """Simplify the tree in place: see the module's docstring."""
     if _MARKS.search("".join(tree.itertext())):
         for element in tree.iter():
             element.text = _MARKS.sub("", element.text or "")
@@ -89,7 +89,7 @@ def _plain(tree: HtmlElement) -> None:
         element.attrib.pop("style", None)
         if element.tag in _AS_BLOCK:
             element.tag = "div"
-    # Quotes only now: marks put in earlier would be taken for the message's own.
+    # Quotes are marked last, because marks added earlier would be removed as the message's own.
     for element in list(tree.iter()):
         if element is tree or not isinstance(element.tag, str):
             continue
@@ -114,7 +114,7 @@ def _is_quote(element: HtmlElement) -> bool:
 
 
 def _mark(element: HtmlElement) -> None:
-    """Put the marks on lines of their own, the first and the last within the element."""
+    """Put the marks on their own lines, as the first and the last child of the element."""
     element.tag = "div"
     first, last = Element("div"), Element("div")
     first.text, last.text = _OPEN, _CLOSE
@@ -130,7 +130,7 @@ def _put_before(element: HtmlElement, line: str) -> None:
 
 
 def _quote_lines(text: str) -> str:
-    """Text with "> " before each line between the marks, and without the marks."""
+    """Return the text with "> " before each line between the marks, and without the marks."""
     depth = 0
     lines: list[str] = []
     for line in text.split("\n"):

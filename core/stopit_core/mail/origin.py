@@ -1,4 +1,4 @@
-"""Whether a message comes from a person: automatic and list mail is never a flag, and never answered (RFC 3834)."""
+"""Recognise automatic and list mail, which is never a flag and never answered (RFC 3834)."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _LIST_FIELDS = frozenset(
 
 
 def is_automatic(headers: Headers, null_sender: bool) -> bool:
-    """Whether a program wrote this (RFC 3834 sections 2 and 5): no answer to it may be sent.
+    """Return whether a program wrote this (RFC 3834 sections 2 and 5): it must not be answered.
 
-    X-Auto-Response-Suppress is no sign: people's own clients set it on what they write.
+    X-Auto-Response-Suppress is no evidence: people's own clients set it on what they write.
     """
     if null_sender:
         return True
@@ -38,11 +38,11 @@ def is_automatic(headers: Headers, null_sender: bool) -> bool:
 
 
 def is_list(headers: Headers) -> bool:
-    """Whether a mailing list passed this on (RFC 2369, RFC 2919)."""
+    """Return whether a mailing list distributed this (RFC 2369, RFC 2919)."""
     return headers.any_of(_LIST_FIELDS)
 
 
 def _first_word(value: str) -> str:
-    """The keyword of a value, without parameters and comments, folded."""
+    """Return the keyword of a value, without parameters and comments, in lower case."""
     words = value[:200].replace(";", " ").replace("(", " ").split()
     return words[0].casefold() if words else ""

@@ -1,7 +1,7 @@
-"""The only reader of MIME: bounded in bytes, depth, parts and headers, and it never raises.
+"""The only reader of MIME: bounded in bytes, depth, parts and headers; it never raises.
 
-The standard library's parser is not asked for the structure: 100,000 parts take it 8 s, and 1,000 levels a
-RecursionError. Here a multipart is cut at its boundary lines (RFC 2046 section 5.1), 200 parts and 10 levels at most;
+The standard library's parser does not parse the structure: 100,000 parts take it 8 s, and 1,000 levels raise
+RecursionError. Here a multipart is cut at its boundary lines (RFC 2046 section 5.1), at most 200 parts and 10 levels;
 only field parameters go through `email`, with the compat32 policy, on 2 kB. Nothing is ever decompressed.
 """
 
@@ -19,9 +19,9 @@ from stopit_core.mail.text import TEXT_BYTES, decode_charset, decode_transfer, p
 __all__ = ["MAX_DEPTH", "MAX_PARTS", "REPLY_BYTES", "REPORT_BYTES", "Mail", "read", "read_message"]
 
 REPLY_BYTES = 256 * 1024
-"""So much of the body of a reply is worth collecting: what a person typed stands near its start."""
+"""Size of the part of a reply's body that is collected: what a person typed is near its start."""
 REPORT_BYTES = 1024 * 1024
-"""So much of the body of a message to the report address is worth collecting; `read` looks at no more."""
+"""Size of the part of the body that is collected for the report address; `read` reads no more."""
 MAX_PARTS = 200
 MAX_DEPTH = 10
 
@@ -44,11 +44,11 @@ _MESSAGES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A message as far as it was read.
+    """A message, as far as it was read.
 
     `text` is what a person sees first: the first displayed text part that is not blank, LF line ends. `attached` are
     the headers of each attached message, in order (RFC 2046 section 5.2.1, RFC 5965), none from inside another.
-    `truncated` says that a cap was met, so that text or attached messages may be missing.
+    `truncated` is true if a cap was reached, so that text or attached messages may be missing.
     """
 
     headers: Headers
@@ -80,24 +80,24 @@ class _Part:
 
 
 def read(headers: Headers, body: bytes) -> Mail:
-    """The message with these headers and this body (as far as it was collected)."""
+    """Return the message with these headers and this body (as far as it was collected)."""
     reader = _Reader(truncated=len(body) > REPORT_BYTES)
     try:
         texts = reader.visit(_Part(headers, body[:REPORT_BYTES]), 0)
         filled = [part for part in texts if not part.body[:TEXT_BYTES].isspace() and part.body]
         text = next((text for part in filled[:_TEXTS_TRIED] if (text := _text(part)).strip()), "")
-    except Exception:  # noqa: BLE001  hostile input: what was found so far is better than no answer
+    except Exception:  # noqa: BLE001  hostile input: a partial result is better than none
         text, reader.truncated = "", True
     return Mail(headers, text, tuple(reader.attached), reader.truncated)
 
 
 def read_message(raw: bytes) -> Mail:
-    """A whole message in RFC 5322 form, or the start of one."""
+    """Return a whole message in RFC 5322 form, or the start of one, as a value."""
     return read(*_split_message(raw[: _HEADER_BYTES + REPORT_BYTES]))
 
 
 class _Reader:
-    """One walk through one message: counts parts, collects attached messages."""
+    """One pass through one message: counts parts, collects attached messages."""
 
     def __init__(self, truncated: bool) -> None:
         self.truncated = truncated
@@ -105,7 +105,7 @@ class _Reader:
         self._parts = 0
 
     def visit(self, part: _Part, depth: int) -> list[_Part]:
-        """The displayed text parts in a part, the preferred first."""
+        """Return the displayed text parts in a part, the preferred first."""
         fields = part.fields
         kind = fields.get_content_type()
         boundary = fields.get_boundary() if kind.startswith("multipart/") else None
@@ -142,13 +142,13 @@ class _Reader:
 
 
 def _is_message_file(fields: Message) -> bool:
-    """An attached message that its client took for any file."""
+    """Return whether this is an attached message that its client declared as an arbitrary file."""
     name = fields.get_filename("")
     return fields.get_content_type() == "application/octet-stream" and str(name).lower().endswith(".eml")
 
 
 def _split_parts(body: bytes, boundary: bytes) -> Iterator[bytes]:
-    """What stands between the boundary lines, without the line end before each of them."""
+    """Yield the parts between the boundary lines, without the line end before each boundary."""
     line = re.compile(rb"^--" + re.escape(boundary[:200]) + rb"(--)?[ \t]*\r?$", re.M)
     start = -1
     for found in line.finditer(body):
@@ -166,7 +166,8 @@ def _chomp(data: bytes) -> bytes:
 
 
 def _split_message(data: bytes) -> tuple[Headers, bytes]:
-    """Headers and body, at the first blank line. A line that is no field and continues none is passed over."""
+    """Return headers and body, split at the first blank line. A line that neither begins nor continues a field is
+    skipped."""
     if data[:1] == b"\n" or data[:2] == b"\r\n":
         return Headers(), data.lstrip(b"\r").removeprefix(b"\n")
     end = _BLANK_LINE.search(data)
@@ -184,7 +185,7 @@ def _split_message(data: bytes) -> tuple[Headers, bytes]:
 
 
 def _text(part: _Part) -> str:
-    """A text part as a person sees it."""
+    """Return the visible text of a text part."""
     fields = part.fields
     charset = str(fields.get_param("charset", "") or "")
     data = decode_transfer(part.body[:TEXT_BYTES], part.encoding)

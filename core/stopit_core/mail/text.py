@@ -1,7 +1,7 @@
-"""From a text part's octets to what a person sees: transfer encoding, charset, format=flowed, HTML.
+"""Decode the octets of a text part to visible text: transfer encoding, charset, format=flowed, HTML.
 
-Everything is capped before it is decoded, and decoding never raises: an unknown charset or a torn encoding gives
-the best that can be had. Quotes in HTML come out as lines that begin with "> ", the same as in plain text.
+Everything is capped before it is decoded, and decoding never raises: for an unknown charset or a damaged encoding the
+best possible text is returned. Quotes in HTML become lines that begin with "> ", as in plain text.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from encodings.aliases import aliases
 __all__ = ["TEXT_BYTES", "decode_charset", "decode_transfer", "plain_lines", "unflow"]
 
 TEXT_BYTES = 256 * 1024
-"""At most so much of one text part is looked at."""
+"""Maximum size of the part of one text part that is read."""
 _QUOTE_DEPTH = 50
 
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
@@ -28,7 +28,8 @@ _SUPERSET = {"ascii": "utf_8", "latin_1": "cp1252", "gb2312": "gb18030", "gbk": 
 
 
 def decode_transfer(data: bytes, encoding: str) -> bytes:
-    """The octets behind a Content-Transfer-Encoding (RFC 2045 section 6); unknown encodings pass as they are."""
+    """Return the octets of a Content-Transfer-Encoding (RFC 2045 section 6); data in an unknown encoding is not
+    changed."""
     match encoding.strip().lower():
         case "base64":
             digits = _NOT_BASE64.sub(b"", data)
@@ -42,9 +43,10 @@ def decode_transfer(data: bytes, encoding: str) -> bytes:
 
 
 def decode_charset(data: bytes, charset: str) -> str:
-    """Text in a charset; where that is unknown or wrong, UTF-8, and else Windows-1252 with what it cannot say marked.
+    """Decode text in a charset; if that is unknown or wrong, as UTF-8, and else as Windows-1252 with replacement
+    characters.
 
-    Only charsets that Python ships are asked for: a look-up of a made-up name would stay in a table for good.
+    Only charsets that Python ships are looked up: the look-up of an invented name would stay in a cache for ever.
     """
     name = normalize_encoding(charset[:60]).lower()
     name = aliases.get(name, name)
@@ -60,9 +62,9 @@ def decode_charset(data: bytes, charset: str) -> str:
 
 
 def plain_lines(text: str) -> str:
-    """Text with LF line ends and no control characters but tabs.
+    """Return text with LF line ends and no control characters but tabs.
 
-    A bare CR inside text that has LF is no line end: in a quote, it could make a typed line of quoted words.
+    A bare CR inside text that has LF is not a line end: inside a quote it could turn quoted words into a typed line.
     """
     text = text.replace("\r\n", "\n")
     text = text.replace("\r", " ") if "\n" in text else text.replace("\r", "\n")
@@ -70,7 +72,7 @@ def plain_lines(text: str) -> str:
 
 
 def unflow(text: str, delete_space: bool) -> str:
-    """Join the soft line breaks of format=flowed (RFC 3676 section 4); quoted lines keep one "> " a level."""
+    """Join the soft line breaks of format=flowed (RFC 3676 section 4); quoted lines keep one "> " for each level."""
     paragraphs: list[list[str]] = []
     open_depth = -1
     for line in text.split("\n"):

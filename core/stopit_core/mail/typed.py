@@ -1,10 +1,10 @@
-"""What the person typed, as against what a client quoted, and the exact words of one line.
+"""Separate what the person typed from what a client quoted, and split a line into comparable words.
 
-The rule of our own reads the text line by line. Quoted lines begin with ">" (HTML quotes do too, see `html`). Lines
-that lead to a quote ("On ... wrote:", in any language) are known by standing right above one and ending with a colon.
-Where an original follows without ">" (Outlook, forwards), nobody can say where it ends: nothing below counts as
-typed. quotequail, which is quadratic, is asked about 4 kB at most, and only for leads that this rule does not know.
-A doubt always ends in "not typed": a missed flag can be sent again, a false one cannot be taken back.
+Our own rule reads the text line by line. Quoted lines begin with ">" (HTML quotes do too, see `html`). Lines that
+introduce a quote ("On ... wrote:", in any language) are recognised because they are right above a quote and end with
+a colon. If an original follows without ">" (Outlook, forwards), its end cannot be determined: nothing below it counts
+as typed. quotequail, which is quadratic, is given at most 4 kB, and only for introductions that this rule does not
+know. In doubt a line counts as not typed: a missed flag can be sent again, a false one cannot be taken back.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BLANKS_BEFORE_QUOTE = 2
 _LABELS = 3
 
 _SIGNATURE = re.compile(r"^\s*(--|—|_{2,3})\s*$")
-# Its own header lines ("Hash: SHA256") end at a blank one (RFC 9580 section 7).
+# Its header lines ("Hash: SHA256") end at a blank line (RFC 9580 section 7).
 _CLEAR_SIGNED = "-----BEGIN PGP SIGNED MESSAGE-----"
 # "-----Original Message-----", "------ Ursprüngliche Nachricht ------", "---------- Forwarded message ---------"
 _DIVIDER = re.compile(r"^\s*-{3,}\s*[^\W\d][^-]{2,60}-{3,}\s*$|^\s*_{10,}\s*$")
@@ -40,32 +40,33 @@ _WROTE = re.compile(
     re.I,
 )
 _SURROUNDING = ".!?…,;。！？¡¿*_`'\"“”„‟‘’‚«»‹›()[]"
-# Joiners and variation selectors are seen by nobody, and are not of category Cf.
+# Joiners and variation selectors are invisible, and not of category Cf.
 _UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0]")
 
 
 def words_of(line: str) -> tuple[str, ...]:
-    """The words of a line as they are compared with keywords; () for a line that is too long to be one.
+    """Return the words of a line in the form that is compared with keywords; () for a line that is too long to be
+    one.
 
-    NFKC (full-width letters become plain ones), without zero-width and bidirectional controls, case folded,
-    without punctuation around each word. Letters of another script stay what they are.
+    NFKC (full-width letters become plain ones), without zero-width and bidirectional controls, case folded, without
+    punctuation around each word. Letters of another script are not changed.
     """
     if len(line) > _LINE_CHARACTERS:
         return ()
     plain = unicodedata.normalize("NFKC", _UNSEEN.sub("", line))
     seen = "".join(c for c in plain if unicodedata.category(c) != "Cf")
     folded = unicodedata.normalize("NFKC", seen.casefold())
-    folded = folded.replace("’", "'")  # phones put it into "wasn't"
+    folded = folded.replace("’", "'")  # phones write it in "wasn't"
     return tuple(word for part in folded.split() if (word := part.strip(_SURROUNDING)))
 
 
 def first_typed_line(text: str) -> str:
-    """The first line with something in it that the person typed, "" when there is none that is certain."""
+    """Return the first non-blank line that the person certainly typed, "" if there is none."""
     return next((line.strip() for line in typed_lines(text) if line.strip()), "")
 
 
 def typed_text(text: str, limit: int) -> str:
-    """All that the person typed, without quotes and signature, cut at `limit` characters."""
+    """Return all that the person typed, without quotes and signature, cut at `limit` characters."""
     kept: list[str] = []
     size = 0
     for line in typed_lines(text):
@@ -77,7 +78,7 @@ def typed_text(text: str, limit: int) -> str:
 
 
 def typed_lines(text: str) -> Iterator[str]:
-    """The lines that the person typed, in order, blank ones too."""
+    """Yield the lines that the person typed, in order, including blank ones."""
     lines = text[:TEXT_BYTES].split("\n", _LINES)[:_LINES]
     quail_left = _QUAIL_CHARACTERS
     at = 0
@@ -105,7 +106,7 @@ def typed_lines(text: str) -> Iterator[str]:
 
 
 def _seen(line: str) -> str:
-    """What is visible of a line."""
+    """Return the visible part of a line."""
     return _UNSEEN.sub("", line).strip().strip("\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u2800").strip()
 
 
@@ -114,7 +115,8 @@ def _is_quoted(line: str) -> bool:
 
 
 def _paragraph(lines: list[str], at: int) -> list[str]:
-    """The lines from here to the next blank or quoted one, at most as many as a wrapped lead can have."""
+    """Return the lines from here to the next blank or quoted one, at most as many as a wrapped introduction can
+    have."""
     found: list[str] = []
     for line in lines[at : at + _LEAD_LINES]:
         if not _seen(line) or _is_quoted(line):
@@ -124,12 +126,12 @@ def _paragraph(lines: list[str], at: int) -> list[str]:
 
 
 def _lead_lines(lines: list[str], at: int) -> int:
-    """How many lines from here lead to a quote below ("On ..., X <x@y>\\nwrote:"), 0 when they do not."""
+    """Return how many lines from here introduce a quote below ("On ..., X <x@y>" and then "wrote:"), 0 if none do."""
     run = _paragraph(lines, at)
     for count in range(1, len(run) + 1):
         if not run[count - 1].rstrip().endswith((":", "：")) or not _quote_follows(lines, at + count):
             continue
-        # "stopit", and right below it "On ... wrote:": the lead begins further down, this line is typed.
+        # "stopit", and right below it "On ... wrote:": the introduction begins below, this line is typed.
         if any(_LEAD.match(line) for line in run[1:count]):
             return 0
         # A line that only ends with a colon may be typed ("My answers below:").
@@ -152,28 +154,31 @@ def _quote_follows(lines: list[str], at: int) -> bool:
 
 
 def _is_label_block(lines: list[str], at: int) -> bool:
-    """From:, Sent:, To: ... in any language: the head of an original that follows without marks."""
+    """Return whether From:, Sent:, To: ... in any language begin here: the head of an original without quote
+    marks."""
     return sum(bool(_LABEL.match(line)) for line in _paragraph(lines, at)[:_LABELS]) == _LABELS
 
 
 def _possible_lead(lines: list[str], at: int) -> str:
-    """What quotequail is asked about: a line that could begin a wrapped lead with those below it, else it alone.
+    """Return the text for quotequail: a line that could begin a wrapped introduction, with the lines below it; else
+    the line alone.
 
-    It joins lines, so that "stopit" above a Russian lead would be taken for a part of it.
+    quotequail joins lines, so it would take "stopit" above a Russian introduction for a part of it.
     """
     run = _paragraph(lines, at)
     return "\n".join(run if _may_begin_lead(run[0]) else run[:1])
 
 
 def _may_lead(window: str) -> bool:
-    """Whether it is worth asking quotequail: its leads end with a colon, dashes, or an address in brackets."""
+    """Return whether quotequail could find an introduction: they end with a colon, dashes, or an address in
+    brackets."""
     return any(line.rstrip().endswith((":", "-", ">", "_")) for line in window.split("\n"))
 
 
 def _quail_says_quote(window: str) -> bool:
-    """Whether quotequail takes the first of these lines for the lead to a quote."""
+    """Return whether quotequail takes the first of these lines for the introduction of a quote."""
     try:
         shown, text = quotequail.quote(window, quote_intro_line=True)[0]
-    except Exception:  # noqa: BLE001  not ours, and its input is hostile
+    except Exception:  # noqa: BLE001  third-party parser, hostile input
         return True
     return not shown or not text.strip()

@@ -1,7 +1,7 @@
-"""What Stopit says, as values: the kinds of messages, and for each the facts that its template is given.
+"""The content of messages as values: the kinds of messages, and for each kind the facts for its template.
 
-The facts are all that a template can speak of, so confidence is kept by construction: `NoticeFacts` has no field
-that could hold anything of a reporter, of the original, or of an hour.
+A template can use only these facts, so confidentiality does not depend on the templates: `NoticeFacts` has no field
+that could hold anything about a reporter, about the original, or a time of day.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ HEADER_NAMES = (
     "Content-Type",
     "Content-Transfer-Encoding",
 )
-"""The headers of every message of ours: these, in this order, each once, and no other."""
+"""The headers of every message of ours: exactly these, in this order, each once."""
 
 
 class MessageKind(StrEnum):
-    """What a message of ours is."""
+    """The kind of an outgoing message."""
 
     NOTICE = "notice"
     FIRMER_NOTICE = "firmer-notice"
@@ -51,12 +51,12 @@ class MessageKind(StrEnum):
 
     @property
     def to_sender(self) -> bool:
-        """Whether it goes to the sender of an original, who must learn nothing of the reporter."""
+        """Return whether it goes to the sender of an original, who must learn nothing about the reporter."""
         return self in (MessageKind.NOTICE, MessageKind.FIRMER_NOTICE)
 
 
 class AnswerEffect(StrEnum):
-    """What came of a reporter's answer, where that is no new decision. (A `yes` makes one: REPORTER_AGREED.)"""
+    """The effect of a reporter's answer, unless it is a new decision. (A `yes` makes one: REPORTER_AGREED.)"""
 
     CANCELLED = "cancelled"
     CANCEL_TOO_LATE = "cancel-too-late"
@@ -66,7 +66,7 @@ class AnswerEffect(StrEnum):
 
 
 class AlertKind(StrEnum):
-    """Why staff are written to."""
+    """The reason for an alert to staff."""
 
     REVIEW = "review"
     SENDER_NOT_ME = "sender-not-me"
@@ -83,7 +83,8 @@ class AlertKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NoticeFacts:
-    """For the sender. `day`: when the original was sent, in the site's own time. `firmer`: the one staff send."""
+    """For the sender. `day`: when the original was sent, in the site's time zone. `firmer`: the notice that staff
+    send."""
 
     case_number: str
     day: date
@@ -91,22 +92,22 @@ class NoticeFacts:
 
     @property
     def kind(self) -> MessageKind:
-        """NOTICE or FIRMER_NOTICE."""
+        """Return NOTICE or FIRMER_NOTICE."""
         return MessageKind.FIRMER_NOTICE if self.firmer else MessageKind.NOTICE
 
     @property
     def template(self) -> str:
-        """The name of the template."""
+        """Return the name of the template."""
         return f"{self.kind}.txt.j2"
 
 
 @dataclass(frozen=True, slots=True)
 class AcknowledgementFacts:
-    """For the reporter: what will happen, or what came of their answer.
+    """For the reporter: what will happen, or the effect of their answer.
 
-    `case_number` is "" where there is no case. `notice_at`: when the notice leaves (seconds since the epoch), None
-    when none will. `single_recipient`: nobody else received the original. `withheld`: the flagging reply was
-    kept back. `truncated`: the report was longer than what is read.
+    `case_number` is "" if there is no case. `notice_at`: when the notice is sent (seconds since the epoch), None if
+    none is. `single_recipient`: nobody else received the original. `withheld`: the flagging reply was withheld.
+    `truncated`: the report was longer than what is read.
     """
 
     reason: Reason | AnswerEffect
@@ -119,21 +120,21 @@ class AcknowledgementFacts:
 
     @property
     def kind(self) -> MessageKind:
-        """ACKNOWLEDGEMENT."""
+        """Return ACKNOWLEDGEMENT."""
         return MessageKind.ACKNOWLEDGEMENT
 
     @property
     def template(self) -> str:
-        """The name of the template: one for each reason and each effect."""
+        """Return the name of the template: one for each reason and each effect."""
         return f"ack-{self.reason}.txt.j2"
 
 
 @dataclass(frozen=True, slots=True)
 class AlertFacts:
-    """For staff. `reporter` and `sender` are canonical addresses, "" when nobody can be named.
+    """For staff. `reporter` and `sender` are canonical addresses, "" if nobody can be named.
 
-    `reason`: the policy's, where there was a decision. `message`: which message of ours bounced or could not be
-    sent. `details`: what an answer, a bounce or a server said, line by line; it is quoted, never believed.
+    `reason`: that of the policy, if there was a decision. `message`: the kind of our message that bounced or could
+    not be sent. `details`: the text of an answer, a bounce or a server, line by line; it is quoted, never believed.
     """
 
     alert: AlertKind
@@ -149,12 +150,12 @@ class AlertFacts:
 
     @property
     def kind(self) -> MessageKind:
-        """STAFF_ALERT."""
+        """Return STAFF_ALERT."""
         return MessageKind.STAFF_ALERT
 
     @property
     def template(self) -> str:
-        """The name of the template. What a member called urgent has one of its own, so that its subject says so."""
+        """Return the name of the template. An urgent report has its own template, so that its subject says so."""
         urgent = self.alert is AlertKind.REVIEW and self.command is Command.URGENT
         return "alert-urgent.txt.j2" if urgent else f"alert-{self.alert}.txt.j2"
 
@@ -166,8 +167,8 @@ Facts = NoticeFacts | AcknowledgementFacts | AlertFacts
 class Outgoing:
     """One message, ready for SMTP.
 
-    `ref` names it, `message_id` is derived from that (no angle brackets). `envelope_from` is our own address with
-    the token that opens to `ref`. `data` is the whole message, ASCII, with CRLF line ends, and no dots doubled.
+    `ref` names it; `message_id` is derived from it (no angle brackets). `envelope_from` is our own address with the
+    token for `ref`. `data` is the whole message: ASCII, CRLF line ends, without dot-stuffing.
     """
 
     kind: MessageKind

@@ -1,13 +1,12 @@
-"""The last look at a message before it leaves. Pure, and deliberately not told how the message was made.
+"""The final check of a message before it is sent. Pure, and independent of the code that created the message.
 
-`check_message`: the head is exactly ours, and there is one recipient, the one of the envelope. `check_nothing_of`:
-nothing of the reporter is in what a sender gets.
+`check_message`: the headers are exactly ours, and there is one recipient, that of the envelope. `check_nothing_of`:
+the message to a sender contains nothing of the reporter.
 
-The second one has to live with names that are words: a reporter `may@` or `will@` must not stop every notice. So a
-message is compared with its blank: the same templates about the same day, to nobody, about no case
-(`Renderer.blank`). What the blank says too is no leak, however often a name looks like it; one occurrence more is.
-For the same reason the recipient's own address is masked first, and so are the random ref and token: `olivera@` is
-no mention of `vera@`.
+The second check must handle names that are words: a reporter `may@` or `will@` must not stop every notice. So a
+message is compared with its blank: the same templates for the same day, to nobody, about no case (`Renderer.blank`).
+Text that is in the blank is no leak, however often it looks like a name; one occurrence more is. For the same reason
+the recipient's own address is masked first, and so are the random ref and token: `olivera@` does not mention `vera@`.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ _MIN_WORD = 3
 _RANDOM = re.compile(r"[a-z2-7]{16}(?:[a-z2-7]{16})?")  # a ref, or a token: base32
 _HEADER = re.compile(rb"([!-9;-~]+): (.+)")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-# What reads the same to every reader, in an address or a Message-ID (atoms and dots; RFC 5322 section 3.2.3).
+# Addresses and Message-IDs that all parsers read alike (atoms and dots; RFC 5322 section 3.2.3).
 _ATOMS = r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*"
 _PLAIN = re.compile(rf"(?=.{{1,320}}\Z){_ATOMS}@{_ATOMS}")
-_LETTERS = 64
-"""So many different letters are known to be in order."""
+_CACHE_SIZE = 64
+"""Size of the LRU cache of messages that passed `check_message`."""
 _FIXED = {
     "Auto-Submitted": ("auto-generated", "auto-replied"),
     "X-Auto-Response-Suppress": ("All",),
@@ -48,22 +47,23 @@ _FIXED = {
 
 
 class Unsafe(StopitError):
-    """A message of ours must not be sent. A person has to look at it: trying again changes nothing."""
+    """A message of ours must not be sent. A person has to look at it: a retry changes nothing."""
 
 
 class Malformed(Unsafe):
-    """The message is not the one plain letter to one recipient that it should be."""
+    """The message is not a plain message to one recipient, as it should be."""
 
 
 class Leak(Unsafe):
-    """The message would tell a sender something of a reporter. Says what kind of thing, never the thing itself."""
+    """The message would reveal something about a reporter to a sender. Names the kind of data, never the data
+    itself."""
 
 
 def check_message(outgoing: Outgoing) -> None:
-    """Raise Malformed unless `outgoing.data` is one letter with our headers, each once, to `outgoing.recipient`.
+    """Raise Malformed unless `outgoing.data` is one message with our headers, each once, to `outgoing.recipient`.
 
-    Ten thousand acknowledgements are the same letter under other addresses. Where the addresses are plain, and stand
-    where they belong, that letter is read once, under addresses that stand in for them.
+    Ten thousand acknowledgements are the same message with other addresses. If the addresses are plain and in the
+    right places, that message is checked once, with placeholders for the addresses.
     """
     head, _, body = outgoing.data.partition(b"\r\n\r\n")
     lines = head.split(b"\r\n")
@@ -71,20 +71,20 @@ def check_message(outgoing: Outgoing) -> None:
     if len(lines) == len(HEADER_NAMES) and all(map(_PLAIN.fullmatch, names)):
         expected = _addressed(*names)
         if all(lines[at] == line for at, line in expected.items()):
-            _check_under_other_names(tuple(line for at, line in enumerate(lines) if at not in expected), body)
+            _check_with_placeholders(tuple(line for at, line in enumerate(lines) if at not in expected), body)
             return
     _check_whole(outgoing)
 
 
 def _addressed(recipient: str, envelope_from: str, message_id: str) -> dict[int, bytes]:
-    """The lines of a head that hold these, by their place."""
+    """Return the header lines that contain these values, by their index."""
     held = {"To": recipient, "Reply-To": envelope_from, "Message-ID": message_id}
     return {HEADER_NAMES.index(name): f"{name}: <{value}>".encode("ascii") for name, value in held.items()}
 
 
-@lru_cache(_LETTERS)
-def _check_under_other_names(rest: tuple[bytes, ...], body: bytes) -> None:
-    """`_check_whole` for a letter with these lines in its head, and plain addresses between them."""
+@lru_cache(_CACHE_SIZE)
+def _check_with_placeholders(rest: tuple[bytes, ...], body: bytes) -> None:
+    """Run `_check_whole` on a message with these header lines, and placeholders for the addresses."""
     names = ("recipient@invalid", "envelope@invalid", "message@invalid")
     expected, others = _addressed(*names), iter(rest)
     lines = [expected[at] if at in expected else next(others) for at in range(len(HEADER_NAMES))]
@@ -103,44 +103,44 @@ def _check_whole(outgoing: Outgoing) -> None:
     _must(not _CONTROL.search(data.partition(b"\r\n\r\n")[0]), "its headers hold a control character")
     message = message_from_bytes(data)
     _must(raw_names == HEADER_NAMES, "its headers are not the ones that belong there")
-    _must(tuple(message.keys()) == HEADER_NAMES, "its headers read differently to another reader")
+    _must(tuple(message.keys()) == HEADER_NAMES, "another parser reads its headers differently")
     _must(not message.is_multipart() and not message.defects, "it has parts or defects")
-    _must(_is_just(message, data, "To", outgoing.recipient), "its recipient is not the one of the envelope")
-    _must(_is_just(message, data, "Reply-To", outgoing.envelope_from), "its answers would go astray")
-    _must(len(getaddresses([str(message["From"])])) == 1, "it has not one author")
+    _must(_is_only(message, data, "To", outgoing.recipient), "its recipient is not the one of the envelope")
+    _must(_is_only(message, data, "Reply-To", outgoing.envelope_from), "its Reply-To is not the envelope sender")
+    _must(len(getaddresses([str(message["From"])])) == 1, "its From is not one address")
     _must(message["Message-ID"] == f"<{outgoing.message_id}>", "its Message-ID is not the one on record")
     _must(_is_date(message["Date"]), "its date cannot be read")
     for name, allowed in _FIXED.items():
-        _must(message[name] in allowed, f"its {name} is not ours")
+        _must(message[name] in allowed, f"its {name} has another value than ours")
 
 
 def check_nothing_of(outgoing: Outgoing, forbidden: Iterable[str], blank: Outgoing) -> None:
-    """Raise Leak when `outgoing` holds any of the strings more often than `blank` does.
+    """Raise Leak if `outgoing` contains any of the strings more often than `blank` does.
 
     `forbidden`: the reporters' addresses (canonical and as given), Message-IDs of originals and flags, with or
-    without angle brackets, display names. What holds an @ counts anywhere, and its part before the @ as a whole
-    word; the rest counts as whole words. Parts and words of fewer than three characters tell nothing and do not
-    count. Case, width of letters, encodings and line ends make no difference.
+    without angle brackets, display names. A string with an @ counts anywhere, and its part before the @ as a whole
+    word; other strings count as whole words. Parts and words of fewer than three characters identify nobody and do
+    not count. Case, width of letters, encodings and line ends are ignored.
     """
-    said, unsaid = _faces(outgoing), _faces(blank)
-    for words, pattern, faces, what in _patterns(forbidden):
-        for face in faces:
-            if words not in said[face]:
+    said, unsaid = _forms_of(outgoing), _forms_of(blank)
+    for words, pattern, forms, what in _patterns(forbidden):
+        for form in forms:
+            if words not in said[form]:
                 continue
             found = re.compile(pattern)
-            if len(found.findall(said[face])) > len(found.findall(unsaid[face])):
+            if len(found.findall(said[form])) > len(found.findall(unsaid[form])):
                 raise Leak(f"a {outgoing.kind} (message {outgoing.ref}) holds {what}")
 
 
-class _Face(Enum):
-    """The ways in which a message can be read."""
+class _Form(Enum):
+    """The forms in which a message is searched."""
 
-    TRAVELLING = auto()
+    RAW = auto()
     READ = auto()
-    WITHOUT_SPACE = auto()  # folding and wrapping may have put white space in the middle of an address
+    WITHOUT_SPACE = auto()  # folding and wrapping may have split an address by white space
 
 
-_WORDS = (_Face.TRAVELLING, _Face.READ)
+_WORDS = (_Form.RAW, _Form.READ)
 
 
 def _must(holds: bool, what: str) -> None:
@@ -149,7 +149,7 @@ def _must(holds: bool, what: str) -> None:
 
 
 def _names(head: bytes) -> Iterator[str]:
-    """The header names, by the letter of RFC 5322: a line begins a header or, by white space, goes on with one."""
+    """Yield the header names strictly by RFC 5322: a line begins a header or, with white space, continues one."""
     for line in head.split(b"\r\n"):
         if line.startswith((b" ", b"\t")) and line.strip():
             continue
@@ -157,8 +157,8 @@ def _names(head: bytes) -> Iterator[str]:
         yield match[1].decode("ascii") if match else ""
 
 
-def _is_just(message: Message, data: bytes, name: str, address: str) -> bool:
-    """Whether a header is this address in angle brackets and nothing else: no name, no comment, no second one."""
+def _is_only(message: Message, data: bytes, name: str, address: str) -> bool:
+    """Return whether a header is only this address in angle brackets: no name, no comment, no second address."""
     return message[name] == f"<{address}>" and f"\r\n{name}: <{address}>\r\n".encode() in data
 
 
@@ -169,34 +169,34 @@ def _is_date(value: str) -> bool:
         return False
 
 
-def _patterns(forbidden: Iterable[str]) -> Iterator[tuple[str, str, Iterable[_Face], str]]:
-    """What must not be said, the pattern that finds it, where, and what kind of thing it is."""
+def _patterns(forbidden: Iterable[str]) -> Iterator[tuple[str, str, Iterable[_Form], str]]:
+    """Yield each forbidden text, the pattern that finds it, the forms to search, and what kind of data it is."""
     for given in forbidden:
         text = _folded(given.strip().strip("<>"))
         local, at, domain = text.rpartition("@")
         if at and local and domain:
-            yield text, re.escape(text), _Face, "an address or Message-ID"
+            yield text, re.escape(text), _Form, "an address or Message-ID"
         word = local if at else text
         if len(word) >= _MIN_WORD:
             yield word, rf"(?<!\w){re.escape(word)}(?!\w)", _WORDS, "a name"
 
 
-def _faces(outgoing: Outgoing) -> dict[_Face, str]:
+def _forms_of(outgoing: Outgoing) -> dict[_Form, str]:
     message = message_from_bytes(outgoing.data)
     heads = [f"{name}: {_decoded(str(value))}" for name, value in message.items()]
     payload = message.get_payload(decode=True)
     body = payload.decode("utf-8", "replace") if isinstance(payload, bytes) else str(message.get_payload())
-    travelling = _masked(outgoing.data.replace(b"=\r\n", b"").decode("latin-1"), outgoing)
+    raw = _masked(outgoing.data.replace(b"=\r\n", b"").decode("latin-1"), outgoing)
     read = _masked("\n".join([*heads, "", body]), outgoing)
     return {
-        _Face.TRAVELLING: " ".join(travelling.split()),
-        _Face.READ: " ".join(read.split()),
-        _Face.WITHOUT_SPACE: "".join(read.split()),
+        _Form.RAW: " ".join(raw.split()),
+        _Form.READ: " ".join(read.split()),
+        _Form.WITHOUT_SPACE: "".join(read.split()),
     }
 
 
 def _masked(text: str, outgoing: Outgoing) -> str:
-    """The text, folded, without what every message has of its own: its recipient, its ref and its token."""
+    """Return the text, folded, without what differs in every message: its recipient, its ref and its token."""
     folded = _folded(text)
     token = outgoing.envelope_from.rpartition("@")[0].rpartition("+")[2]
     random = [part for part in (token, outgoing.ref) if _RANDOM.fullmatch(part)]

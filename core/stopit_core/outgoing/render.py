@@ -1,11 +1,11 @@
-"""From facts to a message: Jinja2 for the words, and a head that no value can add to.
+"""Render facts to a message: Jinja2 for the text, and headers that no value can add to.
 
-The head is put together here, line by line, and not by `email`: its folding has let values become headers and
-display names become recipients. Names in it are plain words or encoded words (RFC 2047), never quoted strings;
-subjects are constants of the templates. `guard` reads every message again before it leaves.
+The headers are assembled here, line by line, and not by `email`: its folding has turned values into headers and
+display names into recipients. Names in headers are plain words or encoded words (RFC 2047), never quoted strings;
+subjects are constants of the templates. `leak_check` reads every message again before it is sent.
 
-Automatic mail is marked by RFC 3834: `auto-replied` where somebody's message is answered (the acknowledgement),
-`auto-generated` for the rest. No In-Reply-To and no References in any of them: Stopit keeps no Message-ID.
+Automatic mail is marked as in RFC 3834: `auto-replied` for the answer to a message (the acknowledgement),
+`auto-generated` for the rest. None has In-Reply-To or References: Stopit stores no Message-ID.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ from stopit_core.outgoing.templates import SUBJECT, check_templates, environment
 
 __all__ = ["Renderer"]
 
-_SOON = 600.0  # a notice that leaves within so many seconds leaves "within a few minutes"
-_ROUND = 300  # the time of a notice is told in steps of five minutes, and never later than it is
+_SOON = 600.0  # seconds: a notice sent within this time is sent "within a few minutes"
+_ROUND = 300  # seconds: the time of a notice is rounded down to five minutes
 _DETAIL_LINES = 200
-_SAME_WORDS = 32
-_PHRASE = re.compile(r"[A-Za-z0-9 ]{1,64}")  # before an address, where punctuation has a meaning
+_CACHE_SIZE = 32
+_PHRASE = re.compile(r"[A-Za-z0-9 ]{1,64}")  # before an address, where punctuation is special
 _UNSTRUCTURED = re.compile(r"(?!.*=\?)[ -~]{1,66}")
 
 
 @dataclass(frozen=True, slots=True)
-class _Words:
-    """An office, as a template may name it."""
+class _OfficeWords:
+    """An office, with the attributes that a template may use."""
 
     name: str
     address: str
@@ -60,9 +60,9 @@ class _Words:
 
 
 class Renderer:
-    """Renders every message of one site. Made by `load`; reads no file afterwards.
+    """Renders all messages of one site. Created by `load`; reads no file afterwards.
 
-    `zone` is the site's own time; None takes the host's.
+    `zone` is the site's time zone; None is that of the host.
     """
 
     def __init__(
@@ -77,8 +77,9 @@ class Renderer:
         self._env = env
         self._keyring = keyring
         self._zone = zone
-        # Acknowledgements name nobody, so one text serves all whose reports are decided together in the same way.
-        self._to_reporters = lru_cache(_SAME_WORDS)(lambda facts, at: self._parts(facts, "", at))
+        # Acknowledgements name nobody, so one text is reused for all reports that were decided together in the same
+        # way.
+        self._to_reporters = lru_cache(_CACHE_SIZE)(lambda facts, at: self._parts(facts, "", at))
         self._report_address = campus.report_address
         self._campus_name = clean(campus.name)
         self._common: dict[str, object] = {
@@ -86,7 +87,7 @@ class Renderer:
             "report_address": campus.report_address,
             "policy_url": clean(campus.policy_url),
             "emergency": tuple(clean(line) for line in campus.emergency),
-            "offices": tuple(_Words(clean(o.name), clean(o.address), clean(o.about)) for o in offices),
+            "offices": tuple(_OfficeWords(clean(o.name), clean(o.address), clean(o.about)) for o in offices),
             "keyword": _first(words.keywords),
             "record_word": _first(words.record),
             "urgent_word": _first(words.urgent),
@@ -105,26 +106,26 @@ class Renderer:
         site: Path | None = None,
         zone: tzinfo | None = None,
     ) -> Renderer:
-        """Read, compile and check all templates, those in `site` (notifier.templates) before those that ship.
+        """Read, compile and check all templates; those in `site` (notifier.templates) replace those that ship.
 
-        Then render each of them once with made-up facts, so that what fails only when it is used fails now.
-        Raises ConfigError with every fault, each with file and line.
+        Then render each of them once with sample facts, to find errors that occur only in use. Raises ConfigError
+        with every fault, each with file and line.
         """
         env = environment(site)
         renderer = cls(env, campus, words, offices, keyring, zone)
         faults = check_templates(env, site, renderer.variables())
         if not faults:
             shown = campus.model_copy(update={"policy_url": campus.policy_url or "https://policy.invalid/"})
-            faults = cls(env, shown, words, offices or [SAMPLE_OFFICE], keyring, zone)._trial()
+            faults = cls(env, shown, words, offices or [SAMPLE_OFFICE], keyring, zone)._check_samples()
         if faults:
             raise ConfigError(faults)
         return renderer
 
     def render(self, facts: Facts, *, recipient: str, ref: str, at: float) -> Outgoing:
-        """The message that says `facts` to `recipient` (one canonical address).
+        """Return the message with `facts` to `recipient` (one canonical address).
 
-        `ref` is from `new_ref`; `at` (seconds since the epoch) is when it leaves: its Date. The same arguments
-        give the same bytes. Raises Permanent when mail in ASCII cannot be addressed so (RFC 6531 would be needed).
+        `ref` is from `new_ref`; `at` (seconds since the epoch) is when it is sent: its Date. The same arguments give
+        the same bytes. Raises Permanent if the recipient cannot be written in ASCII (RFC 6531 would be needed).
         """
         if not (recipient.isascii() and is_address(recipient)):
             raise Permanent("the recipient's address cannot stand in the headers of an ASCII message")
@@ -154,16 +155,16 @@ class Renderer:
         return Outgoing(facts.kind, ref, message_id, envelope_from, recipient, data)
 
     def blank(self, facts: NoticeFacts, at: float) -> Outgoing:
-        """The same notice to nobody about no case: what the templates say by themselves. For `guard`."""
+        """Return the same notice to nobody about no case: the text of the templates alone. For `leak_check`."""
         nobody = NoticeFacts("0", facts.day, facts.firmer)
         return self.render(nobody, recipient="nobody@invalid", ref=SAMPLE_REF, at=at)
 
     def day(self, at: float) -> date:
-        """The day of a moment (seconds since the epoch) in the site's own time, as `NoticeFacts.day` wants it."""
+        """Return the day of a time (seconds since the epoch) in the site's time zone, for `NoticeFacts.day`."""
         return self._local(at).date()
 
     def variables(self) -> dict[str, frozenset[str]]:
-        """What the templates of each family (see `wording.family`) may name."""
+        """Return the variables that the templates of each family (see `templates.family`) may use."""
         names: dict[str, set[str]] = {}
         for facts in sample_facts():
             given = self._common | self._variables(facts, SAMPLE_RECIPIENT, SAMPLE_AT)
@@ -174,19 +175,20 @@ class Renderer:
         return datetime.fromtimestamp(int(at), self._zone).astimezone(self._zone)
 
     def _parts(self, facts: Facts, recipient: str, at: float) -> tuple[str, str, str, bytes]:
-        """Subject and date as they stand in the head, the body's encoding, and the body."""
+        """Return subject and date in header form, the body's encoding, and the body."""
         subject, text = self._text(facts, recipient, at)
         encoding, body = _encoded(text)
         return _header_words(subject, _UNSTRUCTURED), format_datetime(self._local(at)), encoding, body
 
     def _text(self, facts: Facts, recipient: str, at: float) -> tuple[str, str]:
-        """Subject and flowed body."""
+        """Return subject and flowed body."""
         variables = {**self._common, **self._variables(facts, recipient, at)}
         head, _, text = self._env.get_template(facts.template).render(variables).lstrip().partition("\n")
         return clean(head.removeprefix(SUBJECT)), flow(text)
 
     def _variables(self, facts: Facts, recipient: str, at: float) -> dict[str, object]:
-        """What a template of this family may name, beside the site's own values. Flat, so that a check sees all."""
+        """Return the variables for a template of this family, in addition to the site's own. Flat, so that a check
+        sees all."""
         case_number = clean(facts.case_number)
         match facts:
             case NoticeFacts(day=day):
@@ -223,7 +225,8 @@ class Renderer:
                 }
 
     def _when(self, notice_at: float | None, now: float) -> dict[str, object]:
-        """When the notice leaves, for words that promise nothing exact. `notice_in_days` is -1 when none leaves."""
+        """Return when the notice is sent, for text that gives no exact time. `notice_in_days` is -1 if none is
+        sent."""
         if notice_at is None:
             empty = dict.fromkeys(("notice_soon", "notice_time"), "")
             return {**empty, **dict.fromkeys(("notice_in_days", "year", "month", "day"), -1)}
@@ -237,8 +240,8 @@ class Renderer:
             "day": local.day,
         }
 
-    def _trial(self) -> list[Fault]:
-        """The faults that show only when a template is used."""
+    def _check_samples(self) -> list[Fault]:
+        """Return the faults that occur only when a template is used."""
         faults: dict[str, Fault] = {}
         for facts in sample_facts():
             try:
@@ -250,7 +253,7 @@ class Renderer:
 
 
 def _place(error: BaseException, template: str) -> str:
-    """File and line of the template in which an error was raised (Jinja2 puts them in the traceback)."""
+    """Return file and line of the template in which an error was raised (Jinja2 puts them in the traceback)."""
     place, frame = template, error.__traceback__
     while frame is not None:
         if frame.tb_frame.f_code.co_filename.endswith(".j2"):
@@ -264,13 +267,13 @@ def _first(words: Sequence[str]) -> str:
 
 
 def _header_words(words: str, plain: re.Pattern[str]) -> str:
-    """Words as a header may hold them: as they are when every character is harmless, else encoded (RFC 2047)."""
+    """Return words in header form: unchanged if every character is harmless, else encoded (RFC 2047)."""
     return words if plain.fullmatch(words) else Header(words, "utf-8", maxlinelen=74).encode(linesep="\r\n")
 
 
 def _encoded(text: str) -> tuple[str, bytes]:
-    """Content-Transfer-Encoding and body with CRLF: 7bit where it is, else quoted-printable (RFC 2045), which
-    passes every MTA unchanged and keeps DKIM signatures whole."""
+    """Return Content-Transfer-Encoding and body with CRLF: 7bit if possible, else quoted-printable (RFC 2045), which
+    passes every MTA unchanged and does not break DKIM signatures."""
     crlf = text.replace("\n", "\r\n").encode("utf-8")
     if crlf.isascii() and all(len(line) <= 200 for line in crlf.split(b"\r\n")):
         return "7bit", crlf

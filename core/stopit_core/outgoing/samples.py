@@ -1,4 +1,4 @@
-"""Made-up facts, one set for each text that there is: for previews, the trial at start-up, and the golden files."""
+"""Sample facts for every text: for previews, for the check of the templates at start-up, and for the golden files."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ _PENDING = (Reason.NOTICE_PENDING,)
 
 
 def notice(*, firmer: bool = False) -> NoticeFacts:
-    """A notice about mail of 2 November 2026."""
+    """Return a notice about mail of 2 November 2026."""
     return NoticeFacts(_CASE, date(2026, 11, 2), firmer)
 
 
 def acknowledgement(reason: Reason | AnswerEffect, *, single_recipient: bool = False) -> AcknowledgementFacts:
-    """An acknowledgement with this reason; where it has a notice, that leaves 40 minutes later."""
+    """Return an acknowledgement with this reason; if it has a notice, that is sent 40 minutes later."""
     outcome = reason.outcome if isinstance(reason, Reason) else None
     waits = outcome is Outcome.NOTICE or reason in _PENDING
     return AcknowledgementFacts(
@@ -57,7 +57,7 @@ def acknowledgement(reason: Reason | AnswerEffect, *, single_recipient: bool = F
 
 
 def alert(kind: AlertKind, reason: Reason | None = None) -> AlertFacts:
-    """An alert of this kind with everything that it can say."""
+    """Return an alert of this kind with everything that it can contain."""
     with_message = (AlertKind.BOUNCED, AlertKind.NOT_SENT, AlertKind.UNCLEAR)
     quoting = (AlertKind.SENDER_NOT_ME, AlertKind.SENDER_ANSWERED, AlertKind.REPORTER_DETAILS, *with_message)
     return AlertFacts(
@@ -75,7 +75,7 @@ def alert(kind: AlertKind, reason: Reason | None = None) -> AlertFacts:
 
 
 def sample_facts() -> Iterator[Facts]:
-    """Facts for every text: each template is used, with each reason that it has words for."""
+    """Yield facts for every text: each template is used, with each reason that it has words for."""
     yield notice()
     yield notice(firmer=True)
     for reason in (*Reason, *AnswerEffect):

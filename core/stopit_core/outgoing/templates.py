@@ -1,8 +1,8 @@
-"""The templates: where they are found, and what is wrong with them, before any message is due.
+"""Find the templates, and check them before any message is due.
 
-A site's own directory stands in front of the one that ships, file by file. A template is refused when it names a
-variable that no message has, cannot be read or parsed, has a subject that is not constant (a value in a Subject is
-a way to inject headers), or reaches for a file outside of the two directories.
+A site's own directory precedes the one that ships, file by file. A template is refused if it uses a variable that no
+message has, cannot be read or parsed, has a subject that is not constant (a value in a Subject could inject headers),
+or includes a file outside of the two directories.
 """
 
 from __future__ import annotations
@@ -27,19 +27,20 @@ _LEFT_ALONE = (".", "README")
 
 
 def shipped_directory() -> Path:
-    """The templates that ship: inside the installed package, or in a checkout's config/templates."""
+    """Return the directory of the templates that ship: inside the installed package, or config/templates of a
+    checkout."""
     installed = Path(str(resources.files("stopit_core"))) / "templates"
     return installed if installed.is_dir() else Path(__file__).resolve().parents[3] / "config" / "templates"
 
 
 def template_names() -> tuple[str, ...]:
-    """Every file name that a template can have."""
+    """Return every file name that a template can have."""
     return tuple(sorted(path.name for path in shipped_directory().glob(f"*{SUFFIX}")))
 
 
 def family(template: str) -> str:
-    """Which set of variables a template gets: "notice", "acknowledgement", "staff-alert", or "" for a part
-    (its name begins with _) that several of them include."""
+    """Return the name of the set of variables for a template: "notice", "acknowledgement", "staff-alert", or "" for a
+    part (its name begins with _) that several of them include."""
     stem = template.removesuffix(SUFFIX)
     if stem.startswith("_"):
         return ""
@@ -49,7 +50,7 @@ def family(template: str) -> str:
 
 
 def environment(site: Path | None) -> ImmutableSandboxedEnvironment:
-    """Jinja2 over the two directories, sandboxed and strict. Plain text: nothing is escaped."""
+    """Return a Jinja2 environment for the two directories, sandboxed and strict. Plain text: nothing is escaped."""
     directories = [path for path in (site, shipped_directory()) if path is not None]
     return ImmutableSandboxedEnvironment(
         loader=FileSystemLoader(directories, followlinks=False),
@@ -65,7 +66,7 @@ def environment(site: Path | None) -> ImmutableSandboxedEnvironment:
 def check_templates(
     env: ImmutableSandboxedEnvironment, site: Path | None, variables: Mapping[str, frozenset[str]]
 ) -> list[Fault]:
-    """Every fault of every template. `variables`: for each family the names that its templates may use."""
+    """Return every fault of every template. `variables`: for each family the names that its templates may use."""
     names = template_names()
     faults = list(_site_faults(site, names)) if site else []
     for name in names:
@@ -74,7 +75,7 @@ def check_templates(
 
 
 def _site_faults(site: Path, names: tuple[str, ...]) -> Iterator[Fault]:
-    """What lies in the site's directory and is no template."""
+    """Yield a fault for each file in the site's directory that is no template."""
     try:
         found = sorted(path.name for path in site.iterdir())
     except OSError as error:
@@ -93,7 +94,7 @@ def _template_faults(
         source, filename, _ = env.loader.get_source(env, name)  # type: ignore[union-attr]
         file = filename or name
         tree = env.parse(source, name, filename)
-        env.get_template(name)  # compiled once, and kept for those who render it
+        env.get_template(name)  # compiled once, and cached for rendering
     except TemplateSyntaxError as error:
         yield Fault(f"{file}:{error.lineno}", "", "", f"cannot be parsed: {error.message}")
         return
@@ -142,7 +143,7 @@ def _subject_faults(file: str, name: str, tree: nodes.Template) -> Iterator[Faul
         advice = f"must begin with `{SUBJECT}{{% block subject %}}...{{% endblock %}}`"
         yield Fault(f"{file}:1", "", "", advice)
     elif len(head) < 3 or not (isinstance(head[2], nodes.TemplateData) and head[2].data.startswith("\n")):
-        # The block's own line end is trimmed, so without another the text would become a part of the subject.
+        # The line end of the block is trimmed, so without another one the text would become part of the subject.
         yield Fault(f"{file}:{head[1].lineno}", "", "", "an empty line and the text must follow the subject")
 
 

@@ -1,1 +1,1 @@
-"""The backends of queue and ledger on SQLite and Redis, and what they share."""
+"""The backends of queue and ledger on SQLite and Redis, and the code that they share."""

@@ -1,8 +1,9 @@
-"""The one place that makes Redis clients, and that turns what they raise into our errors.
+"""Create Redis clients and convert their exceptions to our errors; nothing else does either.
 
-redis-py 8 by itself retries a refused connection for about four seconds; the milter must know in half of one, so that
-the report goes to the spool. A blocking read needs longer than that, so it gets a client of its own. Clients connect
-on first use: making one never fails because the server is away. RESP2 and Redis 7 (or Valkey): replies of one shape.
+redis-py 8 by default retries a refused connection for about four seconds; the milter must know within half a second,
+so that the report goes to the spool. A blocking read needs longer than that, so it has its own client. Clients
+connect on first use: creating one never fails because the server is down. RESP2 and Redis 7 (or Valkey), so that
+replies have one shape.
 
 A URL names one server (`redis://`, `rediss://`, `unix://`) or the Sentinels of a service (`redis_url`, `sentinel`).
 """
@@ -25,46 +26,49 @@ from stopit_core.stores.sentinel import SentinelPool, watched_over
 __all__ = ["BLOCK", "connect", "connect_reader", "durability_faults", "server_name", "transient"]
 
 BLOCK = 1.0
-"""Seconds that a blocking read may ask for at once; the reader's time-out allows for it."""
+"""Maximum time in seconds of one blocking read; the time-out of the reader's client is longer."""
 
 _TIMEOUT = 0.5
 _READER_TIMEOUT = 5.0
 _WANTED = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
-_WANTED_OF_SEVERAL = {
+_WANTED_WITH_SENTINELS = {
     **_WANTED,
     "min-replicas-to-write": "1 or more",
     "min-replicas-max-lag": "10 or less, and not 0",
 }
-"""A master that is cut off must stop taking writes, or traces go into a history that will not count."""
+"""A master that is cut off must stop taking writes, or traces are written that a failover discards."""
 _RIGHT = {"1 or more": re.compile(r"[1-9]\d*"), "10 or less, and not 0": re.compile(r"[1-9]|10")}
 _SENTINELS = 3
 _DOWN_AFTER = 30_000
-"""Milliseconds. Sentinel may choose a replica that lost its master ten times as long ago: `queue.copies.HOLD`."""
+"""Milliseconds. Sentinel may promote a replica that lost its master ten times as long ago: see
+`failover_copies.HOLD`."""
 
 
 def connect(url: str) -> redis.Redis:
-    """A client for short commands: no retry, half a second. Raises ValueError on a URL that is none."""
+    """Return a client for short commands: no retry, time-out of half a second. Raises ValueError on an invalid
+    URL."""
     return _client(url, _TIMEOUT)
 
 
 def connect_reader(url: str) -> redis.Redis:
-    """A client for reads that block up to `BLOCK` seconds."""
+    """Return a client for reads that block up to `BLOCK` seconds."""
     return _client(url, _READER_TIMEOUT)
 
 
 def server_name(client: redis.Redis) -> str:
-    """Where a client connects to, for messages: the URL may hold a password, this does not."""
+    """Return the server that a client connects to, for messages: the URL may contain a password, this name does
+    not."""
     given = client.connection_pool.connection_kwargs
     pool = watched_over(client)
     if pool is not None:
-        at = "{}:{}".format(*pool.master_address) if pool.master_address else "no master yet"
-        return f"redis service {pool.service_name} ({at})"
+        master = "{}:{}".format(*pool.master_address) if pool.master_address else "no master yet"
+        return f"redis service {pool.service_name} ({master})"
     return f"redis {given.get('path') or '{}:{}'.format(given.get('host', 'localhost'), given.get('port', 6379))}"
 
 
 @contextmanager
 def transient(client: redis.Redis) -> Iterator[None]:
-    """Whatever the server, the network or the client library says no with is a Transient that names the server."""
+    """Convert every error of the server, the network or the client library to a Transient that names the server."""
     try:
         yield
     except redis.exceptions.NoPermissionError as error:
@@ -74,15 +78,15 @@ def transient(client: redis.Redis) -> Iterator[None]:
 
 
 def durability_faults(client: redis.Redis) -> tuple[str, ...]:
-    """What in the server's settings could lose an acknowledged report, in sentences; () when all is well.
+    """Return the server settings that could lose an acknowledged report, as sentences; () if there are none.
 
-    With Sentinels every server is asked, and the Sentinels too.
-    Raises NotAllowed when its user may not ask (CONFIG GET), as a milter's own may not.
-    Measured in power cuts: `appendfsync everysec` lost a quarter of the acknowledged writes, `always` none.
+    With Sentinels every server is asked, and the Sentinels too. Raises NotAllowed if the user may not ask (CONFIG
+    GET); the milter's own user may not. Measured in power cuts: `appendfsync everysec` lost a quarter of the
+    acknowledged writes, `always` none.
     """
     pool = watched_over(client)
     with transient(client):
-        faults = [*_settings_faults(client, _WANTED if pool is None else _WANTED_OF_SEVERAL)]
+        faults = [*_settings_faults(client, _WANTED if pool is None else _WANTED_WITH_SENTINELS)]
         if pool is not None:
             faults += _sentinel_faults(pool)
             faults += _replica_faults(pool)
@@ -98,29 +102,30 @@ def _settings_faults(client: redis.Redis, wanted: Mapping[str, str]) -> Iterator
 
 
 def _replica_faults(pool: SentinelPool) -> Iterator[str]:
-    """Of the other servers, because each may be the master tomorrow. One that is away loses nothing."""
-    there = 0
+    """Check the settings of the replicas, because each may become the master. A replica that is down loses
+    nothing."""
+    found_count = 0
     for host, port in pool.sentinels.replicas():
         with closing(pool.other(host, port)) as replica:
             try:
-                yield from _settings_faults(replica, _WANTED_OF_SEVERAL)
+                yield from _settings_faults(replica, _WANTED_WITH_SENTINELS)
             except redis.exceptions.NoPermissionError:
                 raise
             except redis.RedisError:
                 continue
-        there += 1
-    if not there:
-        yield f"redis service {pool.service_name}: no replica answers; one must be there"
+        found_count += 1
+    if not found_count:
+        yield f"redis service {pool.service_name}: no replica answers; there must be one"
 
 
 def _sentinel_faults(pool: SentinelPool) -> Iterator[str]:
     state = pool.sentinels.state()
     name = f"sentinels of {pool.service_name}"
-    there = int(state["num-other-sentinels"]) + 1
-    if there < _SENTINELS:
-        yield f"{name}: there are {there}; there must be {_SENTINELS} or more, each on a host of its own"
-    if there != pool.sentinels.named:
-        yield f"{name}: there are {there}, and the URL names {pool.sentinels.named}; it must name each of them"
+    found_count = int(state["num-other-sentinels"]) + 1
+    if found_count < _SENTINELS:
+        yield f"{name}: there are {found_count}; there must be {_SENTINELS} or more, each on its own host"
+    if found_count != pool.sentinels.named:
+        yield f"{name}: there are {found_count}, and the URL names {pool.sentinels.named}; it must name each of them"
     if int(state["down-after-milliseconds"]) > _DOWN_AFTER:
         found = state["down-after-milliseconds"]
         yield f"{name}: down-after-milliseconds is {found}; it must be {_DOWN_AFTER} or less"

@@ -1,7 +1,7 @@
-"""What each daemon does on a Redis server, and what the user that we are there may do. Nothing is done by asking.
+"""Find out what a user may do on a Redis server, and what each daemon needs. Asking changes nothing.
 
-`redis.acl_check_cmd` of a script tells whether its caller may run a command (Redis 7, and Valkey), also of FLUSHALL.
-A user that may not run EVAL cannot be asked.
+A script calls `redis.acl_check_cmd`, which tells whether the caller may run a command (Redis 7, and Valkey), even
+FLUSHALL, without running it. It does not work for a user that may not run EVAL.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MILTER = (
     "ZRANGEBYSCORE stopit:watch 0 1",
     "ZREMRANGEBYSCORE stopit:watch 0 1",
 )
-"""What stopit-milter runs, with keys as it names them. Nothing in it reads a report."""
+"""The commands of stopit-milter, with the keys that it uses. None of them reads a report."""
 NOTIFIER = (
     *_BOTH,
     "CONFIG GET appendonly",
@@ -53,10 +53,10 @@ NOTIFIER = (
     "HKEYS stopit:queue:dead",
     "HLEN stopit:queue:dead",
 )
-"""What stopit-notifier and stopitctl run."""
+"""The commands of stopit-notifier and stopitctl."""
 
 _MORE = ("FLUSHALL", "KEYS *", "SHUTDOWN", "CONFIG SET dir x", "ACL SETUSER x", "GET not-stopit", "DEL not-stopit")
-"""What nobody of ours needs."""
+"""Commands that none of our programs needs."""
 
 _ASK = """
 local allowed = {}
@@ -71,8 +71,8 @@ return allowed
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """What a user may do: `user` is its name on the server, `lacks_*` what is missing for each daemon's work, `more`
-    what it may do that nobody of ours needs. Commands without their arguments."""
+    """The permissions of a user: `user` is its name on the server, `lacks_*` are the missing commands of each daemon,
+    `more` are allowed commands that none of our programs needs. Commands without their arguments."""
 
     user: str
     lacks_milter: tuple[str, ...]
@@ -81,7 +81,7 @@ class Rights:
 
 
 def rights_of(client: redis.Redis) -> Rights | None:
-    """The rights of the user that this client is; None when it may not ask. Raises Transient."""
+    """Return the rights of this client's user; None if it may not ask. Raises Transient."""
     with transient(client):
         try:
             user = client.acl_whoami()
@@ -89,7 +89,7 @@ def rights_of(client: redis.Redis) -> Rights | None:
             user = client.connection_pool.connection_kwargs.get("username") or "default"
         try:
             allowed: Any = client.eval(_ASK, 0, *MILTER, *NOTIFIER, *_MORE)
-        except redis.exceptions.ResponseError:  # no scripts for this user, or a server before 7
+        except redis.exceptions.ResponseError:  # no scripts for this user, or a server older than 7
             return None
     name = user.decode("utf-8", "replace") if isinstance(user, bytes) else str(user)
     milter, notifier = len(MILTER), len(MILTER) + len(NOTIFIER)
@@ -102,13 +102,13 @@ def rights_of(client: redis.Redis) -> Rights | None:
 
 
 def strangers_may_read(client: redis.Redis) -> bool:
-    """Whether whoever connects without a name or password can read the queue."""
+    """Return whether a client without a name and password can read the queue."""
     given = client.connection_pool.connection_kwargs
     kwargs = {name: value for name, value in given.items() if name not in ("username", "password")}
     pool = redis.ConnectionPool(connection_class=client.connection_pool.connection_class, **kwargs)
-    stranger = redis.Redis(connection_pool=pool)
+    anonymous = redis.Redis(connection_pool=pool)
     try:
-        stranger.xlen("stopit:queue")
+        anonymous.xlen("stopit:queue")
     except (redis.RedisError, OSError):
         return False
     finally:
@@ -117,7 +117,7 @@ def strangers_may_read(client: redis.Redis) -> bool:
 
 
 def _named(commands: Sequence[str], allowed: Sequence[int], wanted: bool) -> tuple[str, ...]:
-    """The names of the commands of which it is so, each once."""
+    """Return the names of the commands whose permission is `wanted`, each once."""
     found = (command for command, may in zip(commands, allowed, strict=True) if bool(may) is wanted)
     return tuple(dict.fromkeys(_name(command) for command in found))
 

@@ -1,12 +1,12 @@
-"""Redis servers that Sentinels watch over: clients that find the master, and which history it has.
+"""Clients for Redis servers that Sentinels monitor: find the master and its replication id.
 
-A client asks the Sentinels whenever it makes a connection, so after a failover it comes to the new master by itself.
-redis-py brings the pool for that, but its own `Sentinel` reorders a list that several threads use, and can lose
-Sentinels in doing so; `Sentinels` is in its place.
+A client asks the Sentinels whenever it makes a connection, so after a failover it connects to the new master.
+redis-py has a pool for that, but its own `Sentinel` reorders a list that several threads use, and can lose Sentinels;
+`Sentinels` replaces it.
 
-Replication is asynchronous, and a master that was cut off or stood still does not know that another one was chosen:
-what it takes in that time is thrown away when it comes back as a replica. Each promotion begins a new *history*
-(`master_replid`), so the history that a write went into tells later whether it still counts: `history`.
+Replication is asynchronous. A master that was cut off or suspended does not know that another one was promoted: what
+it accepts meanwhile is discarded when it returns as a replica. Each promotion starts a new replication id
+(`master_replid`), so the replication id that a write went to tells later whether the write still counts.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ __all__ = ["SentinelPool", "Sentinels", "replication_id", "replication_id_in", "
 
 Address = tuple[str, int]
 
-_HISTORY = re.compile(r"[0-9a-f]{40}")
+_REPLICATION_ID = re.compile(r"[0-9a-f]{40}")
 _T = TypeVar("_T")
 
 
 class Sentinels:
-    """The Sentinels of one service. `arguments` are redis-py's, for each connection; any thread may use it.
+    """The Sentinels of one service. `arguments` are redis-py's, for each connection. Thread-safe.
 
-    Raises redis.RedisError when nobody, or too few, can be asked.
+    Raises redis.RedisError if none, or too few, answer.
     """
 
     def __init__(self, url: SentinelUrl, arguments: Mapping[str, Any]) -> None:
         self.named = len(url.sentinels)
         self._service = url.service
         given = {**arguments, **_credentials(url.sentinel_login, url.tls)}
-        self._doors = tuple(redis.Redis(host, port, **given) for host, port in url.sentinels)
-        self._first = 0  # who answered last is asked first: one that is away costs its time-out once
+        self._clients = tuple(redis.Redis(host, port, **given) for host, port in url.sentinels)
+        self._first = 0  # the one that answered last is asked first, so one that is down costs its time-out only once
 
     def discover_master(self, _service: str) -> Address:
-        """The master, by the first Sentinel that knows one that answers. What redis-py's pool asks."""
-        for at in (self._first, *(at for at in range(len(self._doors)) if at != self._first)):
+        """Return the master from the first Sentinel that knows one that answers. Called by redis-py's pool."""
+        for at in (self._first, *(at for at in range(len(self._clients)) if at != self._first)):
             try:
-                state = self._state(self._doors[at])
+                state = self._state(self._clients[at])
             except redis.RedisError:
                 continue
             if _is_well(state):
@@ -55,43 +55,44 @@ class Sentinels:
         raise MasterNotFoundError(f"no Sentinel knows a master of {self._service} that answers")
 
     def agreed_master(self) -> Address:
-        """The master that more than half of the Sentinels name. One that is cut off may still name an old one."""
-        named = Counter(_address(state) for state in self._everybodys(self._state) if _is_well(state))
-        for address, voices in named.items():
-            if 2 * voices > len(self._doors):
+        """Return the master that more than half of the Sentinels name. A Sentinel that is cut off may still name an
+        old one."""
+        named = Counter(_address(state) for state in self._each_answer(self._state) if _is_well(state))
+        for address, votes in named.items():
+            if 2 * votes > len(self._clients):
                 return address
         raise MasterNotFoundError(f"no majority of the Sentinels agrees on a master of {self._service}")
 
     def state(self) -> Mapping[str, Any]:
-        """What a Sentinel that answers knows of the master (SENTINEL MASTER)."""
-        for state in self._everybodys(self._state):
+        """Return the state of the master from a Sentinel that answers (SENTINEL MASTER)."""
+        for state in self._each_answer(self._state):
             return state
         raise MasterNotFoundError(f"no Sentinel of {self._service} answers")
 
     def replicas(self) -> list[Address]:
-        """The replicas that a Sentinel knows of, those that are away too."""
-        for states in self._everybodys(lambda door: door.sentinel_slaves(self._service)):
+        """Return the replicas that a Sentinel knows, including those that are down."""
+        for states in self._each_answer(lambda client: client.sentinel_slaves(self._service)):
             return sorted(map(_address, states))
         raise MasterNotFoundError(f"no Sentinel of {self._service} answers")
 
     def close(self) -> None:
-        """Give back all connections."""
-        for door in self._doors:
-            door.close()
+        """Close all connections."""
+        for client in self._clients:
+            client.close()
 
-    def _everybodys(self, ask: Callable[[redis.Redis], _T]) -> Iterator[_T]:
-        for door in self._doors:
+    def _each_answer(self, ask: Callable[[redis.Redis], _T]) -> Iterator[_T]:
+        for client in self._clients:
             try:
-                yield ask(door)
+                yield ask(client)
             except redis.RedisError:
                 continue
 
-    def _state(self, door: redis.Redis) -> Mapping[str, Any]:
-        return cast(Mapping[str, Any], door.sentinel_master(self._service))
+    def _state(self, client: redis.Redis) -> Mapping[str, Any]:
+        return cast(Mapping[str, Any], client.sentinel_master(self._service))
 
 
 class SentinelPool(SentinelConnectionPool):
-    """Connections to the master. Closing it closes those to the Sentinels too."""
+    """Connections to the master. Closing it also closes those to the Sentinels."""
 
     sentinels: Sentinels
 
@@ -101,7 +102,7 @@ class SentinelPool(SentinelConnectionPool):
         super().__init__(url.service, self.sentinels, **self._given)  # type: ignore[no-untyped-call]
 
     def other(self, host: str, port: int) -> redis.Redis:
-        """A client for another server of the service, by its address."""
+        """Return a client for another server of the service."""
         return redis.Redis(host, port, **self._given)
 
     def close(self) -> None:
@@ -111,15 +112,17 @@ class SentinelPool(SentinelConnectionPool):
 
 
 def watched_over(client: redis.Redis) -> SentinelPool | None:
-    """The client's pool, where Sentinels are asked for the master; None where there is one server."""
+    """Return the client's pool if it asks Sentinels for the master; None if there is one server."""
     pool = client.connection_pool
     return pool if isinstance(pool, SentinelPool) else None
 
 
 def replication_id(client: redis.Redis) -> str:
-    """The history that holds now, by the master that a majority of the Sentinels names; "" without Sentinels.
+    """Return the current replication id, from the master that a majority of the Sentinels names; "" without
+    Sentinels.
 
-    Raises redis.RedisError when that cannot be told: in a failover, or when the client is at another server.
+    Raises redis.RedisError if it cannot be determined: in a failover, or if the client is connected to another
+    server.
     """
     pool = watched_over(client)
     if pool is None:
@@ -133,10 +136,11 @@ def replication_id(client: redis.Redis) -> str:
 
 
 def replication_id_in(replication: Any) -> str:
-    """The history of a master, from its INFO replication. Raises redis.RedisError on another server's."""
+    """Return the replication id in a master's INFO replication. Raises redis.RedisError if the server is no
+    master."""
     found = str(replication.get("master_replid", ""))
-    if replication.get("role") != "master" or not _HISTORY.fullmatch(found):
-        raise redis.ConnectionError("this server is no master")
+    if replication.get("role") != "master" or not _REPLICATION_ID.fullmatch(found):
+        raise redis.ConnectionError("this server is not a master")
     return found
 
 

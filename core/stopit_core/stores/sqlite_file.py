@@ -1,13 +1,13 @@
-"""One SQLite file that several threads and several daemons share; the stores on it hold only their statements.
+"""One SQLite file that several threads and several daemons share; the stores on it contain only their statements.
 
-One connection behind a lock, not one for each call: opening costs a read of the schema, and the last connection
-that closes writes the whole WAL back. The lock is held for one transaction, never across calls, and is waited for
-no longer than the file itself. The connection is opened on first use, so that making a store does no I/O and a
-worker may be forked between the two; it must not be used before the fork. After any error it is thrown away, and
-when the file was deleted or replaced under it, it is opened anew: nothing is written to a file without a name.
+One connection behind a lock, not one for each call: opening reads the schema, and closing the last connection writes
+the whole WAL back. The lock is held for one transaction, never across calls, and a thread waits for it no longer than
+for the file itself. The connection is opened on first use, so creating a store does no I/O and a worker may be forked
+in between; the connection must not be used before the fork. After any error it is closed, and if the file was deleted
+or replaced, it is opened again: nothing is written to a deleted file.
 
-New files are made 0660 less the umask, because two daemons of one group share them; SQLite gives -wal and -shm the
-same mode.
+New files are created with mode 0660 less the umask, because two daemons of one group share them; SQLite gives -wal
+and -shm the same mode.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from stopit_core.errors import Transient
 __all__ = ["SqliteFile", "Synchronous", "enter_wal"]
 
 _MODE = 0o660
-_PAUSE = 0.01
+_RETRY_PAUSE = 0.01
 
 
 class Synchronous(StrEnum):
-    """What a commit survives (measured, in WAL): FULL a power cut, NORMAL a crash of the process."""
+    """The durability of a commit (measured, in WAL): FULL survives a power cut, NORMAL a crash of the process."""
 
     FULL = "FULL"
     NORMAL = "NORMAL"
@@ -40,7 +40,7 @@ class Synchronous(StrEnum):
 class SqliteFile:
     """Transactions on one database file. Every failure of SQLite or of the disk is a Transient that names the file.
 
-    `schema`: statements that make an empty file a store of `version`; a file of another version is refused.
+    `schema`: statements that turn an empty file into a store of `version`; a file of another version is refused.
     `busy_timeout`: seconds to wait for another process, and for another thread.
     """
 
@@ -58,16 +58,16 @@ class SqliteFile:
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """A connection to look with. Each statement sees the last commit."""
+        """Yield a connection for reading. Each statement sees the latest commit."""
         with self._exclusive() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """A connection inside BEGIN IMMEDIATE; committed at the end, rolled back on any error.
+        """Yield a connection inside BEGIN IMMEDIATE; commit at the end, roll back on any error.
 
-        IMMEDIATE, because a transaction that reads first and then writes fails at once with BUSY, whatever the
-        busy time-out.
+        IMMEDIATE, because a transaction that first reads and then writes fails at once with BUSY, whatever the busy
+        time-out.
         """
         with self._exclusive() as connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -81,20 +81,20 @@ class SqliteFile:
                 raise
 
     def ping(self) -> None:
-        """Return when the file can be read and written: a full disk shows only when something is written."""
+        """Return if the file can be read and written: a full disk is noticed only by a write."""
         with self.write() as connection:
             connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-            connection.execute(f"PRAGMA user_version = {self._version}")  # what it is already
+            connection.execute(f"PRAGMA user_version = {self._version}")  # the value that it has already
 
     def close(self) -> None:
-        """Close the connection, once no other thread uses it."""
+        """Close the connection as soon as no other thread uses it."""
         with self._lock:
             self._discard()
 
     @contextmanager
     def _exclusive(self) -> Iterator[sqlite3.Connection]:
         if not self._lock.acquire(timeout=self._busy_timeout):
-            raise Transient(f"sqlite {self._path}: other threads held it for {self._busy_timeout:g} s")
+            raise Transient(f"sqlite {self._path}: other threads used it for {self._busy_timeout:g} s")
         try:
             yield self._current()
         except (sqlite3.Error, OSError) as error:
@@ -124,12 +124,12 @@ class SqliteFile:
     def _prepare(self, connection: sqlite3.Connection) -> None:
         enter_wal(connection, self._busy_timeout)
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
-        if self._found_version(connection) == self._version:
+        if self._read_version(connection) == self._version:
             return
         connection.execute("BEGIN IMMEDIATE")
-        found = self._found_version(connection)
+        found = self._read_version(connection)
         if found not in (0, self._version):
-            raise Transient(f"sqlite {self._path}: was made by another version of Stopit ({found})")
+            raise Transient(f"sqlite {self._path}: was created by another version of Stopit ({found})")
         if found == 0:
             for statement in self._schema:
                 connection.execute(statement)
@@ -137,7 +137,7 @@ class SqliteFile:
         connection.execute("COMMIT")
 
     @staticmethod
-    def _found_version(connection: sqlite3.Connection) -> int:
+    def _read_version(connection: sqlite3.Connection) -> int:
         return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
     def _identity_on_disk(self) -> tuple[int, int] | None:
@@ -155,8 +155,9 @@ class SqliteFile:
 
 
 def enter_wal(connection: sqlite3.Connection, busy_timeout: float) -> None:
-    """Switch to WAL. Of two that do so on a new file at once, one is refused in spite of SQLite's busy time-out, so
-    it is tried again here for `busy_timeout` seconds. Raises sqlite3.OperationalError when that was not enough."""
+    """Switch to WAL. If two processes do so on a new file at once, SQLite refuses one in spite of its busy time-out,
+    so the switch is retried here for `busy_timeout` seconds. Raises sqlite3.OperationalError if that was not
+    enough."""
     deadline = time.monotonic() + busy_timeout
     while True:
         try:
@@ -165,4 +166,4 @@ def enter_wal(connection: sqlite3.Connection, busy_timeout: float) -> None:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
-        time.sleep(_PAUSE)
+        time.sleep(_RETRY_PAUSE)

@@ -149,7 +149,7 @@ def test_every_faulty_line_is_named(tmp_path: Path) -> None:
     assert [str(fault) for fault in caught.value.faults] == [
         f"{path}:2: identity.aliases = nonsense: must be `address: primary address`",
         f"{path}:3: identity.aliases = c: two words: must be `address: primary address`",
-        f"{path}:4: identity.aliases = a: d: a@example.edu already stands for b@example.edu",
+        f"{path}:4: identity.aliases = a: d: a@example.edu already has the primary address b@example.edu",
         f"{path}:5: identity.aliases = : e: must be `address: primary address`",
         f"{path}:6: identity.aliases = f:: must be `address: primary address`",
     ]

@@ -43,9 +43,9 @@ def test_an_empty_credential_means_that_there_was_no_file(tmp_path: Path, handed
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "there is no such file; write the password in one, mode 0600"),
-        (b" \n", "is empty; write the password in it"),
-        (b"\xff\xfe", "cannot be read: it is no text"),
+        (None, "there is no such file; write the password into one, mode 0600"),
+        (b" \n", "is empty; write the password into it"),
+        (b"\xff\xfe", "cannot be read: it is not text"),
     ],
 )
 def test_a_password_that_cannot_be_read_says_what_to_do(tmp_path: Path, content: bytes | None, said: str) -> None:

@@ -44,12 +44,12 @@ def test_a_missing_directory_is_named_with_what_to_do(tmp_path: Path, which: str
         _ = open_queue(QueueStore(url=url)) if which == "queue" else open_ledger(LedgerStore(url=url))
     assert str(caught.value) == (
         f'{tmp_path}/no: {which}.url = "{url}": there is no directory {tmp_path}/no;'
-        " make it, writable by the user that the daemons run as"
+        " create it, writable by the daemons' user"
     )
 
 
 def test_a_url_that_cannot_be_read_does_not_show_its_password() -> None:
-    with pytest.raises(ConfigError, match=r"queue\.url: is no Redis URL") as caught:
+    with pytest.raises(ConfigError, match=r"queue\.url: is not a Redis URL") as caught:
         open_queue(QueueStore(url="redis://user:secret@host:port/0"))
     assert "secret" not in str(caught.value)
 

@@ -1,13 +1,13 @@
 """The ledger: traces of every message that passed, for some days, found by the digest of the Message-ID.
 
-Two backends, SQLite and Redis, stand behind `Ledger` and pass tests/contract/test_ledger.py. A ledger is not the
-record of anything: a lost trace means that staff decide. So writing is in batches and behind (`TraceWriter`), and
-nothing that handles mail ever waits for it.
+Two backends, SQLite and Redis, implement `Ledger` and pass tests/contract/test_ledger.py. A ledger is not a record:
+if a trace is lost, staff decide. So traces are written in batches by a background thread (`TraceWriter`), and no mail
+ever waits for the ledger.
 
-Age is judged twice. `find` shows nothing older than the retention, by the clock of now; what is removed for good is a
-day older than that, so that a clock which is a day ahead for an hour loses nothing.
+Age is checked twice. `find` returns nothing older than the retention by the current clock; traces are removed only a
+day later, so a clock that is a day fast for an hour loses nothing.
 
-The ledger also holds the watched pairs, because who writes traces is who can see that a pair met again.
+The ledger also holds the watched pairs, because the process that writes traces can see that a pair had contact again.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from stopit_core.wire import decode_trace
 __all__ = ["GRACE", "MAX_PASSES", "Ledger", "readable"]
 
 MAX_PASSES = 64
-"""So many traces are kept of one Message-ID. More are dropped: it is ambiguous by then, and a flood."""
+"""Maximum number of traces that are kept for one Message-ID. More are dropped: the message is ambiguous by then."""
 
 GRACE = 86400.0
-"""Seconds that a trace, or the end of a watch, is kept beyond its time before it is removed for good."""
+"""Seconds for which a trace, or the end of a watch, is kept beyond its time before it is removed."""
 
 
 def readable(message: Digest, payloads: Iterable[bytes]) -> Iterator[Trace]:
-    """The traces of these payloads; what is damaged is left out, so that it does not hide the others."""
+    """Yield the traces of these payloads, without damaged ones, so that they do not hide the others."""
     for payload in payloads:
         try:
             yield decode_trace(message, payload)
@@ -38,40 +38,41 @@ def readable(message: Digest, payloads: Iterable[bytes]) -> Iterator[Trace]:
 
 
 class Ledger(Protocol):
-    """Every method may be called from any thread; raises `errors.Transient` when the store cannot be used now."""
+    """The interface of a ledger. Methods are thread-safe, and raise `errors.Transient` if the store cannot be used
+    now."""
 
     def write(self, traces: Sequence[Trace]) -> None:
-        """Keep these traces until the retention has passed since they were seen.
+        """Store these traces until the retention after they were seen has passed.
 
-        After a Transient any part of them may have been kept; writing them again makes no second pass.
+        After a Transient any part of them may be stored; writing them again adds no second pass.
         """
 
     def find(self, message: Digest) -> list[Trace]:
-        """All passes of a message, the earliest first; [] when none is known or retention has passed.
+        """Return all passes of a message, the earliest first; [] if none is known or the retention has passed.
 
         A stored trace that cannot be read is left out.
         """
 
     def watch(self, pair: Digest, until: float) -> None:
-        """Watch a pair (`Keyring.pair`) until then. Again is the same as once; the later end holds."""
+        """Watch a pair (`Keyring.pair`) until then. Idempotent; the later end counts."""
 
     def watched(self, now: float) -> frozenset[Digest]:
-        """All pairs watched at this time."""
+        """Return all pairs that are watched at this time."""
 
     def expire(self, now: float) -> int:
-        """Remove a bounded part of what is past its time; tells how many traces: call again until that is 0.
+        """Remove a limited number of expired traces. Return how many; call again until that is 0.
 
-        Always 0 where the store does it itself.
+        Always 0 if the store expires them itself.
         """
 
     def replication_id(self) -> str:
-        """The history that holds now; "" where there is only one. Another one may lack traces that this one had.
+        """Return the current replication id; "" if there is only one server. After it changes, traces may be missing.
 
-        Raises Transient when it cannot be told (`queue.Queue.history`).
+        Raises Transient if it cannot be determined (`Queue.replication_id`).
         """
 
     def ping(self) -> None:
-        """Return when the store answers a read and would take a write."""
+        """Return if the store answers a read and would take a write."""
 
     def close(self) -> None:
-        """Give back connections and files. Nothing may be called afterwards."""
+        """Close connections and files. Call no method afterwards."""

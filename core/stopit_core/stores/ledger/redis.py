@@ -1,14 +1,14 @@
-"""The ledger in Redis: hashes by day and shard, so that a day expires whole and no record carries its own expiry.
+"""The ledger in Redis: hashes by day and shard, so that a whole day expires at once and no record has its own expiry.
 
-`stopit:trace:DAY:SHARD` holds, under a message's digest, its first pass of that day. A further pass gets the digest
-and a number, which HINCRBY on a counter of that message hands out: several milters can write passes of one message at
-the same time and none takes another's place, with nothing read and written back. Nearly all messages pass once, so
-nearly all of a batch is one script: one command to make and one answer to read, where a pipeline has a thousand.
+`stopit:trace:DAY:SHARD` holds, under a message's digest, its first pass of that day. A further pass is stored under
+the digest and a number from HINCRBY on a counter of that message: several milters can write passes of one message at
+the same time without overwriting each other, and nothing is read and written back. Nearly all messages pass once, so
+nearly all of a batch is one script: one command and one reply, where a pipeline has a thousand.
 
-A hash of few traces costs more than they do; one of more than 512 (`hash-max-listpack-entries`) is not kept packed.
-With these shards one holds 9 traces where a site has a million in its two weeks, and 261 where it has 30 million.
-A server must also let values of this length be packed (`hash-max-listpack-value 256`), or a trace takes half as much
-again: `./run bench --only ledger` prints both.
+A hash with few traces costs more than the traces themselves; a hash with more than 512 (`hash-max-listpack-entries`)
+is not stored packed. With this number of shards a hash holds 9 traces at a site with a million traces in two weeks,
+and 261 at a site with 30 million. The server must also allow values of this length in packed hashes
+(`hash-max-listpack-value 256`), or a trace takes half as much again: `./run bench --only ledger` prints both.
 
 `stopit:watch` is a sorted set of pairs by the end of their watch.
 """
@@ -33,9 +33,10 @@ _WATCH = "stopit:watch"
 _DAY = 86400
 _SHARDS = 8192
 _STAGGER = 3600
-"""Seconds over which the shards of a day end one after another, so that no second frees them all."""
+"""Seconds over which the shards of a day expire one after another, so that the server does not free them all at
+once."""
 _COUNTER = b"\xff"
-"""What follows the digest in the name of the counter of further passes; a pass's number never gets there."""
+"""The suffix of the digest in the field of the counter of further passes; the number of a pass never reaches it."""
 
 
 _WRITE_FIRST = """
@@ -48,11 +49,12 @@ for i, key in ipairs(KEYS) do
 end
 return taken
 """
-"""For each key: a field, its payload, and when the key ends. Answers with the places (from 1) that were taken."""
+"""Arguments for each key: a field, its payload, and when the key expires. Returns the indexes (from 1) of fields in
+use."""
 
 
 class _Record(NamedTuple):
-    """One trace as it is to be stored."""
+    """One trace in its stored form."""
 
     key: str
     field: bytes
@@ -69,7 +71,7 @@ class RedisLedger:
         self._clock = clock
 
     def write(self, traces: Sequence[Trace]) -> None:
-        """See `Ledger.write`."""
+        """Implement `Ledger.write`."""
         records = [_Record(_key(_day(t.seen), t.message), t.message, encode_trace(t)) for t in traces]
         keys = [record.key for record in records]
         rest = [
@@ -84,7 +86,7 @@ class RedisLedger:
                     self._write_further(commands, [records[place - 1] for place in taken])
 
     def find(self, message: Digest) -> list[Trace]:
-        """See `Ledger.find`. One round trip that looks at each day of the retention."""
+        """Implement `Ledger.find`. One round trip that reads each day of the retention."""
         now = self._clock()
         fields = _pass_fields(message)
         with transient(self._client), self._client.pipeline(transaction=False) as commands:
@@ -95,38 +97,38 @@ class RedisLedger:
         return sorted(passes, key=lambda trace: trace.seen)[:MAX_PASSES]
 
     def watch(self, pair: Digest, until: float) -> None:
-        """See `Ledger.watch`."""
+        """Implement `Ledger.watch`."""
         with transient(self._client):
             self._client.zadd(_WATCH, {pair: until}, gt=True)
 
     def watched(self, now: float) -> frozenset[Digest]:
-        """See `Ledger.watched`."""
+        """Implement `Ledger.watched`."""
         with transient(self._client):
             pairs: Any = self._client.zrangebyscore(_WATCH, f"({now!r}", "+inf")
         return frozenset(map(Digest, pairs))
 
     def expire(self, now: float) -> int:
-        """See `Ledger.expire`. The server lets traces go by itself; only ended watches are removed here."""
+        """Implement `Ledger.expire`. The server expires traces itself; only ended watches are removed here."""
         with transient(self._client):
             self._client.zremrangebyscore(_WATCH, "-inf", repr(now - GRACE))
         return 0
 
     def replication_id(self) -> str:
-        """See `Ledger.history`."""
+        """Implement `Ledger.replication_id`."""
         with transient(self._client):
             return replication_id(self._client)
 
     def ping(self) -> None:
-        """See `Ledger.ping`. Changing the score of a member that is not there is a write that changes nothing."""
+        """Implement `Ledger.ping`. Changing the score of a missing member is a write that changes nothing."""
         with transient(self._client):
             self._client.zadd(_WATCH, {b"": 0}, xx=True)
 
     def close(self) -> None:
-        """See `Ledger.close`."""
+        """Implement `Ledger.close`."""
         self._client.close()
 
     def _write_further(self, commands: Any, records: Sequence[_Record]) -> None:
-        """Give records whose first place is taken a place of their own, but for those already there."""
+        """Store records whose first field is in use under another field, except those that are stored already."""
         for key, field, _payload in records:
             commands.hmget(key, _pass_fields(field))
         known: dict[tuple[str, bytes], set[bytes | None]] = {}

@@ -1,8 +1,8 @@
-"""The ledger in one SQLite file: for one mail host, with nothing else to run.
+"""The ledger in one SQLite file: for one mail host, with no server to run.
 
-Rows stand in the order in which they came; an index on the digest finds them, one on the time lets them go. (A table
-ordered by digest would write a random page of payloads for each trace; so it is only a page of digests.) Commits are
-NORMAL: a power cut may take the last traces, which costs a decision by staff, and nothing else.
+Rows are in the order of arrival; an index on the digest finds them, an index on the time expires them. (A table
+ordered by digest would write a random page of payloads for each trace; the index writes only a page of digests.)
+Commits are NORMAL: a power cut may lose the latest traces, which only means that staff decide.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _SCHEMA = (
     "CREATE TABLE watch (pair BLOB PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID",
 )
 _ROWS = 50
-"""So many passes of different messages go into one statement: the interpreter's lock is given up and fought for once
-for each, and a statement sees none of its own rows."""
+"""Number of passes of different messages in one statement: each statement releases and reacquires the interpreter's
+lock, and a statement does not see its own rows."""
 
 
 def _insert(rows: int) -> str:
@@ -44,7 +44,7 @@ _INSERT_ROW = _insert(1)
 _INSERT_ROWS = _insert(_ROWS)
 _CHUNK = 1000
 _CHUNKS = 20
-"""`expire` removes at most this many chunks in a call, and gives up the lock after each."""
+"""`expire` removes at most this number of chunks in a call, and releases the lock after each."""
 
 
 class SqliteLedger:
@@ -56,7 +56,7 @@ class SqliteLedger:
         self._clock = clock
 
     def write(self, traces: Sequence[Trace]) -> None:
-        """See `Ledger.write`. All or none."""
+        """Implement `Ledger.write`. All traces or none."""
         rows = [(trace.message, trace.seen, encode_trace(trace)) for trace in traces]
         with self._file.write() as db:
             for start in range(0, len(rows), _ROWS):
@@ -67,7 +67,7 @@ class SqliteLedger:
                     db.executemany(_INSERT_ROW, some)
 
     def find(self, message: Digest) -> list[Trace]:
-        """See `Ledger.find`."""
+        """Implement `Ledger.find`."""
         with self._file.read() as db:
             rows = db.execute(
                 "SELECT payload FROM trace WHERE message = ? AND seen > ? ORDER BY seen, rowid",
@@ -76,7 +76,7 @@ class SqliteLedger:
         return list(readable(message, (payload for (payload,) in rows)))
 
     def watch(self, pair: Digest, until: float) -> None:
-        """See `Ledger.watch`."""
+        """Implement `Ledger.watch`."""
         with self._file.write() as db:
             db.execute(
                 "INSERT INTO watch (pair, until) VALUES (?, ?)"
@@ -85,12 +85,12 @@ class SqliteLedger:
             )
 
     def watched(self, now: float) -> frozenset[Digest]:
-        """See `Ledger.watched`."""
+        """Implement `Ledger.watched`."""
         with self._file.read() as db:
             return frozenset(Digest(pair) for (pair,) in db.execute("SELECT pair FROM watch WHERE until > ?", (now,)))
 
     def expire(self, now: float) -> int:
-        """See `Ledger.expire`."""
+        """Implement `Ledger.expire`."""
         removed = 0
         for _ in range(_CHUNKS):
             with self._file.write() as db:
@@ -107,13 +107,13 @@ class SqliteLedger:
         return removed
 
     def replication_id(self) -> str:
-        """See `Ledger.history`. A file has one."""
+        """Implement `Ledger.replication_id`. Always "": a file has no replicas."""
         return ""
 
     def ping(self) -> None:
-        """See `Ledger.ping`."""
+        """Implement `Ledger.ping`."""
         self._file.ping()
 
     def close(self) -> None:
-        """See `Ledger.close`."""
+        """Implement `Ledger.close`."""
         self._file.close()

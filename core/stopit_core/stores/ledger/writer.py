@@ -1,16 +1,16 @@
-"""The trace writer: one thread that writes traces behind, in batches, so that no mail ever waits for the ledger.
+"""The trace writer: one background thread that writes traces in batches, so that no mail ever waits for the ledger.
 
-    offer -> buffer (bounded) -> batch -> ledger.write -> watched pairs looked for -> contacts told
+    offer -> buffer (bounded) -> batch -> ledger.write -> look up watched pairs -> report contacts
 
-`offer` takes no lock and wakes nobody, because it is on the way of every message, and a lock that two threads want at
-once costs more than the trace. The thread looks into the buffer at intervals; what is waited for it takes at once.
+`offer` takes no lock and wakes no thread, because every message calls it, and a lock that two threads contend for
+costs more than the trace. The thread checks the buffer at intervals; a `flush` wakes it at once.
 
-While the ledger is away the batch in hand is kept and tried again, with growing pauses. When the buffer is full
-meanwhile, the batch in hand, which is the oldest, is dropped and counted: a ledger that comes back should know of the
-latest mail. Traces are written in the order in which they were offered, so `flush` only has to wait for a number.
+While the ledger is down the current batch is kept and retried, with growing pauses. If the buffer is full meanwhile,
+the current batch, which is the oldest, is dropped and counted: when the ledger returns, it should get the latest
+mail. Traces are written in the order in which they were offered, so `flush` only waits for a number.
 
-The thread outlives everything that the ledger, the directory or the contact hook may raise. It must be started after
-a worker was forked.
+The thread survives every exception of the ledger, the directory or the contact hook. Start it after a worker was
+forked.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["TraceEvent", "TraceWriter", "WriterLimits"]
 
 
 class TraceEvent(Enum):
-    """What the writer counts, in traces; but a fault is an attempt to write, or a look at the ledger, that failed."""
+    """The events that the writer counts, in traces; a FAULT is one failed access to the ledger."""
 
     WRITTEN = "written"
     DROPPED = "dropped"
@@ -42,8 +42,8 @@ class TraceEvent(Enum):
 
 @dataclass(frozen=True, slots=True)
 class WriterLimits:
-    """Traces, and seconds by the monotonic clock. `interval` is between two looks while mail comes, `idle` while none
-    does."""
+    """Numbers of traces, and seconds of the monotonic clock. `interval` is the time between two checks while mail
+    arrives, `idle` while none does."""
 
     capacity: int = 20_000
     batch: int = 500
@@ -57,11 +57,11 @@ class WriterLimits:
 
 
 class TraceWriter:
-    """Writes traces behind, and sees watched pairs meet.
+    """Writes traces in the background, and recognises contacts of watched pairs.
 
-    `sender_of` gives the canonical address of who sent a trace's message, "" when it is not known.
-    `on_contact(trace, pair)` is called in the writer's thread; when it raises Transient it is called again later.
-    `count(event, how many)` is told of everything, from any thread. `clock` is seconds since the epoch.
+    `sender_of` returns the canonical address of the sender of a trace's message, "" if it is not known.
+    `on_contact(trace, pair)` is called in the writer's thread; if it raises Transient, it is called again later.
+    `count(event, how many)` is called for every event, from any thread. `clock` is seconds since the epoch.
     """
 
     def __init__(
@@ -84,12 +84,12 @@ class TraceWriter:
         self._monotonic = monotonic
         self._limits = limits
         self._buffer: deque[Trace] = deque()
-        self._changed = threading.Condition()  # guards the next five; never held while a store is used
+        self._changed = threading.Condition()  # protects the next five; never held while a store is used
         self._taken = self._settled = self._lost = 0
         self._flushing = 0
         self._stopping = False
-        self._away = False  # the last attempt failed
-        self._wait = limits.idle  # the writer thread's own
+        self._ledger_is_down = False  # the last attempt failed
+        self._wait = limits.idle  # used by the writer thread only
         self._watched: frozenset[Digest] = frozenset()
         self._contacts: deque[tuple[Trace, Digest]] = deque()
         self._refresh_at = self._expire_at = float("-inf")
@@ -100,7 +100,8 @@ class TraceWriter:
         self._thread.start()
 
     def offer(self, trace: Trace) -> bool:
-        """Take a trace to be written soon; False, and counted, when the buffer is full. Never waits for a store."""
+        """Accept a trace to be written soon; return False, and count it, if the buffer is full. Never waits for a
+        store."""
         if self._stopping or len(self._buffer) >= self._limits.capacity:
             self._count(TraceEvent.DROPPED, 1)
             return False
@@ -108,13 +109,14 @@ class TraceWriter:
         return True
 
     def wait_for_room(self, timeout: float) -> None:
-        """Wait until at most half of the buffer is taken, but no longer than so many seconds, and not for a ledger
-        that is away: the latest traces take the place of the oldest then."""
+        """Wait until at most half of the buffer is used, but at most `timeout` seconds, and not while the ledger is
+        down: then the latest traces replace the oldest."""
         with self._changed:
             self._changed.wait_for(self._has_room, timeout)
 
     def flush(self, timeout: float) -> bool:
-        """Wait until all that was offered before is in the ledger; False when it is not by then, or was dropped."""
+        """Wait until all traces offered before are in the ledger; return False on a time-out or if traces were
+        dropped."""
         with self._changed:
             target, lost = self._taken + len(self._buffer), self._lost
             self._flushing += 1
@@ -126,9 +128,10 @@ class TraceWriter:
             return in_time and self._lost == lost
 
     def stop(self, timeout: float) -> bool:
-        """Take no more, write what is there, and end the thread; False when that was not done in time.
+        """Accept no more traces, write the buffered ones, and end the thread; return False if that was not done in
+        time.
 
-        While the ledger is away the batch in hand is tried once more; then all that is left is dropped.
+        While the ledger is down the current batch is tried once more; then all remaining traces are dropped.
         """
         with self._changed:
             self._stopping = True
@@ -144,10 +147,10 @@ class TraceWriter:
                 self._write_or_drop(batch)
             elif self._stopping:
                 return
-            self._guarded(self._keep_house)
+            self._guarded(self._run_periodic_tasks)
 
     def _next_batch(self) -> list[Trace]:
-        """The oldest traces, as soon as there is a batch of them, the interval is over, or somebody waits."""
+        """Return the oldest traces as soon as a batch is full, the interval is over, or a `flush` waits."""
         with self._changed:
             self._changed.wait_for(self._is_urgent, self._wait)
             batch = self._take(self._limits.batch)
@@ -155,13 +158,14 @@ class TraceWriter:
         return batch
 
     def _take(self, most: int) -> list[Trace]:
-        """Out of the buffer, with the lock held: who waits knows by it how many were offered before."""
+        """Take traces out of the buffer. Called with the lock held: `flush` computes from it how many were offered
+        before."""
         taken = [self._buffer.popleft() for _ in range(min(len(self._buffer), most))]
         self._taken += len(taken)
         return taken
 
     def _has_room(self) -> bool:
-        return self._stopping or self._away or len(self._buffer) <= self._limits.capacity // 2
+        return self._stopping or self._ledger_is_down or len(self._buffer) <= self._limits.capacity // 2
 
     def _is_urgent(self) -> bool:
         waited_for = self._flushing > 0 and bool(self._buffer)
@@ -173,12 +177,12 @@ class TraceWriter:
         while True:
             try:
                 written = self._write(batch)
-                self._away = False
+                self._ledger_is_down = False
                 break
             except Transient:
                 self._count(TraceEvent.FAULT, 1)
             with self._changed:
-                self._away = True
+                self._ledger_is_down = True
                 self._changed.notify_all()
                 if self._stopping:
                     batch += self._take(len(self._buffer))
@@ -190,7 +194,7 @@ class TraceWriter:
         self._settle(batch, written)
         if self._watched:
             for trace in written:
-                self._guarded(partial(self._look_for_contacts, trace))
+                self._guarded(partial(self._find_contacts, trace))
 
     def _settle(self, batch: Sequence[Trace], written: Sequence[Trace]) -> None:
         for event, number in ((TraceEvent.WRITTEN, len(written)), (TraceEvent.DROPPED, len(batch) - len(written))):
@@ -202,7 +206,7 @@ class TraceWriter:
             self._changed.notify_all()
 
     def _write(self, batch: Sequence[Trace]) -> list[Trace]:
-        """Write a batch; when one trace in it cannot be written at all, the others one by one."""
+        """Write a batch; if one trace in it cannot be written at all, write the others one by one."""
         try:
             self._ledger.write(batch)
         except Transient:
@@ -213,7 +217,7 @@ class TraceWriter:
             return [trace for one in batch for trace in self._write([one])]
         return list(batch)
 
-    def _look_for_contacts(self, trace: Trace) -> None:
+    def _find_contacts(self, trace: Trace) -> None:
         if trace.own or trace.bulk:
             return
         sender = self._sender_of(trace)
@@ -225,9 +229,9 @@ class TraceWriter:
             if pair in self._watched:
                 self._contacts.append((trace, pair))
 
-    def _keep_house(self) -> None:
-        """Tell contacts, learn what is watched, and let the ledger expire: each when it is due."""
-        self._tell_contacts()
+    def _run_periodic_tasks(self) -> None:
+        """Report contacts, refresh the watched pairs, and expire traces: each when it is due."""
+        self._report_contacts()
         now = self._monotonic()
         if now >= self._refresh_at:
             self._refresh_at = now + self._limits.refresh
@@ -237,7 +241,7 @@ class TraceWriter:
             if self._ledger.expire(self._clock()):
                 self._expire_at = now + self._limits.expire_again
 
-    def _tell_contacts(self) -> None:
+    def _report_contacts(self) -> None:
         while len(self._contacts) > self._limits.contacts:
             self._contacts.popleft()
             self._count(TraceEvent.CONTACT_LOST, 1)
@@ -247,12 +251,13 @@ class TraceWriter:
                 self._on_contact(trace, pair)
             except Transient:
                 return
-            except Exception:  # noqa: BLE001 - what it is asked to do will not work better next time
+            except Exception:  # noqa: BLE001 - the same call would fail again
                 self._count(TraceEvent.CONTACT_LOST, 1)
             self._contacts.popleft()
 
     def _guarded(self, step: Callable[[], None]) -> None:
-        """Run a step that the thread must outlive; what it was to do is tried again, or missed, but counted."""
+        """Run a step whose exceptions must not end the thread; they are counted, and the work is retried or
+        skipped."""
         try:
             step()
         except Exception:  # noqa: BLE001

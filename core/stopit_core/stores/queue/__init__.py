@@ -1,17 +1,17 @@
 """The queue: reports on their way from the milter to the notifier. Durable, at least once.
 
-Two backends, SQLite and Redis (Streams with a consumer group), stand behind `Queue` and pass
-tests/contract/test_queue.py. The theory, the same for both:
+Two backends, SQLite and Redis (Streams with a consumer group), implement `Queue` and pass
+tests/contract/test_queue.py. Both have the same states:
 
     put -> waiting -> claimed (for `lease` seconds) -> acknowledged: gone
               ^           |  lease passed: claimed again, attempts + 1
               |           v  after `max_attempts` deliveries, or `bury`
             retry <---- dead -> drop: gone
 
-A report that is put twice (a client's retry, a spool drained through a crash) may come out twice; the case record
-knows reports by their id and takes each once. Acknowledge by the delivery's id, after the commit, never before.
+A report that is put twice (a client's retry, a spool drained through a crash) may be delivered twice; the case record
+recognises reports by their id and takes each once. Acknowledge by the delivery's id, after the commit, never before.
 
-The lease is judged by the one who claims: all consumers name the same length.
+The consumer that claims checks the lease: all consumers use the same length.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["DeadLetter", "Delivery", "Depths", "Queue", "exhausted"]
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One report handed out. `id` is the store's own, for `ack`; `attempts` counts this delivery too (from 1)."""
+    """One delivered report. `id` is the store's own, for `ack`; `attempts` includes this delivery (from 1)."""
 
     id: str
     payload: bytes
@@ -35,7 +35,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A report set aside: nobody will claim it until a person says `retry`."""
+    """A report that is set aside: it is not claimed until a person calls `retry`."""
 
     id: str
     payload: bytes
@@ -47,9 +47,9 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Depths:
-    """How much is in the queue. A claimed report counts as claimed after its lease, too.
+    """The numbers of reports in the queue. A claimed report counts as claimed after its lease, too.
 
-    `oldest_age` is in seconds, of the oldest report that is not yet acknowledged and no dead letter.
+    `oldest_age` is in seconds, of the oldest report that is neither acknowledged nor a dead letter.
     """
 
     waiting: int
@@ -59,58 +59,61 @@ class Depths:
 
 
 def exhausted(max_attempts: int) -> str:
-    """Why a report is a dead letter that nobody buried."""
+    """Return the error of a report that became a dead letter without `bury`."""
     return f"claimed {max_attempts} times and never acknowledged"
 
 
 class Queue(Protocol):
-    """Every method may be called from any thread; raises `errors.Transient` when the store cannot be used now."""
+    """The interface of a queue. Methods are thread-safe, and raise `errors.Transient` if the store cannot be used
+    now."""
 
     def put(self, report_id: str, payload: bytes) -> str:
-        """Take a report (`wire.encode_report`). It is durable when this returns; what this returns is why.
+        """Store a report (`wire.encode_report`). It is durable on return.
 
-        "": nothing else need be done. Else it is the *history* that the report went into, which a failover may throw
-        away: who put it must keep a copy until that cannot happen any more (`queue.copies`).
+        Returns "" if nothing else need be done. Otherwise returns the replication id that the report was written
+        under: a failover may discard it, so the caller must keep a copy until that is no longer possible
+        (`failover_copies`).
         """
 
     def replication_id(self) -> str:
-        """The history that holds now; "" where there is only one. Raises Transient when that cannot be told."""
+        """Return the current replication id; "" if there is only one server. Raises Transient if it cannot be
+        determined."""
 
     def claim(
         self, consumer: str, limit: int, lease: float, wait: float = 0.0, again: int | None = None
     ) -> list[Delivery]:
-        """Up to `limit` reports for this consumer, those whose lease passed first. Waits up to `wait` seconds.
+        """Claim up to `limit` reports for this consumer, those whose lease passed first. Waits up to `wait` seconds.
 
-        With `again`, at most so many of those whose lease passed; the others stay for a later claim.
-        A report on its delivery after `max_attempts` goes to the dead letters instead of coming out again.
+        With `again`, claims at most that many whose lease passed; the others stay for a later claim. A report that
+        was delivered `max_attempts` times becomes a dead letter instead of being delivered again.
         """
 
     def ack(self, delivery_id: str) -> None:
-        """The report is done and leaves the queue. Again, or of an unknown id, is nothing."""
+        """Remove the report, which is done. Does nothing for an unknown id or on repetition."""
 
     def ack_all(self, delivery_ids: Sequence[str]) -> None:
-        """`ack` for each of these, in one go."""
+        """Acknowledge each of these in one call."""
 
     def bury(self, delivery_id: str, error: str) -> None:
-        """Set the report aside as a dead letter, with why."""
+        """Set the report aside as a dead letter, with the error."""
 
     def waiting(self, limit: int) -> list[Delivery]:
-        """A look at what is not yet acknowledged, the oldest first; claims nothing (attempts as they are)."""
+        """Return reports that are not yet acknowledged, the oldest first; claims nothing (attempts are unchanged)."""
 
     def dead(self, limit: int) -> list[DeadLetter]:
-        """The dead letters, the oldest first."""
+        """Return the dead letters, the oldest first."""
 
     def retry(self, dead_id: str) -> bool:
-        """Put a dead letter back with no attempts; False when there is none of this id."""
+        """Put a dead letter back with no attempts; return False if there is none with this id."""
 
     def drop(self, dead_id: str) -> bool:
-        """Remove a dead letter for good; False when there is none of this id."""
+        """Remove a dead letter for good; return False if there is none with this id."""
 
     def depths(self) -> Depths:
-        """How much is in the queue now."""
+        """Return the current numbers of reports in the queue."""
 
     def ping(self) -> None:
-        """Return when the store answers a read and would take a write."""
+        """Return if the store answers a read and would take a write."""
 
     def close(self) -> None:
-        """Give back connections and files. Nothing may be called afterwards."""
+        """Close connections and files. Call no method afterwards."""

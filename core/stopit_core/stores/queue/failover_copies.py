@@ -1,19 +1,19 @@
-"""FailoverCopies of reports that the queue has taken and a failover could still take away again.
+"""Copies of reports that the queue has accepted and that a failover could still discard.
 
-Redis replicates behind. A master that dies, or that is cut off or stands still while another is chosen, may have
-taken reports that the new master never saw, and WAIT does not change that. So while Sentinels watch over the queue,
-each report that it takes is also kept as a file beside the spool, in a part named by the history that it went into:
+Redis replicates asynchronously. A master that dies, or that is cut off or suspended while another is promoted, may
+have accepted reports that the new master never received, and WAIT does not change that. So while Sentinels monitor
+the queue, each report that it accepts is also kept as a file below the spool, in a part named by the replication id:
 
-    queue.put -> history H -> the file is synced in part H -> the client has its 250
+    queue.put -> replication id R -> the file is synced in part R -> the client gets its 250
                                    |
-             H still holds         |        another history holds
-       `HOLD` seconds later: gone <-+-> put into the queue again, and the copy is of that history now
+             R still holds         |        another replication id holds
+       `HOLD` seconds later: gone <-+-> put into the queue again, and the copy moves to the new id
 
-A report that comes twice is known by its id, so to put it again does no harm. A copy goes when the history has held
-for `HOLD` seconds since: then every replica that Sentinel could choose has the report. Which history holds is what a
-majority of the Sentinels says; while they do not agree, everything stays.
+A report that is delivered twice is recognised by its id, so putting it again is harmless. A copy is removed when the
+replication id has been the same for `HOLD` seconds: then every replica that Sentinel could promote has the report. A
+majority of the Sentinels determines the current replication id; while they do not agree, all copies stay.
 
-Time is measured by the monotonic clock, from when this process first saw the copy: to set a clock removes nothing.
+Time is measured by the monotonic clock from when this process first saw the copy: setting the clock removes nothing.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from stopit_core.stores.queue.spool import Spool
 __all__ = ["HOLD", "FailoverCopies"]
 
 HOLD = 600.0
-"""Seconds. Longer than a failover may take (180 by default), and than a replica that is chosen may have been without
-its master (ten times down-after-milliseconds: 300 at most, see `redis_client.durability_faults`)."""
+"""Seconds. Longer than a failover may take (180 by default), and than a promoted replica may have been without its
+master (ten times down-after-milliseconds: 300 at most, see `redis_client.durability_faults`)."""
 
 
 class FailoverCopies:
@@ -45,16 +45,17 @@ class FailoverCopies:
         self._seen: dict[tuple[str, str], float] = {}
 
     def put(self, report_id: str, payload: bytes) -> str:
-        """The report is in the queue, and in a copy where a failover could lose it. As `Queue.put` otherwise."""
-        history = self._queue.put(report_id, payload)
-        if history:
-            self._spool.part(history).put(report_id, payload)
-        return history
+        """Put the report into the queue, and into a copy if a failover could discard it. Otherwise as `Queue.put`."""
+        replication_id = self._queue.put(report_id, payload)
+        if replication_id:
+            self._spool.part(replication_id).put(report_id, payload)
+        return replication_id
 
     def settle(self) -> int:
-        """Put what a failover may have lost into the queue again, and remove what is safe; tells how many again.
+        """Put reports that a failover may have discarded into the queue again, and remove copies that are no longer
+        needed. Return how many were put again.
 
-        Raises Transient when the queue or the directory fails, or nobody can tell which history holds.
+        Raises Transient if the queue or the directory fails, or the replication id cannot be determined.
         """
         parts = self._spool.parts()
         if not parts:
@@ -67,21 +68,21 @@ class FailoverCopies:
             if name == current:
                 self._release(name, part)
             else:
-                again += part.drain(_Elsewhere(self, name))
+                again += part.drain(_Requeue(self, name))
                 part.remove()
         return again
 
-    def _release(self, history: str, part: Spool) -> None:
+    def _release(self, replication_id: str, part: Spool) -> None:
         now = self._monotonic()
         seen = self._seen
-        self._seen = {(history, each): seen.get((history, each), now) for each in part.ids()}
+        self._seen = {(replication_id, each): seen.get((replication_id, each), now) for each in part.ids()}
         for (_, report_id), since in self._seen.items():
             if now - since >= self._hold:
                 part.forget(report_id)
 
 
-class _Elsewhere:
-    """Puts reports into another history than the one they were in, or not at all: their copies are removed after."""
+class _Requeue:
+    """Puts reports into the queue under a new replication id, or raises: their copies are removed afterwards."""
 
     def __init__(self, copies: FailoverCopies, lost: str) -> None:
         self._copies = copies

@@ -1,15 +1,15 @@
 """The queue in Redis: a Stream with one consumer group, for several mail hosts.
 
-`stopit:queue` holds what is not yet acknowledged, `stopit:queue:dead` (a hash by entry id) the dead letters. Nothing
-is ever trimmed: MAXLEN would drop reports that nobody has read. An entry leaves by XACK and XDEL in one step, so
-that what is in the stream is what is still to be done, and a group that was lost (FLUSHALL, a restored backup) is
-made again from the start of the stream without losing any.
+`stopit:queue` holds the reports that are not yet acknowledged, `stopit:queue:dead` (a hash by entry id) the dead
+letters. Nothing is ever trimmed: MAXLEN would drop unread reports. An entry is removed by XACK and XDEL in one step,
+so the stream holds exactly the work that is left, and a lost group (FLUSHALL, a restored backup) is created again
+from the start of the stream without losing reports.
 
-An entry leaves only when it is the report that was claimed. Entry ids are times: while one master replaces another,
-both may give one id to different reports, and who claimed at the one may acknowledge to the other.
+An entry is removed only if it is the report that was claimed. Entry ids are times: during a failover both masters may
+give one id to different reports, and a consumer may claim from one and acknowledge to the other.
 
-Two acknowledging the same entry in the same instant as another buries it can leave a dead letter of a report that is
-done; a retry of it is harmless, because the case record takes each report once.
+If one consumer acknowledges an entry while another buries it, a dead letter of a finished report can remain; a retry
+of it is harmless, because the case record takes each report once.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _STREAM = "stopit:queue"
 _DEAD = "stopit:queue:dead"
 _GROUP = "notifier"
 _PAGE = 100
-"""Passed leases looked at in one step."""
+"""Number of passed leases that are read in one step."""
 
 _ANY = b"*"
-"""In place of a report's id: whatever the entry is."""
+"""Matches any report in place of a report's id."""
 _LEAVE = """
 for i = 2, #ARGV, 2 do
   local entry = redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i])[1]
@@ -49,13 +49,13 @@ for i = 2, #ARGV, 2 do
   end
 end
 """
-"""The group, and for each entry its id and the id of the report that it must be."""
+"""Arguments: the group, then for each entry its id and the id of the report that it must contain."""
 
 _T = TypeVar("_T")
 
 
 class _Entry(msgspec.Struct, frozen=True):
-    """One entry of the stream: its id there, and its fields as they were put."""
+    """One entry of the stream: its id there, and the fields that were put."""
 
     id: str
     report_id: bytes
@@ -64,7 +64,7 @@ class _Entry(msgspec.Struct, frozen=True):
 
 
 class _Dead(msgspec.Struct, frozen=True, array_like=True):
-    """A dead letter as it stands in the hash."""
+    """A dead letter as it is stored in the hash."""
 
     report_id: bytes
     payload: bytes
@@ -75,7 +75,7 @@ class _Dead(msgspec.Struct, frozen=True, array_like=True):
 
 
 class RedisQueue:
-    """A `Queue` on a Redis server. `client` for short commands, `reader` for those that block (`redis_client`)."""
+    """A `Queue` on a Redis server. `client` is for short commands, `reader` for blocking reads (`redis_client`)."""
 
     def __init__(
         self, client: redis.Redis, reader: redis.Redis, max_attempts: int, clock: Callable[[], float] = time.time
@@ -88,9 +88,10 @@ class RedisQueue:
         self._claimed: dict[str, bytes] = {}
 
     def put(self, report_id: str, payload: bytes) -> str:
-        """See `Queue.put`. Durable as far as the server is: `redis_client.durability_faults`.
+        """Implement `Queue.put`. Durable as far as the server is: `redis_client.durability_faults`.
 
-        The history is asked before the report is added. A server that stops being master in between refuses it.
+        The replication id is read before the report is added. A server that stops being master in between refuses the
+        report.
         """
         entry: Any = {"id": report_id, "report": payload, "at": repr(self._clock())}
         with transient(self._client):
@@ -104,14 +105,14 @@ class RedisQueue:
             return replication_id_in(replication)
 
     def replication_id(self) -> str:
-        """See `Queue.history`."""
+        """Implement `Queue.replication_id`."""
         with transient(self._client):
             return replication_id(self._client)
 
     def claim(
         self, consumer: str, limit: int, lease: float, wait: float = 0.0, again: int | None = None
     ) -> list[Delivery]:
-        """See `Queue.claim`. While it waits, leases that pass meanwhile are looked for every `BLOCK` seconds."""
+        """Implement `Queue.claim`. While it waits, it looks for passed leases every `BLOCK` seconds."""
         deadline = time.monotonic() + wait
         most = limit if again is None else min(again, limit)
         with transient(self._reader):
@@ -125,11 +126,11 @@ class RedisQueue:
                     return deliveries
 
     def ack(self, delivery_id: str) -> None:
-        """See `Queue.ack`."""
+        """Implement `Queue.ack`."""
         self.ack_all([delivery_id])
 
     def ack_all(self, delivery_ids: Sequence[str]) -> None:
-        """See `Queue.ack_all`."""
+        """Implement `Queue.ack_all`."""
         ids = list(filter(_is_id, delivery_ids))
         if not ids:
             return
@@ -140,7 +141,7 @@ class RedisQueue:
             self._claimed.pop(entry_id, None)
 
     def bury(self, delivery_id: str, error: str) -> None:
-        """See `Queue.bury`."""
+        """Implement `Queue.bury`."""
         if not _is_id(delivery_id):
             return
         with transient(self._client):
@@ -149,13 +150,13 @@ class RedisQueue:
                 self._bury(entry, attempts, error)
 
     def waiting(self, limit: int) -> list[Delivery]:
-        """See `Queue.waiting`."""
+        """Implement `Queue.waiting`."""
         with transient(self._client):
             entries = _entries(self._client.xrange(_STREAM, count=limit))
             return _deliveries(entries, self._attempts(entries))
 
     def dead(self, limit: int) -> list[DeadLetter]:
-        """See `Queue.dead`."""
+        """Implement `Queue.dead`."""
         with transient(self._client):
             ids = sorted(map(_text, self._client.hkeys(_DEAD)), key=_order)[:limit]
             values = self._client.hmget(_DEAD, ids) if ids else []
@@ -166,7 +167,7 @@ class RedisQueue:
         ]
 
     def retry(self, dead_id: str) -> bool:
-        """See `Queue.retry`. It goes to the end of the line, with the time it was first put."""
+        """Implement `Queue.retry`. The report goes to the end of the stream, with the time when it was first put."""
         with transient(self._client):
             dead = _read_dead(self._client.hget(_DEAD, dead_id))
             if dead is None:
@@ -178,12 +179,12 @@ class RedisQueue:
             return True
 
     def drop(self, dead_id: str) -> bool:
-        """See `Queue.drop`."""
+        """Implement `Queue.drop`."""
         with transient(self._client):
             return self._client.hdel(_DEAD, dead_id) == 1
 
     def depths(self) -> Depths:
-        """See `Queue.depths`. The oldest is the first in the stream."""
+        """Implement `Queue.depths`. The oldest report is the first in the stream."""
         with transient(self._client), self._client.pipeline(transaction=False) as commands:
             commands.xlen(_STREAM)
             commands.xpending(_STREAM, _GROUP)
@@ -195,17 +196,17 @@ class RedisQueue:
         return Depths(max(0, length - claimed), claimed, dead, max(0.0, age))
 
     def ping(self) -> None:
-        """See `Queue.ping`. Making the group is a write that changes nothing when it is there."""
+        """Implement `Queue.ping`. Creating the group is a write that changes nothing if the group exists."""
         with transient(self._client):
             self._make_group(self._client)
 
     def close(self) -> None:
-        """See `Queue.close`."""
+        """Implement `Queue.close`."""
         self._client.close()
         self._reader.close()
 
     def _claim_passed(self, consumer: str, limit: int, lease: float) -> list[Delivery]:
-        """What somebody claimed and did not finish; what was claimed too often is buried on the way."""
+        """Claim reports whose lease passed; bury those that were claimed too often."""
         claimed: list[Delivery] = []
         start: Any = "0-0"
         while len(claimed) < limit:
@@ -225,7 +226,7 @@ class RedisQueue:
         return claimed
 
     def _claim_fresh(self, consumer: str, limit: int, block: float) -> list[Delivery]:
-        # BLOCK 0 means for ever, so a wait of nothing is no BLOCK at all.
+        # BLOCK 0 means for ever, so without a wait BLOCK is left out.
         milliseconds = int(block * 1000) or None
         reply: Any = self._reader.xreadgroup(_GROUP, consumer, {_STREAM: ">"}, count=limit, block=milliseconds)
         entries = [entry for _stream, found in reply or () for entry in _entries(found)]
@@ -233,7 +234,7 @@ class RedisQueue:
         return _deliveries(entries, [1] * len(entries))
 
     def _attempts(self, entries: Iterable[_Entry]) -> list[int]:
-        """How often each of these was handed out; 0 for what nobody holds."""
+        """Return how often each of these was delivered; 0 if it is not claimed."""
         with self._client.pipeline(transaction=False) as commands:
             for entry in entries:
                 commands.xpending_range(_STREAM, _GROUP, entry.id, entry.id, 1)
@@ -249,7 +250,7 @@ class RedisQueue:
         self._claimed.pop(entry.id, None)
 
     def _with_group(self, read: Callable[[], _T]) -> _T:
-        """Run a read of the group; when the group is not there, make it and run it again."""
+        """Run a read of the group; if the group is missing, create it and run the read again."""
         try:
             return read()
         except redis.ResponseError as error:
@@ -268,7 +269,8 @@ class RedisQueue:
 
 
 def _run(commands: Any, missing_group: Any = None) -> list[Any]:
-    """The replies of a pipeline; an error is raised, but a missing group reads as the value given for it."""
+    """Return the replies of a pipeline; raise an error reply, but replace a missing group by the value given for
+    it."""
     replies = commands.execute(raise_on_error=False)
     for at, reply in enumerate(replies):
         if isinstance(reply, Exception):
@@ -279,12 +281,12 @@ def _run(commands: Any, missing_group: Any = None) -> list[Any]:
 
 
 def _group_is_missing(error: Exception) -> bool:
-    """NOGROUP, and UNBLOCKED: the stream was deleted under a reader that waited."""
+    """Return whether the error is NOGROUP, or UNBLOCKED: the stream was deleted while a reader waited."""
     return str(error).startswith(("NOGROUP", "UNBLOCKED"))
 
 
 def _entries(found: Any) -> list[_Entry]:
-    """Entries as the server gives them. One without our fields has an empty payload, which is no report."""
+    """Return the entries of a reply. An entry without our fields has an empty payload, which does not decode."""
     return [_entry(_text(entry_id), fields) for entry_id, fields in found or () if fields is not None]
 
 
@@ -313,7 +315,7 @@ def _is_id(text: str) -> bool:
 
 
 def _order(entry_id: str) -> tuple[int, int]:
-    """Stream ids in the order of the stream: milliseconds and a number; (0, 0) for what is none."""
+    """Return a stream id as sortable (milliseconds, number); (0, 0) if it is not a stream id."""
     milliseconds, _, number = entry_id.partition("-")
     return (int(milliseconds), int(number)) if _digits(milliseconds) and _digits(number) else (0, 0)
 

@@ -1,11 +1,11 @@
-"""The spool: a directory that keeps reports while the queue is away.
+"""The spool: a directory that keeps reports while the queue is down.
 
-One file a report, named by its id, so that a client's retry makes no second one. A file is written under another
-name, synced, renamed, and the directory synced: under its own name it is whole, and survives a power cut. `drain`
-puts the files into the queue in the order in which they came, each removed after the queue has it; a crash between
-the two makes the report come twice, which the case record takes once. Files that are not reports are left alone.
+One file for each report, named by its id, so a client's retry makes no second file. A file is written under another
+name, synced, renamed, and the directory synced: under its own name it is complete, and survives a power cut. `drain`
+puts the files into the queue in order of arrival and removes each after the queue has accepted it; a crash between
+the two delivers the report twice, and the case record takes it once. Files that are not reports are left alone.
 
-`DurableReports` is the rule of the two places: the queue, else the spool, else the client keeps the message.
+`DurableReports` implements the order: the queue, else the spool, else the client keeps the message.
 """
 
 from __future__ import annotations
@@ -34,20 +34,21 @@ _PARTIAL = ".partial"
 _LOCK = ".drain"
 _PART = "copies-"
 _LEFT_BEHIND = 3600.0
-"""A partial file is what a crash left, once it is this old (seconds)."""
+"""Seconds after which a partial file is taken for the leftover of a crash."""
 
 
 class Taker(Protocol):
-    """What takes reports for good: the queue, or the queue with copies (`queue.copies`)."""
+    """Accepts reports durably: the queue, or the queue with failover copies."""
 
     def put(self, report_id: str, payload: bytes) -> object:
-        """Take a report; durable when this returns. Raises Transient."""
+        """Store a report; durable on return. Raises Transient."""
 
 
 class Spool:
-    """Reports in `directory`, which is made when only it is missing. Several processes may use one spool.
+    """Reports in `directory`, which is created if only its last level is missing. Several processes may use one
+    spool.
 
-    A spool may have parts: spools below it, of which its own methods know nothing.
+    A spool may have parts: spools in subdirectories, which its own methods ignore.
     """
 
     def __init__(self, directory: Path, within: Spool | None = None) -> None:
@@ -55,9 +56,9 @@ class Spool:
         self._within = within
 
     def put(self, report_id: str, payload: bytes) -> None:
-        """Keep a report; durable when this returns. The same id again is nothing.
+        """Keep a report; durable on return. Does nothing if the id is there already.
 
-        Raises Transient when it cannot be kept (disk full, permissions), ValueError on an id that is no file name.
+        Raises Transient if it cannot be kept (disk full, permissions), ValueError if the id is not a valid file name.
         """
         if not _ID.fullmatch(report_id):
             raise ValueError(f"not a report id: {report_id!r}")
@@ -66,14 +67,14 @@ class Spool:
             self._make()
             if not target.exists():
                 self._write(target, payload)
-            # Also when it was there: who renamed it may not have come to this yet.
+            # Also if the file existed: the process that renamed it may not have synced the directory yet.
             _sync(self._directory)
 
     def drain(self, queue: Taker) -> int:
-        """Move what is here to the queue, the oldest first; tells how many.
+        """Move the reports to the queue, the oldest first. Return how many.
 
-        Raises Transient when the queue or the directory fails; what was moved until then is moved. While another
-        process drains this is nothing.
+        Raises Transient if the queue or the directory fails; reports moved before stay moved. Does nothing while
+        another process drains the spool.
         """
         moved = 0
         with self._faults():
@@ -93,45 +94,45 @@ class Spool:
         return moved
 
     def waiting(self) -> list[bytes]:
-        """A look at the reports that are here, the oldest first. Raises Transient."""
+        """Return the payloads of the reports, the oldest first. Raises Transient."""
         with self._faults():
             if not self._directory.is_dir():
                 return []
             return [payload for path in self._oldest_first() if (payload := _read(path)) is not None]
 
     def depth(self) -> int:
-        """How many reports are here, those that cannot be read too. Raises Transient."""
+        """Return the number of reports, including unreadable ones. Raises Transient."""
         with self._faults():
             return sum(1 for _ in self._files()) if self._directory.is_dir() else 0
 
     def ids(self) -> list[str]:
-        """The ids of the reports here. Raises Transient."""
+        """Return the ids of the reports. Raises Transient."""
         with self._faults():
             names = [entry.name for entry in self._files()] if self._directory.is_dir() else []
         return [name.removesuffix(_SUFFIX) for name in names]
 
     def forget(self, report_id: str) -> None:
-        """Remove a report that is safe elsewhere. Raises Transient."""
+        """Remove a report that is stored safely elsewhere. Raises Transient."""
         with self._faults():
             (self._directory / f"{report_id}{_SUFFIX}").unlink(missing_ok=True)
 
     def part(self, name: str) -> Spool:
-        """A part of this spool, which is made when something is put there."""
+        """Return a part of this spool; its directory is created by the first `put`."""
         return Spool(self._directory / f"{_PART}{name}", self)
 
     def parts(self) -> list[str]:
-        """The names of the parts that are there. Raises Transient."""
+        """Return the names of the existing parts. Raises Transient."""
         with self._faults():
             return sorted(path.name.removeprefix(_PART) for path in self._directory.glob(f"{_PART}*"))
 
     def remove(self) -> None:
-        """Remove the directory of a spool in which nothing is left; nothing when something is."""
+        """Remove the directory of an empty spool; do nothing if it is not empty."""
         with suppress(OSError):
             (self._directory / _LOCK).unlink(missing_ok=True)
             self._directory.rmdir()
 
     def ping(self) -> None:
-        """Return when a file can be written and synced here; raises Transient."""
+        """Return if a file can be written and synced here; raises Transient."""
         with self._faults():
             probe = self._directory / f".{secrets.token_hex(8)}{_PARTIAL}"
             self._write_synced(probe, b"probe")
@@ -197,7 +198,7 @@ class Spool:
         return [self._directory / name for _, name in sorted(aged)]
 
     def _sweep(self) -> None:
-        """Remove partial files of writers that died."""
+        """Remove partial files of processes that died."""
         for partial in self._directory.glob(f".*{_PARTIAL}"):
             with suppress(FileNotFoundError):
                 if partial.stat().st_mtime < time.time() - _LEFT_BEHIND:
@@ -205,7 +206,7 @@ class Spool:
 
 
 class Where(Enum):
-    """Where a report was made durable."""
+    """The place where a report was made durable."""
 
     QUEUE = "queue"
     SPOOL = "spool"
@@ -219,7 +220,7 @@ class DurableReports:
         self._spool = spool
 
     def put(self, report: Report) -> Where:
-        """Keep the report, and say where. Raises Transient, with both reasons, when it can be kept nowhere."""
+        """Store the report, and return where. Raises Transient, with both reasons, if neither accepts it."""
         payload = encode_report(report)
         try:
             self._queue.put(report.id, payload)
@@ -233,7 +234,7 @@ class DurableReports:
 
 
 def _read(path: Path) -> bytes | None:
-    """What a report file holds; None when it cannot be read, or somebody removed it."""
+    """Return the content of a report file; None if it cannot be read or was removed."""
     try:
         return path.read_bytes()
     except OSError:

@@ -1,12 +1,12 @@
-"""The queue in one SQLite file: for one mail host, with nothing else to run.
+"""The queue in one SQLite file: for one mail host, with no server to run.
 
-A row without `claimed_at` waits; with it, somebody has it; with `buried_at` it is a dead letter. Triggers keep the
-tally of each kind, because counting a million rows every few seconds would hold up those who work on them. Commits
-are FULL: what `put` took survives a power cut. A claim is one BEGIN IMMEDIATE transaction, so two consumers never get
-the same row; whether anything is there is looked up first without a lock, because that is asked many times a second.
+A row without `claimed_at` is waiting; with it, it is claimed; with `buried_at` it is a dead letter. Triggers count
+the rows of each state, because counting a million rows every few seconds would block the consumers. Commits are FULL:
+an accepted report survives a power cut. A claim is one BEGIN IMMEDIATE transaction, so two consumers never get the
+same row; a read without a lock first checks whether there is any row, because that is done many times a second.
 
-A lease is judged by the one who claims, as Redis does it: all consumers should name the same length. A claim that
-lies further ahead than a lease was made before the clock was set back, and counts as passed.
+The consumer that claims checks the lease, as in Redis: all consumers should use the same length. A claim that is
+further than a lease in the future was made before the clock was set back, and counts as passed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MORE = f"UPDATE tally SET reports = reports + 1 WHERE state = {_STATE.format(ro
 _LESS = f"UPDATE tally SET reports = reports - 1 WHERE state = {_STATE.format(row='OLD')};"  # noqa: S608
 _SCHEMA = (
     """CREATE TABLE report (
-        seq        INTEGER PRIMARY KEY AUTOINCREMENT, -- never used again, so an old acknowledgement hits nothing
+        seq        INTEGER PRIMARY KEY AUTOINCREMENT, -- never reused, so an old acknowledgement matches no row
         report_id  TEXT NOT NULL UNIQUE,
         payload    BLOB NOT NULL,
         put_at     REAL NOT NULL,
@@ -53,17 +53,17 @@ _TAKE_PASSED = f"{_TAKE} {_PASSED} ORDER BY seq LIMIT :limit"
 _ANYTHING = f"SELECT EXISTS ({_TAKE} {_FRESH} UNION ALL {_TAKE} {_PASSED})"
 _EXHAUST = f"UPDATE report SET buried_at = :now, error = :error WHERE {_PASSED} AND attempts >= :most"  # noqa: S608
 _TALLIES = "SELECT state, reports FROM tally"
-# Of those that wait the first in the index is the oldest; those that are claimed are few.
+# The first waiting row in the index is the oldest; claimed rows are few.
 _OLDEST = f"""SELECT min(put_at) FROM (
     SELECT * FROM (SELECT put_at FROM report WHERE {_FRESH} ORDER BY seq LIMIT 1)
     UNION ALL SELECT put_at FROM report WHERE buried_at IS NULL AND claimed_at IS NOT NULL
 )"""  # noqa: S608
 _POLL = 0.05
-"""Seconds between two looks while waiting. A look is one read of the index."""
+"""Seconds between two checks while waiting. A check is one read of the index."""
 
 
 class SqliteQueue:
-    """A `Queue` in the file `path`, whose directory must exist. `clock` gives seconds since the epoch."""
+    """A `Queue` in the file `path`, whose directory must exist. `clock` returns seconds since the epoch."""
 
     def __init__(self, path: Path, max_attempts: int, clock: Callable[[], float] = time.time) -> None:
         self._file = SqliteFile(path, _SCHEMA, _VERSION, Synchronous.FULL)
@@ -71,7 +71,7 @@ class SqliteQueue:
         self._clock = clock
 
     def put(self, report_id: str, payload: bytes) -> str:
-        """See `Queue.put`. While a report of this id is in the queue, dead letters too, it is nothing."""
+        """Implement `Queue.put`. Does nothing while a report with this id is in the queue, including dead letters."""
         with self._file.write() as db:
             db.execute(
                 "INSERT INTO report (report_id, payload, put_at) VALUES (?, ?, ?) ON CONFLICT (report_id) DO NOTHING",
@@ -80,13 +80,13 @@ class SqliteQueue:
         return ""
 
     def replication_id(self) -> str:
-        """See `Queue.history`. A file has one."""
+        """Implement `Queue.replication_id`. Always "": a file has no replicas."""
         return ""
 
     def claim(
         self, consumer: str, limit: int, lease: float, wait: float = 0.0, again: int | None = None
     ) -> list[Delivery]:
-        """See `Queue.claim`."""
+        """Implement `Queue.claim`."""
         deadline = time.monotonic() + wait
         while True:
             deliveries = self._claim_now(consumer, limit, lease, limit if again is None else min(again, limit))
@@ -96,18 +96,18 @@ class SqliteQueue:
             time.sleep(min(_POLL, remaining))
 
     def ack(self, delivery_id: str) -> None:
-        """See `Queue.ack`."""
+        """Implement `Queue.ack`."""
         self.ack_all([delivery_id])
 
     def ack_all(self, delivery_ids: Sequence[str]) -> None:
-        """See `Queue.ack_all`."""
+        """Implement `Queue.ack_all`."""
         with self._file.write() as db:
             db.executemany(
                 "DELETE FROM report WHERE seq = ? AND buried_at IS NULL", [(_seq(each),) for each in delivery_ids]
             )
 
     def bury(self, delivery_id: str, error: str) -> None:
-        """See `Queue.bury`."""
+        """Implement `Queue.bury`."""
         with self._file.write() as db:
             db.execute(
                 "UPDATE report SET buried_at = ?, error = ? WHERE seq = ? AND buried_at IS NULL",
@@ -115,7 +115,7 @@ class SqliteQueue:
             )
 
     def waiting(self, limit: int) -> list[Delivery]:
-        """See `Queue.waiting`."""
+        """Implement `Queue.waiting`."""
         with self._file.read() as db:
             rows = db.execute(
                 "SELECT seq, payload, attempts, put_at FROM report WHERE buried_at IS NULL ORDER BY seq LIMIT ?",
@@ -124,7 +124,7 @@ class SqliteQueue:
         return [Delivery(str(seq), payload, attempts, put_at) for seq, payload, attempts, put_at in rows]
 
     def dead(self, limit: int) -> list[DeadLetter]:
-        """See `Queue.dead`."""
+        """Implement `Queue.dead`."""
         with self._file.read() as db:
             rows = db.execute(
                 "SELECT seq, payload, attempts, put_at, buried_at, error FROM report"
@@ -134,7 +134,7 @@ class SqliteQueue:
         return [DeadLetter(str(seq), *rest) for seq, *rest in rows]
 
     def retry(self, dead_id: str) -> bool:
-        """See `Queue.retry`."""
+        """Implement `Queue.retry`."""
         with self._file.write() as db:
             changed = db.execute(
                 "UPDATE report SET attempts = 0, claimed_at = NULL, claimed_by = NULL, buried_at = NULL, error = ''"
@@ -144,13 +144,13 @@ class SqliteQueue:
             return changed.rowcount == 1
 
     def drop(self, dead_id: str) -> bool:
-        """See `Queue.drop`."""
+        """Implement `Queue.drop`."""
         with self._file.write() as db:
             deleted = db.execute("DELETE FROM report WHERE seq = ? AND buried_at IS NOT NULL", (_seq(dead_id),))
             return deleted.rowcount == 1
 
     def depths(self) -> Depths:
-        """See `Queue.depths`."""
+        """Implement `Queue.depths`."""
         with self._file.read() as db:
             tally = dict(db.execute(_TALLIES))
             (oldest,) = db.execute(_OLDEST).fetchone()
@@ -158,11 +158,11 @@ class SqliteQueue:
         return Depths(tally["waiting"], tally["claimed"], tally["dead"], age)
 
     def ping(self) -> None:
-        """See `Queue.ping`."""
+        """Implement `Queue.ping`."""
         self._file.ping()
 
     def close(self) -> None:
-        """See `Queue.close`."""
+        """Implement `Queue.close`."""
         self._file.close()
 
     def _claim_now(self, consumer: str, limit: int, lease: float, again: int) -> list[Delivery]:
@@ -182,6 +182,6 @@ class SqliteQueue:
 
 
 def _seq(delivery_id: str) -> int:
-    """The row that an id names; 0, which is no row, for what is no id of ours."""
+    """Return the row that an id names; 0, which is no row, if the id is not one of ours."""
     plain = delivery_id.isascii() and delivery_id.isdecimal() and len(delivery_id) < 19
     return int(delivery_id) if plain else 0

@@ -87,7 +87,7 @@ def test_one_look_serves_all_who_ask_within_its_time(work: Work, door: Door) -> 
 
 def test_a_look_that_fails_is_no_readiness(work: Work, door: Door) -> None:
     work.fault = ZeroDivisionError("vera@campus.example")
-    assert door.ask("/readyz") == (503, "not ready\nthe look itself: ZeroDivisionError\n")
+    assert door.ask("/readyz") == (503, "not ready\nreadiness check: ZeroDivisionError\n")
     assert "\nstopit_ready 0.0\n" in door.ask("/metrics")[1]
 
 

@@ -42,4 +42,4 @@ def test_the_built_in_one_is_registered_as_a_plug_in() -> None:
 def test_an_unknown_one_is_named_with_those_that_there_are() -> None:
     with pytest.raises(ConfigError) as caught:
         directory_factory("ldap")
-    assert str(caught.value) == "identity.directory = ldap: no such directory is installed; there is: template"
+    assert str(caught.value) == "identity.directory = ldap: no such directory is installed; installed: template"

@@ -118,7 +118,7 @@ def test_a_broken_key_file_says_what_to_do_and_never_shows_the_key(tmp_path: Pat
 
 
 def test_a_missing_key_file_says_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="`stopitctl init` makes one"):
+    with pytest.raises(ConfigError, match="`stopitctl init` creates one"):
         read_key(tmp_path / "site.key")
 
 
