@@ -44,6 +44,7 @@ def check(site: Site) -> None:
 
 def look_at_files(site: Site, settings: config.Settings) -> Iterator[Finding]:
     """The files that the configuration names, and the plug-ins, as each daemon that needs them."""
+    yield from (Finding.warning(str(warning)) for warning in settings.warnings)
     for user in site.users():
         yield from seen_by(user, partial(_of_both, site.path, settings, user))
     yield from seen_by(site.notifier_user, lambda: _of_notifier(settings, site.notifier_user))

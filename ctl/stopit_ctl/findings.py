@@ -22,12 +22,13 @@ class State(StrEnum):
 
     OK = "ok"
     FAULT = "FAULT"
+    WARNING = "warning"
     UNTRIED = "untried"
 
     @property
     def style(self) -> str:
         """Its colour on a terminal."""
-        return {State.OK: "green", State.FAULT: "bold red", State.UNTRIED: "yellow"}[self]
+        return {State.OK: "green", State.FAULT: "bold red", State.WARNING: "yellow", State.UNTRIED: "yellow"}[self]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,11 @@ class Finding:
     def fault(cls, what: str, advice: str) -> Finding:
         """It does not."""
         return cls(State.FAULT, what, advice)
+
+    @classmethod
+    def warning(cls, what: str) -> Finding:
+        """It can be used, but should be changed."""
+        return cls(State.WARNING, what)
 
     @classmethod
     def untried(cls, what: str, advice: str) -> Finding:

@@ -25,7 +25,7 @@ import click
 from stopit_core import __version__
 from stopit_core.config import config_path
 from stopit_core.daemon.logs import Log, open_log
-from stopit_core.daemon.systemd import Notify
+from stopit_core.daemon.systemd import Notify, log_warnings
 from stopit_core.errors import ConfigError
 from stopit_milter.listener import Listener, ListenerError
 from stopit_milter.process.control import ChildControl
@@ -55,7 +55,9 @@ def command(config: Path | None) -> None:
         for fault in error.faults:
             click.echo(str(fault), err=True)
         sys.exit(_FAULTY_CONFIGURATION)
-    sys.exit(serve(configuration, open_log(_PROGRAM), os.environ))
+    log = open_log(_PROGRAM)
+    log_warnings(configuration.settings, log)
+    sys.exit(serve(configuration, log, os.environ))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -21,7 +21,7 @@ from stopit_core import __version__
 from stopit_core.config import config_path
 from stopit_core.daemon.http import serve
 from stopit_core.daemon.logs import open_log
-from stopit_core.daemon.systemd import Notify
+from stopit_core.daemon.systemd import Notify, log_warnings
 from stopit_core.errors import ConfigError
 from stopit_notifier.configuration import NotifierConfiguration
 from stopit_notifier.failpoints import Probe, no_probe
@@ -58,6 +58,7 @@ def run(config: Path, probe: Probe = no_probe) -> int:
             click.echo(str(fault), err=True)
         return _FAULTY_CONFIGURATION
     log = open_log(_PROGRAM)
+    log_warnings(configuration.settings, log)
     disable_created_metrics()  # type: ignore[no-untyped-call]
     notifier = build(configuration, log, Notify(), probe=probe)
     address = configuration.settings.notifier.metrics

@@ -5,7 +5,7 @@ config/stopit.toml from the same definitions.
 """
 
 from stopit_core.config.describe import describe, describe_key
-from stopit_core.config.loading import config_path, load, parse
+from stopit_core.config.loading import config_path, load, parse, restart_keys
 from stopit_core.config.sections import (
     Campus,
     Cases,
@@ -45,4 +45,5 @@ __all__ = [
     "has_password",
     "load",
     "parse",
+    "restart_keys",
 ]

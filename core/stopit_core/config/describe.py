@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from stopit_core.config.markers import needs_restart
 from stopit_core.config.sections import Office, Settings
 from stopit_core.config.values import format_duration
 from stopit_core.errors import ConfigError, Fault
@@ -62,7 +63,8 @@ def describe_key(path: str) -> str:
 
 
 def _entry(key: str, field: FieldInfo, chosen: Mapping[str, Any], optional: str) -> list[str]:
-    lines = _comment(field.description or "")
+    restart = " A change needs a restart." if needs_restart(field) else ""
+    lines = _comment(f"{field.description or ''}{restart}")
     if key in chosen:
         return [*lines, f"{key} = {_toml(chosen[key])}"]
     if field.is_required():

@@ -6,17 +6,19 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from stopit_core.config.markers import former_name, needs_restart
 from stopit_core.config.sections import Settings
 from stopit_core.errors import ConfigError, Fault
 
-__all__ = ["DEFAULT_PATH", "config_path", "load", "parse"]
+__all__ = ["DEFAULT_PATH", "config_path", "load", "parse", "restart_keys"]
 
 DEFAULT_PATH = Path("/etc/stopit/stopit.toml")
 _PASSWORD = re.compile(r"(://[^\s/@:]*:|[?&][a-z_]*pas[a-z]*=)[^\s@&]+")
@@ -60,15 +62,61 @@ def parse(text: str, file: str) -> Settings:
     if not document:
         advice = "nothing is set yet; `stopitctl init DOMAIN` writes a configuration here"
         raise ConfigError([Fault(file, "", "", advice)])
+    former, faults = _use_new_names(document, file)
     try:
-        return Settings.model_validate(document)
+        settings = Settings.model_validate(document)
     except ValidationError as error:
-        raise ConfigError([_fault(file, detail) for detail in error.errors() if not _follows(detail)]) from error
+        faults += [_fault(file, detail, former) for detail in error.errors() if not _follows(detail)]
+        raise ConfigError(faults) from error
+    if faults:
+        raise ConfigError(faults)
+    settings._warnings = tuple(
+        Fault(file, old, "", f"is now {new}; rename it, the next version will not read it")
+        for new, old in former.items()
+    )
+    return settings
 
 
-def _fault(file: str, detail: ErrorDetails) -> Fault:
+def restart_keys() -> dict[str, tuple[str, ...]]:
+    """Return the keys that need a restart, by section."""
+    found = {name: tuple(key for key, field in keys if needs_restart(field)) for name, keys in _sections()}
+    return {name: keys for name, keys in found.items() if keys}
+
+
+def _sections() -> Iterator[tuple[str, list[tuple[str, FieldInfo]]]]:
+    """Yield the sections, and the keys of each."""
+    for name in Settings.model_fields:
+        section = _model((name,))
+        yield name, list(section.model_fields.items())
+
+
+def _use_new_names(document: dict[str, Any], file: str) -> tuple[dict[str, str], list[Fault]]:
+    """Rename keys that have their former name, in place.
+
+    Returns the former names by the new ones ("section.key"), and a fault for each key that has both names.
+    """
+    former: dict[str, str] = {}
+    faults: list[Fault] = []
+    for section, keys in _sections():
+        found = document.get(section)
+        for table in found if isinstance(found, list) else [found]:
+            for key, field in keys:
+                old = former_name(field)
+                if not old or not isinstance(table, dict) or old not in table:
+                    continue
+                value = table.pop(old)
+                if key in table:
+                    advice = f"is the former name of {section}.{key}, which is set too; remove it"
+                    faults.append(Fault(file, f"{section}.{old}", "", advice))
+                else:
+                    table[key] = value
+                    former[f"{section}.{key}"] = f"{section}.{old}"
+    return former, faults
+
+
+def _fault(file: str, detail: ErrorDetails, former: Mapping[str, str]) -> Fault:
     location = detail["loc"]
-    key = _key(location)
+    key = former.get(_key(location)) or _key(location)
     value = detail.get("input")
     kind = detail["type"]
     if kind == "extra_forbidden":
@@ -116,13 +164,18 @@ def _unknown(location: tuple[int | str, ...]) -> str:
 
 def _fields(location: tuple[int | str, ...]) -> tuple[str, ...]:
     """Return the names of the keys that this table may have."""
+    return tuple(_model(location).model_fields)
+
+
+def _model(location: tuple[int | str, ...]) -> type[BaseModel]:
+    """Return the model of the table at this place."""
     model: type[BaseModel] = Settings
     for part in location:
         if isinstance(part, str):
             kind = model.model_fields[part].annotation
             inner = [arg for arg in get_args(kind) if isinstance(arg, type) and issubclass(arg, BaseModel)]
             model = inner[0] if inner else kind  # type: ignore[assignment]
-    return tuple(model.model_fields)
+    return model
 
 
 def _toml(value: Any) -> str:

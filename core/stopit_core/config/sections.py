@@ -6,8 +6,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
+from stopit_core.config.markers import FormerName, NeedsRestart
 from stopit_core.config.values import (
     AbsolutePath,
     Address,
@@ -21,6 +22,7 @@ from stopit_core.config.values import (
     StoreUrl,
     has_password,
 )
+from stopit_core.errors import Fault
 from stopit_core.model import Assurance
 
 __all__ = ["Settings"]
@@ -43,6 +45,7 @@ def _assurance(value: object) -> object:
     return Assurance[value.upper()]
 
 
+PasswordFile = Annotated[AbsolutePath | None, NeedsRestart()]
 AssuranceName = Annotated[Assurance, BeforeValidator(_assurance)]
 
 
@@ -115,17 +118,17 @@ class FlagWords(Section):
 class MilterService(Section):
     """stopit-milter, to which the MTA connects."""
 
-    socket: MilterSocket = "unix:/var/spool/postfix/stopit/milter.sock"
+    socket: Annotated[MilterSocket, NeedsRestart()] = "unix:/var/spool/postfix/stopit/milter.sock"
     """The socket of the milter: "unix:/path" or "inet:port@host". Postfix runs in a chroot in /var/spool/postfix,
-    and there the same socket is unix:stopit/milter.sock. A change needs a restart."""
-    workers: Annotated[int, Field(ge=1, le=64)] = 2
+    and there the same socket is unix:stopit/milter.sock."""
+    workers: Annotated[int, Field(ge=1, le=64), NeedsRestart()] = 2
     """The number of worker processes. Use one for each core that mail may use, and at least two if mail must be
-    handled while a worker restarts. A change needs a restart."""
-    recycle_after: Annotated[int, Field(ge=0)] = 200_000
+    handled while a worker restarts."""
+    max_messages: Annotated[int, Field(ge=0), NeedsRestart(), FormerName("recycle_after")] = 200_000
     """The number of messages after which a new worker replaces a worker. The old one ends with its last connection.
-    This limits slow memory leaks. 0 keeps workers for ever. A change needs a restart."""
-    metrics: HostPort = "127.0.0.1:9464"
-    """The address at which Prometheus reads the metrics of the milter. A change needs a restart."""
+    This limits slow memory leaks. 0 keeps workers for ever."""
+    metrics: Annotated[HostPort, NeedsRestart()] = "127.0.0.1:9464"
+    """The address at which Prometheus reads the metrics of the milter."""
     reply: Literal["withhold", "deliver"] = "withhold"
     """"withhold": nobody to whom a flagging reply is addressed gets it. "deliver": it is delivered; use this only if
     members want the sender to read their words."""
@@ -150,34 +153,34 @@ class Store(Section):
 class QueueStore(Store):
     """The queue, in which reports wait for the notifier."""
 
-    url: StoreUrl = "sqlite:////var/lib/stopit/queue.db"
+    url: Annotated[StoreUrl, NeedsRestart()] = "sqlite:////var/lib/stopit/queue.db"
     """One mail host: "sqlite:////path". Several mail hosts: one Redis server ("redis://[user:password@]host:port/0",
     "rediss://..." with TLS, or "unix:///path"), or a Redis service with Sentinels, naming every Sentinel:
     "redis+sentinel://[user:password@]host:port,host:port,host:port/SERVICE[/0]". Options of a Sentinel URL are
     ?sentinel_username= and sentinel_password=, and with "rediss+sentinel://" (TLS to all servers) ssl_ca_certs=,
     ssl_certfile= and ssl_keyfile=, joined by &. Redis must run with appendonly yes, appendfsync always and
-    maxmemory-policy noeviction; see docs/several-hosts.md. A change needs a restart."""
-    password_file: Annotated[AbsolutePath | None, Field(examples=["/etc/stopit/queue.password"])] = None
-    """A file with the password of that server, so that the URL needs none. A change needs a restart."""
-    spool_dir: AbsolutePath = Path("/var/lib/stopit/spool")
+    maxmemory-policy noeviction; see docs/several-hosts.md."""
+    password_file: Annotated[PasswordFile, Field(examples=["/etc/stopit/queue.password"])] = None
+    """A file with the password of that server, so that the URL needs none."""
+    spool_dir: Annotated[AbsolutePath, NeedsRestart()] = Path("/var/lib/stopit/spool")
     """The directory in which the milter keeps reports while the queue is down, and, with Sentinels, a copy of each
     report until no failover can lose it. It must be on a disk that survives a power cut."""
     lease: Duration = 120.0
     """The time in which a notifier must finish a report. After it, another notifier takes the report."""
-    max_attempts: Annotated[int, Field(ge=1, le=1000)] = 10
+    max_attempts: Annotated[int, Field(ge=1, le=1000), NeedsRestart()] = 10
     """The number of attempts after which a report that fails is set aside: see `stopitctl queue list`."""
 
 
 class LedgerStore(Store):
     """The ledger: traces of all messages, which show who sent a message and who received it."""
 
-    url: StoreUrl = "sqlite:////var/lib/stopit/ledger.db"
-    """"sqlite:////path", or a Redis as in queue.url. A change needs a restart."""
-    password_file: Annotated[AbsolutePath | None, Field(examples=["/etc/stopit/ledger.password"])] = None
-    """A file with the password of that server. A change needs a restart."""
-    retention: Duration = 14 * 86400.0
+    url: Annotated[StoreUrl, NeedsRestart()] = "sqlite:////var/lib/stopit/ledger.db"
+    """"sqlite:////path", or a Redis as in queue.url."""
+    password_file: Annotated[PasswordFile, Field(examples=["/etc/stopit/ledger.password"])] = None
+    """A file with the password of that server."""
+    retention: Annotated[Duration, NeedsRestart()] = 14 * 86400.0
     """The time for which a trace is kept. Flags of older messages go to staff."""
-    key_file: AbsolutePath = Path("/etc/stopit/site.key")
+    key_file: Annotated[AbsolutePath, NeedsRestart()] = Path("/etc/stopit/site.key")
     """The secret key of the site: 64 hex digits, made by the Debian package or `stopitctl init`. All programs need
     the same key. With a new key no existing trace and no existing reply address can be read. Files in /etc/stopit
     may belong to root, with mode 0600: systemd passes them to the daemons when they start."""
@@ -186,12 +189,11 @@ class LedgerStore(Store):
 class Cases(Store):
     """The case record. It is confidential."""
 
-    url: CasesUrl = "sqlite:////var/lib/stopit-notifier/cases.db"
+    url: Annotated[CasesUrl, NeedsRestart()] = "sqlite:////var/lib/stopit-notifier/cases.db"
     """"sqlite:////path", in a directory that only the notifier's user can enter, or
-    "postgresql+psycopg://user@host/database". A change needs a restart."""
-    password_file: Annotated[AbsolutePath | None, Field(examples=["/etc/stopit/cases.password"])] = None
-    """A file with the password of that server. The milter could read a password in the URL. A change needs a
-    restart."""
+    "postgresql+psycopg://user@host/database"."""
+    password_file: Annotated[PasswordFile, Field(examples=["/etc/stopit/cases.password"])] = None
+    """A file with the password of that server. The milter could read a password in the URL."""
 
 
 class Identity(Section):
@@ -278,8 +280,8 @@ class Smtp(Section):
 class NotifierService(Section):
     """stopit-notifier, which decides on reports and sends messages."""
 
-    metrics: HostPort = "127.0.0.1:9465"
-    """The address at which Prometheus reads the metrics of the notifier. A change needs a restart."""
+    metrics: Annotated[HostPort, NeedsRestart()] = "127.0.0.1:9465"
+    """The address at which Prometheus reads the metrics of the notifier."""
     templates: AbsolutePath | None = Field(default=None, examples=["/etc/stopit/templates"])
     """A directory with your own message templates. A template that is missing there is taken from the package."""
     settle: Duration = 30.0
@@ -315,6 +317,12 @@ class Settings(Section):
     smtp: Smtp = Smtp()
     notifier: NotifierService = NotifierService()
     office: tuple[Office, ...] = ()
+    _warnings: tuple[Fault, ...] = PrivateAttr(())
+
+    @property
+    def warnings(self) -> tuple[Fault, ...]:
+        """Return what should be changed in the file, although it can be used: keys under their former name."""
+        return self._warnings
 
     @model_validator(mode="after")
     def _addresses_are_apart(self) -> Settings:

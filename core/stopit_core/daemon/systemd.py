@@ -11,23 +11,15 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
-from stopit_core.config import Settings
+from stopit_core.config import Settings, restart_keys
 from stopit_core.daemon.logs import Log
 from stopit_core.errors import ConfigError
 
-__all__ = ["Live", "Notify", "reload_settings"]
+__all__ = ["Live", "Notify", "log_warnings", "reload_settings"]
 
 T = TypeVar("T")
 
 _SEND_TIMEOUT = 1.0
-
-_NEEDS_RESTART = {
-    "milter": ("socket", "workers", "recycle_after", "metrics"),
-    "queue": ("url", "password_file", "spool_dir", "max_attempts"),
-    "ledger": ("url", "password_file", "retention"),
-    "cases": ("url", "password_file"),
-    "notifier": ("metrics",),
-}
 
 
 class Notify:
@@ -95,11 +87,18 @@ def reload_settings(old: Settings, read: Callable[[], Settings], log: Log) -> Se
         for fault in error.faults:
             log.error("reload refused, the old configuration stays in force", fault=str(fault))
         return None
+    log_warnings(new, log)
     held = {}
-    for name, keys in _NEEDS_RESTART.items():
+    for name, keys in restart_keys().items():
         before, after = getattr(old, name), getattr(new, name)
         changed = [key for key in keys if getattr(before, key) != getattr(after, key)]
         if changed:
             log.warning("needs a restart to take effect", keys=", ".join(f"{name}.{key}" for key in changed))
             held[name] = after.model_copy(update={key: getattr(before, key) for key in changed})
     return new.model_copy(update=held) if held else new
+
+
+def log_warnings(settings: Settings, log: Log) -> None:
+    """Log the warnings about the file that the settings were read from."""
+    for warning in settings.warnings:
+        log.warning("configuration", fault=str(warning))

@@ -72,7 +72,7 @@ def run_worker(
     message_counter = MessageCounter(metrics)
     drainer = PeriodicTask("spool-drainer", SpoolDrainer(spool, copies, metrics, log).drain_once)
     keeper = PeriodicTask("copies", FailoverCopyKeeper(copies, metrics, log).look, _COPIES_SECONDS)
-    stock = partial(_take_stock, message_counter, metrics, listener, control, settings.milter.recycle_after)
+    stock = partial(_take_stock, message_counter, metrics, listener, control, settings.milter.max_messages)
     counting = PeriodicTask("message-counter", stock)
 
     def let_go() -> None:

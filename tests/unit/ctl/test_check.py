@@ -54,6 +54,14 @@ def test_faults_of_every_kind_come_at_once(host, golden: Callable[[str, str], No
     golden("check-faults", host.masked(done.stderr))
 
 
+def test_a_key_under_its_old_name_is_a_warning(host) -> None:
+    host.path.write_text(host.path.read_text().replace("#max_messages = ", "recycle_after = "))
+    done = host.run("check")
+    assert done.exit_code == 0, done.output
+    (line,) = [line for line in done.output.splitlines() if line.startswith("warning")]
+    assert f"{host.path}: milter.recycle_after: is now milter.max_messages" in line
+
+
 def test_a_broken_configuration_ends_it_with_78(host) -> None:
     host.path.write_text(host.path.read_text().replace("[policy]", "[polcy]"))
     done = host.run("check")

@@ -260,7 +260,7 @@ def test_traces_wait_for_a_writer_that_is_killed(milter: Running) -> None:
 
 
 def test_a_worker_is_relieved_and_ends_with_its_last_connection(milter: Running) -> None:
-    milter.start({"milter": {"recycle_after": 20}})
+    milter.start({"milter": {"max_messages": 20}})
     old, writer, metrics = milter.children()
     wire = milter.wire()
     for number in range(25):

@@ -78,6 +78,47 @@ def test_the_defaults_that_are_written_as_comments_are_the_defaults() -> None:
     assert config.parse("\n".join(lines), "described") == parse("")
 
 
+def test_the_shipped_file_names_the_keys_that_need_a_restart_and_no_others() -> None:
+    described: dict[str, set[str]] = {}
+    for name, section in tomllib.loads(config.describe().replace("\n#", "\n").replace("\n ", "\n# ")).items():
+        for key in section if isinstance(section, dict) else ():
+            said = " ".join(config.describe_key(f"{name}.{key}").replace("\n#", "").split())
+            if "A change needs a restart." in said:
+                assert said.count("A change needs a restart.") == 1, f"{name}.{key}"
+                described.setdefault(name, set()).add(key)
+    assert described == {name: set(keys) for name, keys in config.restart_keys().items()}
+
+
+class TestFormerName:
+    """A key that was renamed: `milter.recycle_after` is `milter.max_messages` now."""
+
+    def test_it_is_read_with_a_warning(self) -> None:
+        settings = parse("[milter]\nrecycle_after = 5\n")
+        assert settings.milter.max_messages == 5
+        assert [str(warning) for warning in settings.warnings] == [
+            "stopit.toml: milter.recycle_after: is now milter.max_messages; rename it, the next version will not read"
+            " it"
+        ]
+
+    def test_there_is_no_warning_without_it(self) -> None:
+        assert parse("[milter]\nmax_messages = 5\n").warnings == ()
+
+    def test_both_names_are_a_fault_beside_the_others(self) -> None:
+        assert faults("[milter]\nrecycle_after = 5\nmax_messages = 6\nworkers = 0\n") == [
+            "stopit.toml: milter.recycle_after: is the former name of milter.max_messages, which is set too;"
+            " remove it",
+            "stopit.toml: milter.workers = 0: must be 1 or more",
+        ]
+
+    def test_a_fault_in_its_value_has_the_name_in_the_file(self) -> None:
+        assert faults("[milter]\nrecycle_after = -1\n") == [
+            "stopit.toml: milter.recycle_after = -1: must be 0 or more"
+        ]
+
+    def test_it_is_not_suggested(self) -> None:
+        assert "recycle_after" not in faults("[milter]\nrecycle_afte = 1\n")[0]
+
+
 def test_every_key_is_documented() -> None:
     for name, section in tomllib.loads(config.describe()).items():
         assert config.describe_key(name)
