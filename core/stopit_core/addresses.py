@@ -89,10 +89,6 @@ class Canonical:
         plain = f"{local}@{domain}"
         return self._aliases.get(plain, plain)
 
-    def is_local(self, address: str) -> bool:
-        """Return whether a canonical address is in one of the campus's own domains."""
-        return domain_of(address) in self.domains
-
 
 def read_aliases(path: Path, domains: Iterable[str]) -> dict[str, str]:
     """Read the alias file: one `address: primary address` per line, `#` begins a comment. Raises ConfigError with

@@ -6,31 +6,25 @@ after the commit, so it may be delivered again; `Work.take` recognises it by its
 """
 
 from stopit_core.cases.records import (
-    ALIVE,
     Actor,
     Case,
     CaseState,
-    Contact,
     Event,
     EventKind,
     Message,
     MessageState,
     Party,
     ReportRow,
-    Totals,
-    WatchRow,
 )
 from stopit_core.cases.sending import Sending
 from stopit_core.cases.store import CaseStore
 from stopit_core.cases.work import Work
 
 __all__ = [
-    "ALIVE",
     "Actor",
     "Case",
     "CaseState",
     "CaseStore",
-    "Contact",
     "Event",
     "EventKind",
     "Message",
@@ -38,7 +32,5 @@ __all__ = [
     "Party",
     "ReportRow",
     "Sending",
-    "Totals",
-    "WatchRow",
     "Work",
 ]

@@ -22,9 +22,9 @@ from stopit_core.cases.rows import message_of
 from stopit_core.cases.schema import messages, reports, restores
 from stopit_core.cases.work import Work
 
-__all__ = ["CLAIM_ID", "Restoring"]
+__all__ = ["Restoring"]
 
-CLAIM_ID = "restore"
+_CLAIM_ID = "restore"
 """The claim id of a notice whose trace was found."""
 
 
@@ -57,7 +57,7 @@ class Restoring:
             notice,
             state=MessageState.SENDING.value,
             attempts=1,
-            claimed_by=CLAIM_ID,
+            claimed_by=_CLAIM_ID,
             claimed_at=now,
             data_at=made_at,
             error="",

@@ -18,9 +18,9 @@ from stopit_core.config.markers import former_name, needs_restart
 from stopit_core.config.sections import Settings
 from stopit_core.errors import ConfigError, Fault
 
-__all__ = ["DEFAULT_PATH", "config_path", "load", "parse", "restart_keys"]
+__all__ = ["config_path", "load", "parse", "restart_keys"]
 
-DEFAULT_PATH = Path("/etc/stopit/stopit.toml")
+_DEFAULT_PATH = Path("/etc/stopit/stopit.toml")
 _PASSWORD = re.compile(r"(://[^\s/@:]*:|[?&][a-z_]*pas[a-z]*=)[^\s@&]+")
 """Matches a password in a URL, which a fault must not show."""
 _PLAIN = {
@@ -38,7 +38,7 @@ _PLAIN = {
 
 def config_path(given: Path | None, environ: Mapping[str, str] = os.environ) -> Path:
     """Return the file to read: the given one, else $STOPIT_CONFIG, else /etc/stopit/stopit.toml."""
-    return given or Path(environ.get("STOPIT_CONFIG") or DEFAULT_PATH)
+    return given or Path(environ.get("STOPIT_CONFIG") or _DEFAULT_PATH)
 
 
 def load(path: Path) -> Settings:

@@ -26,7 +26,7 @@ _ADDRESS = re.compile(rf"[^{_NOT_ATOM}]+(?:'+[^{_NOT_ATOM}]+)*@[^{_NOT_ATOM}]+")
 _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 
-def open_log(program: str, stream: TextIO | None = None, level: int = logging.INFO) -> Log:
+def open_log(program: str, stream: TextIO | None = None) -> Log:
     """Return a logger for this program. It writes to stderr unless a stream is given.
 
     Log output of libraries is dropped: flufl.bounce, for example, would log lines of mail.
@@ -34,7 +34,7 @@ def open_log(program: str, stream: TextIO | None = None, level: int = logging.IN
     logging.getLogger().addHandler(logging.NullHandler())
     log: Log = structlog.wrap_logger(
         structlog.PrintLogger(stream or sys.stderr),
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         processors=[
             structlog.processors.add_log_level,
             _printable,

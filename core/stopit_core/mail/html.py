@@ -15,9 +15,9 @@ from inscriptis.html_engine import Inscriptis
 from lxml.etree import LxmlError
 from lxml.html import Element, HtmlElement, document_fromstring
 
-__all__ = ["MAX_TAGS", "html_text"]
+__all__ = ["html_text"]
 
-MAX_TAGS = 3000
+_MAX_TAGS = 3000
 
 # Two private-use characters mark a quote while inscriptis lays it out; the message's own are removed first.
 _OPEN, _CLOSE = "\ue0f0", "\ue0f1"
@@ -69,8 +69,8 @@ def html_text(html: str) -> str:
 
 
 def _cut(html: str) -> str:
-    """Return the beginning of the document with at most MAX_TAGS tags."""
-    beyond = next(islice(_TAG.finditer(html), MAX_TAGS, None), None)
+    """Return the beginning of the document with at most _MAX_TAGS tags."""
+    beyond = next(islice(_TAG.finditer(html), _MAX_TAGS, None), None)
     return html[: beyond.start()] if beyond else html
 
 

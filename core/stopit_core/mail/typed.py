@@ -17,7 +17,7 @@ import quotequail
 
 from stopit_core.mail.text import TEXT_BYTES
 
-__all__ = ["first_typed_line", "typed_lines", "typed_text", "words_of"]
+__all__ = ["first_typed_line", "typed_text", "words_of"]
 
 _QUAIL_CHARACTERS = 4096
 _LINE_CHARACTERS = 200
@@ -62,14 +62,14 @@ def words_of(line: str) -> tuple[str, ...]:
 
 def first_typed_line(text: str) -> str:
     """Return the first non-blank line that the person certainly typed, "" if there is none."""
-    return next((line.strip() for line in typed_lines(text) if line.strip()), "")
+    return next((line.strip() for line in _typed_lines(text) if line.strip()), "")
 
 
 def typed_text(text: str, limit: int) -> str:
     """Return all that the person typed, without quotes and signature, cut at `limit` characters."""
     kept: list[str] = []
     size = 0
-    for line in typed_lines(text):
+    for line in _typed_lines(text):
         kept.append(line.rstrip())
         size += len(line) + 1
         if size > limit:
@@ -77,7 +77,7 @@ def typed_text(text: str, limit: int) -> str:
     return "\n".join(kept).strip()[:limit]
 
 
-def typed_lines(text: str) -> Iterator[str]:
+def _typed_lines(text: str) -> Iterator[str]:
     """Yield the lines that the person typed, in order, including blank ones."""
     lines = text[:TEXT_BYTES].split("\n", _LINES)[:_LINES]
     quail_left = _QUAIL_CHARACTERS

@@ -51,7 +51,6 @@ class SendResult(StrEnum):
     SENT = "sent"
     DEFERRED = "deferred"
     FAILED = "failed"
-    CANCELLED = "cancelled"
     UNCLEAR = "unclear"
 
 

@@ -18,9 +18,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from stopit_core.errors import Fault
 
-__all__ = ["SUFFIX", "check_templates", "environment", "family", "shipped_directory", "template_names"]
+__all__ = ["SUBJECT", "check_templates", "environment", "family", "shipped_directory", "template_names"]
 
-SUFFIX = ".txt.j2"
+_SUFFIX = ".txt.j2"
 SUBJECT = "Subject: "
 _ATTRIBUTES = frozenset(("name", "address", "about", "first", "last", "index"))  # of an office, and of `loop`
 _LEFT_ALONE = (".", "README")
@@ -35,13 +35,13 @@ def shipped_directory() -> Path:
 
 def template_names() -> tuple[str, ...]:
     """Return every file name that a template can have."""
-    return tuple(sorted(path.name for path in shipped_directory().glob(f"*{SUFFIX}")))
+    return tuple(sorted(path.name for path in shipped_directory().glob(f"*{_SUFFIX}")))
 
 
 def family(template: str) -> str:
     """Return the name of the set of variables for a template: "notice", "acknowledgement", "staff-alert", or "" for a
     part (its name begins with _) that several of them include."""
-    stem = template.removesuffix(SUFFIX)
+    stem = template.removesuffix(_SUFFIX)
     if stem.startswith("_"):
         return ""
     if stem.startswith("ack"):

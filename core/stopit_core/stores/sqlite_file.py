@@ -27,6 +27,8 @@ from stopit_core.errors import Transient
 __all__ = ["SqliteFile", "Synchronous", "enter_wal"]
 
 _MODE = 0o660
+_BUSY_TIMEOUT = 1.0
+"""Seconds to wait for another process, and for another thread."""
 _RETRY_PAUSE = 0.01
 
 
@@ -41,17 +43,13 @@ class SqliteFile:
     """Transactions on one database file. Every failure of SQLite or of the disk is a Transient that names the file.
 
     `schema`: statements that turn an empty file into a store of `version`; a file of another version is refused.
-    `busy_timeout`: seconds to wait for another process, and for another thread.
     """
 
-    def __init__(
-        self, path: Path, schema: Sequence[str], version: int, synchronous: Synchronous, busy_timeout: float = 1.0
-    ) -> None:
+    def __init__(self, path: Path, schema: Sequence[str], version: int, synchronous: Synchronous) -> None:
         self._path = path
         self._schema = tuple(schema)
         self._version = version
         self._synchronous = synchronous
-        self._busy_timeout = busy_timeout
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
@@ -93,8 +91,8 @@ class SqliteFile:
 
     @contextmanager
     def _exclusive(self) -> Iterator[sqlite3.Connection]:
-        if not self._lock.acquire(timeout=self._busy_timeout):
-            raise Transient(f"sqlite {self._path}: other threads used it for {self._busy_timeout:g} s")
+        if not self._lock.acquire(timeout=_BUSY_TIMEOUT):
+            raise Transient(f"sqlite {self._path}: other threads used it for {_BUSY_TIMEOUT:g} s")
         try:
             yield self._current()
         except (sqlite3.Error, OSError) as error:
@@ -110,9 +108,7 @@ class SqliteFile:
         # mknod, not open: closing a descriptor would drop the locks that this process holds on the file.
         with suppress(FileExistsError):
             os.mknod(self._path, stat.S_IFREG | _MODE)
-        connection = sqlite3.connect(
-            self._path, timeout=self._busy_timeout, isolation_level=None, check_same_thread=False
-        )
+        connection = sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         try:
             self._prepare(connection)
         except BaseException:
@@ -122,7 +118,7 @@ class SqliteFile:
         return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        enter_wal(connection, self._busy_timeout)
+        enter_wal(connection, _BUSY_TIMEOUT)
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         if self._read_version(connection) == self._version:
             return
