@@ -1,4 +1,4 @@
-"""What the contract suites need of a store beside its Protocol: to open it again, to take it away, to wipe it."""
+"""What the contract suites need of a store beyond its Protocol: reopen it, make it unavailable, erase it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stopit_lab.redis import Redis
 
 
 class Backend(Protocol):
-    """A place that stores live in. `away`: (how, a context in which nothing can be written there)."""
+    """The location of a store. `away`: (how, a context in which nothing can be written there)."""
 
     url: str
 

@@ -1,4 +1,4 @@
-"""The contract of the ledger: what holds for both backends, on real files and a real redis-server."""
+"""The contract of the ledger for both backends, on real files and a real redis-server."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NOW = time.time()
 
 @pytest.fixture
 def opened(backend: Any) -> Iterator[Callable[[], Ledger]]:
-    """Opens the ledger, as often as it is called; each is closed at the end."""
+    """Opens the ledger at each call; all are closed at the end."""
     ledgers: list[Ledger] = []
 
     def opened() -> Ledger:

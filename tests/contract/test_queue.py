@@ -1,4 +1,4 @@
-"""The contract of the queue: what holds for both backends, on real files and a real redis-server."""
+"""The contract of the queue for both backends, on real files and a real redis-server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_ATTEMPTS = 3
 
 @pytest.fixture
 def opened(backend: Any) -> Iterator[Callable[[], Queue]]:
-    """Opens the queue, as often as it is called; each is closed at the end."""
+    """Opens the queue at each call; all are closed at the end."""
     queues: list[Queue] = []
 
     def opened() -> Queue:

@@ -1,4 +1,4 @@
-"""What can only happen to the queue in Redis: other hands in the stream, many leases, a server that refuses."""
+"""Cases of the queue in Redis only: foreign entries in the stream, many leases, a server that refuses commands."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_lost_group_is_made_again_from_the_start(queue: RedisQueue, client: re
 
 
 def test_another_report_under_the_same_id_is_not_acknowledged(queue: RedisQueue, client: redis.Redis) -> None:
-    """Two masters can give one id to two reports, while one of them takes the other's place."""
+    """During a failover two masters can give one id to two reports."""
     queue.put("a", b"a")
     [claimed] = queue.claim("one", 1, LONG)
     client.delete(STREAM)

@@ -1,7 +1,7 @@
-"""Queue and ledger on a Redis service with three servers and three Sentinels, of which the master dies.
+"""Queue and ledger on a Redis service with three servers and three Sentinels, whose master dies.
 
-What only the old master had is lost by Redis itself, WAIT or not: the tests show that it is, and that the copies
-bring it back.
+Redis loses writes that only the old master has, with or without WAIT: the tests show this, and that the copies
+restore them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from stopit_lab.waiting import until
 pytestmark = pytest.mark.integration
 
 AT_ONCE = 2.0
-"""Seconds in which a client must know that the master is away: then the report goes to the spool."""
+"""Seconds in which a client must notice that the master is down, so that the report goes to the spool."""
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def queue(service: RedisService) -> Iterator[Queue]:
 
 
 def put_as_soon_as_possible(queue: Queue, name: str) -> str:
-    """Put a report, trying again while there is no master; the history that it went into."""
+    """Put a report, retrying while there is no master. Return its replication id."""
 
     def put() -> str:
         before = time.monotonic()
@@ -67,8 +67,8 @@ def test_stores_come_to_the_new_master_by_themselves(service: RedisService, queu
     assert queue_durability_faults(settings) == ()
     with closing(open_ledger(LedgerStore(url=service.url))) as ledger:
         for name in "abc":
-            history = queue.put(name, name.encode())
-        assert history == queue.replication_id() == ledger.replication_id()
+            old_id = queue.put(name, name.encode())
+        assert old_id == queue.replication_id() == ledger.replication_id()
         first, second = queue.claim("one", 2, 60.0)
         queue.ack(first.id)
         ledger.watch(pair, time.time() + 60)
@@ -77,17 +77,17 @@ def test_stores_come_to_the_new_master_by_themselves(service: RedisService, queu
             assert client.wait(1, 5000) >= 1
 
         getattr(old, fault)()
-        new_history = put_as_soon_as_possible(queue, "d")
+        new_id = put_as_soon_as_possible(queue, "d")
 
         assert service.wait_for_another(old)
-        assert new_history != history
-        assert until(lambda: told(queue), "Sentinels that agree") == new_history
+        assert new_id != old_id
+        assert until(lambda: told(queue), "Sentinels that agree") == new_id
         assert reports(queue) == ["b", "c", "d"]
         queue.ack(second.id)
-        # Each client that still has a connection to a master that hangs learns of it by one time-out.
+        # Each client with a connection to a hanging master notices it by one time-out.
         assert until(lambda: claimed(queue), "reports of the new master") == [b"c", b"d"]
         until(lambda: is_watched(ledger, pair), "the watched pair at the new master")
-        assert until(lambda: told(ledger), "Sentinels that agree") == new_history
+        assert until(lambda: told(ledger), "Sentinels that agree") == new_id
         assert queue_durability_faults(settings) == ()
 
 
@@ -140,14 +140,14 @@ def test_every_server_and_the_sentinels_are_looked_at(service: RedisService) -> 
 
 
 def test_which_history_holds_is_a_question_for_the_majority(service: RedisService, queue: Queue) -> None:
-    history = queue.put("a", b"a")
+    old_id = queue.put("a", b"a")
     for sentinel in service.sentinels[:2]:
         sentinel.freeze()
-    assert queue.put("b", b"b") == history
+    assert queue.put("b", b"b") == old_id
     with pytest.raises(Transient, match="no majority of the Sentinels agrees"):
         queue.replication_id()
     service.sentinels[0].thaw()
-    assert queue.replication_id() == history
+    assert queue.replication_id() == old_id
 
 
 def test_what_only_the_old_master_had_is_put_again(service: RedisService, queue: Queue, tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def settled(copies: FailoverCopies) -> int:
 
 
 def test_wait_is_no_promise_and_a_copy_is(service: RedisService, queue: Queue, tmp_path: Path) -> None:
-    """A failover of a master that lives: until it hears of it, it takes reports, and a replica confirms them."""
+    """A failover from a running master: until it is told, it accepts reports, and a replica confirms them."""
     copies = FailoverCopies(queue, Spool(tmp_path / "spool"))
     old = service.master()
     accepted, confirmed = [], []
@@ -194,13 +194,13 @@ def test_wait_is_no_promise_and_a_copy_is(service: RedisService, queue: Queue, t
         while time.monotonic() < deadline:
             name = f"r{len(accepted)}"
             try:
-                history = str(client.info("replication")["master_replid"])
+                old_id = str(client.info("replication")["master_replid"])
                 behind.put(name, name.encode())
                 if client.wait(1, 1000) >= 1:
                     confirmed.append(name)
             except (Transient, redis.RedisError):
                 break
-            Spool(tmp_path / "spool").part(history).put(name, name.encode())
+            Spool(tmp_path / "spool").part(old_id).put(name, name.encode())
             accepted.append(name)
     service.wait_for_another(old)
     put_as_soon_as_possible(queue, "later")

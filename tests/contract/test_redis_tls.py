@@ -1,4 +1,4 @@
-"""Queue and ledger on a Redis server by TLS: only one whose certificate holds, whatever else answers there."""
+"""Queue and ledger on a Redis server with TLS: only a server with a valid certificate is used."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.integration
 
 
 class Certificate:
-    """One that signs itself, for an address or a name; so it is its own authority."""
+    """A self-signed certificate for an address or a name, which is its own authority."""
 
     def __init__(self, directory: Path, name: str) -> None:
         self.certificate, self.key = directory / f"{name}.crt", directory / f"{name}.key"
@@ -54,7 +54,7 @@ class Certificate:
         )
 
     def settings(self, port: int, clients: str = "no") -> dict[str, str]:
-        """As lines of redis.conf or sentinel.conf. `clients`: whether theirs are asked for."""
+        """The lines for redis.conf or sentinel.conf. `clients`: whether client certificates are required."""
         return {
             "tls-port": str(port),
             "tls-cert-file": str(self.certificate),
@@ -66,7 +66,7 @@ class Certificate:
 
 
 class Secure:
-    """Servers that speak nothing but TLS by TCP, and what a URL needs to get at them."""
+    """Servers that accept only TLS over TCP, and the parts of a URL for them."""
 
     def __init__(self, directory: Path, stack: ExitStack) -> None:
         self.directory = directory
@@ -74,13 +74,13 @@ class Secure:
         self.right = Certificate(directory, HOST)
 
     def server(self, certificate: Certificate, clients: str = "no") -> int:
-        """One that has started; its port."""
+        """Start a Redis server; return its port."""
         (port,) = spare_ports(1)
         self._stack.enter_context(Redis(settings=certificate.settings(port, clients)))
         return port
 
     def sentinel(self, master: int) -> int:
-        """A Sentinel that watches over the server at this port; its own port."""
+        """Start a Sentinel for the server at this port; return its own port."""
         (port,) = spare_ports(1)
         lines = [f"{name} {value}" for name, value in self.right.settings(port).items()]
         lines += ["port 0", f"bind {HOST}", f"dir {self.directory}", f"sentinel monitor stopit {HOST} {master} 1"]
@@ -92,7 +92,7 @@ class Secure:
         return port
 
     def trusting(self, certificate: Certificate, **options: str) -> str:
-        """The query of a URL."""
+        """Return the query of a URL."""
         return "?" + urlencode({"ssl_ca_certs": certificate.certificate, **options})
 
 
@@ -105,7 +105,7 @@ def secure(tmp_path: Path) -> Iterator[Secure]:
 
 
 def works(url: str) -> bool:
-    """Whether a report and a trace that are put there come out again. False on Transient, and never anything else."""
+    """Return whether a report and a trace can be stored and read back. False on Transient."""
     trace = Trace(message=Digest(b"m" * 16), seen=time.time())
     with closing(open_queue(QueueStore(url=url))) as queue, closing(open_ledger(LedgerStore(url=url))) as ledger:
         try:

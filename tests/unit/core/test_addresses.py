@@ -1,4 +1,4 @@
-"""Two spellings of one mailbox come out the same, two mailboxes never do, and nothing raises."""
+"""Canonical addresses: equal for two spellings of one mailbox, different for two mailboxes, and nothing raises."""
 
 from __future__ import annotations
 

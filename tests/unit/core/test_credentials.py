@@ -1,4 +1,4 @@
-"""Secrets: what the service manager handed over, else the file itself."""
+"""Secrets: the credential from the service manager, else the file itself."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_file_elsewhere_is_never_taken_for_a_credential_of_its_name(tmp_path: 
 
 @pytest.mark.parametrize("handed", ["", "\n"])
 def test_an_empty_credential_means_that_there_was_no_file(tmp_path: Path, handed: str) -> None:
-    """SetCredential= of the units puts one there, so that the daemon itself can say what is missing."""
+    """SetCredential= of the units provides an empty one, so that the daemon can report what is missing."""
     (tmp_path / NOWHERE.name).write_text(handed)
     with pytest.raises(FileNotFoundError):
         read_secret(NOWHERE, {"CREDENTIALS_DIRECTORY": str(tmp_path)})

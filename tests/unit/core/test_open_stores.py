@@ -1,4 +1,4 @@
-"""Opening stores: the right backend, faults in words, and nothing that depends on a server being there."""
+"""Opening stores: the right backend, faults with what to do, and no need for a server to be up."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def test_many_that_make_a_new_file_at_once_all_succeed(tmp_path: Path) -> None:
 
 
 class TestPasswordFiles:
-    """A password in a file of its own comes into the URL, whatever characters it has."""
+    """A password from its file is inserted in the URL, whatever characters it has."""
 
     PASSWORD = "p@ss:w/ö#%"
 

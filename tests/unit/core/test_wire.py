@@ -1,4 +1,4 @@
-"""Reports and traces on the wire: whatever is put in comes out, and nothing else comes out of anything."""
+"""Reports and traces on the wire: they are decoded unchanged, and any other bytes are a DecodeError."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_trace_comes_out_as_it_went_in(trace: Trace) -> None:
 
 
 def test_an_ordinary_trace_is_small() -> None:
-    """Tens of millions are kept, in a server's memory."""
+    """A server keeps tens of millions of traces in memory."""
     ordinary = Trace(
         message=Digest(b"0123456789abcdef"),
         seen=1_795_000_000.5,
@@ -108,7 +108,7 @@ def test_an_ordinary_trace_is_small() -> None:
 
 @given(traces)
 def test_a_trace_of_the_first_version_is_read(trace: Trace) -> None:
-    """The ledger holds two weeks of them after an upgrade."""
+    """After an upgrade the ledger holds two weeks of old traces."""
     first = b"\x01" + msgspec.msgpack.encode(msgspec.structs.replace(trace, message=Digest(b"")))
     assert decode_trace(trace.message, first) == trace
 

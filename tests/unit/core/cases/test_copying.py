@@ -1,4 +1,4 @@
-"""The case record as lines and back: in every pair of databases, and what it forgets when it was set back."""
+"""Dump and load the case record between all pairs of databases, and handle a record that was restored."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def opened(url: str, migrate: bool = True) -> Iterator[CaseStore]:
 
 
 def fill_in(store: CaseStore, state: MessageState = MessageState.PENDING) -> Message:
-    """A case with a report, and the notice that it led to."""
+    """A case with a report, and the notice that it caused."""
     with store.work() as work:
         work.take("r1", NOW)
         work.lock(MALLORY.address)
@@ -118,8 +118,8 @@ def test_it_comes_back_as_it_was(store: CaseStore, other: CaseStore) -> None:
         assert reading.broken_at(case) is None
 
 
-def test_it_goes_on_counting_where_it_was(store: CaseStore, other: CaseStore) -> None:
-    """In the database that a copy was put into, whichever it is."""
+def test_new_ids_follow_the_loaded_ones(store: CaseStore, other: CaseStore) -> None:
+    """New ids follow the loaded ones, whichever database a dump was loaded into."""
     other.migrate()
     fill_in(other)
     store.fill(copied(other))

@@ -1,4 +1,4 @@
-"""The migrations lead to the tables that the program writes, on both kinds of database, from nothing and again."""
+"""The migrations create the tables that the program expects, on both databases, from nothing and on repetition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The outbox's side of the record, on both kinds of database: one claims, facts win, and nothing is told twice."""
+"""The outbox's part of the record, on both databases: one claim at a time, facts are recorded, and nothing twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The case record as intake uses it: taken once, called off rightly, and tampering shows."""
+"""The case record as intake uses it: each report once, withdrawals, and detection of tampering."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def row(case: Case, key: str, reason: Reason, reporter: str = VERA, at: float = 
 
 
 def noticed(work: Work, key: str = "r1:0", reporter: str = VERA) -> tuple[Case, int]:
-    """A report by `reporter` whose notice waits."""
+    """A report by `reporter` with a pending notice."""
     case, new = work.case_for("sender:mallory", MALLORY, NOW)
     work.add_report(row(case, key, Reason.NOTICE_DUE, reporter), new)
     notice_id = work.enqueue(outgoing(), case.id, Party.SENDER, "notice", NOW + 900, NOW)
@@ -129,7 +129,7 @@ def test_history_counts_and_sees_the_notice(store: CaseStore) -> None:
 
 @pytest.mark.parametrize("enough", [1, 2, 1000])
 def test_history_of_a_lot_is_that_of_each_report_by_itself(store: CaseStore, enough: int) -> None:
-    """Whatever was added before, in this transaction or another: what is looked up ahead makes no difference."""
+    """Counting ahead gives the same counts, whatever was added before in this or another transaction."""
     with store.work() as work:
         case, _ = noticed(work)
         for number in range(3):

@@ -1,4 +1,4 @@
-"""The configuration: every fault at once, in words that say what to do; the shipped file says what holds."""
+"""The configuration: all faults at once, with what to do; the shipped file agrees with the definitions."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_the_shipped_file_can_be_used_and_changes_no_default() -> None:
 
 
 def test_the_defaults_that_are_written_as_comments_are_the_defaults() -> None:
-    """Every key behind a # that is no example can be switched on without changing anything."""
+    """Every commented key that is no example can be enabled without changing anything."""
     lines = []
     for line in config.describe().partition("#[[office]]")[0].splitlines():
         commented = line.startswith("#") and not line.startswith("# ")
@@ -235,7 +235,7 @@ _keys = st.sampled_from(
 
 @given(_keys, _values)
 def test_no_value_brings_anything_but_a_config_error(key: str, value: object) -> None:
-    """Whatever TOML can hold under a known key: it is taken, or it is named."""
+    """Any TOML value of a known key is accepted, or is a fault."""
     section, _, name = key.partition(".")
     values: dict[str, dict[str, object]] = {"campus": tomllib.loads(SMALL)["campus"]}
     values.setdefault(section, {})[name] = value

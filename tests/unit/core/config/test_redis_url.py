@@ -1,4 +1,4 @@
-"""The URL of a Redis service with Sentinels: every part of it, and no password in what is said of a bad one."""
+"""The URL of a Redis service with Sentinels: all its parts, and messages that never show a password."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The door by itself: what it answers, for how long a look is good, and that a look that fails is an answer too."""
+"""The HTTP server of a daemon: its answers, the reuse of a readiness result, and a check that raises."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from stopit_lab.ports import HOST, spare_ports
 
 @dataclass
 class Work:
-    """What a daemon's work needs, as a test would have it."""
+    """The results of a readiness check, set by the test."""
 
     parts: list[Part] = field(default_factory=lambda: [Part("queue")])
     looks: int = 0
@@ -34,8 +34,8 @@ class Work:
         return self.parts
 
 
-class Door:
-    """One that is open."""
+class Server:
+    """A running server."""
 
     def __init__(self, work: Work) -> None:
         (self.port,) = spare_ports(1)
@@ -57,57 +57,57 @@ def work() -> Work:
 
 
 @pytest.fixture
-def door(work: Work) -> Iterator[Door]:
-    return Door(work)
+def server(work: Work) -> Iterator[Server]:
+    return Server(work)
 
 
-def test_what_is_needed_decides_and_the_rest_is_told(work: Work, door: Door) -> None:
-    assert door.ask("/readyz") == (200, "ready\nqueue: ok\n")
+def test_only_needed_parts_decide_and_all_are_listed(work: Work, server: Server) -> None:
+    assert server.ask("/readyz") == (200, "ready\nqueue: ok\n")
 
     work.parts = [Part("queue", "is away", needed=False), Part("spool")]
     work.now += FRESH
-    assert door.ask("/readyz") == (200, "ready\nqueue: is away\nspool: ok\n")
+    assert server.ask("/readyz") == (200, "ready\nqueue: is away\nspool: ok\n")
 
     work.parts = [Part("queue", "is away"), Part("spool", "is full")]
     work.now += FRESH
-    assert door.ask("/readyz") == (503, "not ready\nqueue: is away\nspool: is full\n")
-    assert door.ask("/healthz") == (200, "alive\n")
+    assert server.ask("/readyz") == (503, "not ready\nqueue: is away\nspool: is full\n")
+    assert server.ask("/healthz") == (200, "alive\n")
 
 
-def test_one_look_serves_all_who_ask_within_its_time(work: Work, door: Door) -> None:
+def test_one_check_serves_all_requests_within_its_time(work: Work, server: Server) -> None:
     for _ in range(3):
-        door.ask("/readyz")
-        door.ask("/metrics")
+        server.ask("/readyz")
+        server.ask("/metrics")
     assert work.looks == 1
 
     work.now += FRESH
-    door.ask("/metrics")
+    server.ask("/metrics")
     assert work.looks == 2
 
 
-def test_a_look_that_fails_is_no_readiness(work: Work, door: Door) -> None:
+def test_a_check_that_raises_is_not_ready(work: Work, server: Server) -> None:
     work.fault = ZeroDivisionError("vera@campus.example")
-    assert door.ask("/readyz") == (503, "not ready\nreadiness check: ZeroDivisionError\n")
-    assert "\nstopit_ready 0.0\n" in door.ask("/metrics")[1]
+    assert server.ask("/readyz") == (503, "not ready\nreadiness check: ZeroDivisionError\n")
+    assert "\nstopit_ready 0.0\n" in server.ask("/metrics")[1]
 
 
-def test_other_pages_and_other_methods(door: Door) -> None:
-    assert door.ask("/")[0] == 404
-    assert door.ask("/metrics", "POST")[0] == 405
+def test_other_pages_and_other_methods(server: Server) -> None:
+    assert server.ask("/")[0] == 404
+    assert server.ask("/metrics", "POST")[0] == 405
 
 
-def test_who_says_nothing_holds_up_nobody(door: Door) -> None:
-    silent = [socket.create_connection((HOST, door.port)) for _ in range(20)]
+def test_silent_clients_delay_nobody(server: Server) -> None:
+    silent = [socket.create_connection((HOST, server.port)) for _ in range(20)]
     began = time.monotonic()
-    assert door.ask("/healthz")[0] == 200
+    assert server.ask("/healthz")[0] == 200
     assert time.monotonic() - began < 5
     for each in silent:
         each.close()
 
 
-def test_many_ask_at_once(work: Work, door: Door) -> None:
+def test_many_requests_at_once(work: Work, server: Server) -> None:
     answers: list[int] = []
-    threads = [threading.Thread(target=lambda: answers.append(door.ask("/readyz")[0])) for _ in range(20)]
+    threads = [threading.Thread(target=lambda: answers.append(server.ask("/readyz")[0])) for _ in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -116,6 +116,6 @@ def test_many_ask_at_once(work: Work, door: Door) -> None:
     assert work.looks == 1
 
 
-def test_a_port_that_is_taken(work: Work, door: Door) -> None:
+def test_a_port_that_is_taken(work: Work, server: Server) -> None:
     with pytest.raises(OSError, match="in use"):
-        serve(f"{HOST}:{door.port}", HttpMetrics(CollectorRegistry()), Readiness(work.look))
+        serve(f"{HOST}:{server.port}", HttpMetrics(CollectorRegistry()), Readiness(work.look))

@@ -1,4 +1,4 @@
-"""What may stand in a log, and what may not."""
+"""The form of log lines, and what they must not contain."""
 
 from __future__ import annotations
 

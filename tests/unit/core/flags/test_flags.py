@@ -1,4 +1,4 @@
-"""The rules, the three recognisers, the gates, and loading."""
+"""The rules, the three recognisers, the checks before them, and loading."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def test_the_report_address_takes_from_strangers_but_not_from_programs() -> None
     assert RECOGNISERS.precheck(stranger, Headers([("List-Id", "x")])) is NotFlagged.LIST
 
 
-# --- the gates
+# --- the checks before the recognisers
 
 
 def test_ordinary_mail_is_known_at_end_of_headers() -> None:

@@ -1,4 +1,4 @@
-"""Every sample under samples/ is what its folder says: flag, record, urgent, none, or mail to the report address."""
+"""Every sample in samples/ is what its folder says: flag, record, urgent, none, or mail to the report address."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MEMBER = Envelope(login="vera", mail_from="vera@example.edu", recipients=("<mall
 STRANGER = Envelope(mail_from="vera@example.edu", recipients=("<mallory@example.edu>",))
 TO_REPORT = Envelope(mail_from="vera@example.edu", recipients=("<stopit@example.edu>",))
 
-# What the samples to the report address name, where it is not <original-1@example.edu> alone.
+# The originals of samples to the report address, if not only <original-1@example.edu>.
 NAMED = {
     "attached-three": ("original-1", "original-2", "original-3"),
     "digest": ("original-1", "original-2"),

@@ -1,4 +1,4 @@
-"""Authentication-Results: believed from own servers only, read whatever its shape, graded."""
+"""Authentication-Results: only own servers are believed, every form is parsed, and the results are graded."""
 
 from __future__ import annotations
 

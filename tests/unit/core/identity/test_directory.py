@@ -1,4 +1,4 @@
-"""From logins to addresses."""
+"""Map logins to addresses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The site's key: digests that nobody can guess at, tokens that nobody else can make."""
+"""The site's key: digests cannot be guessed, and tokens cannot be forged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ADDRESS = "vera@example.edu"
 
 
 def test_digests_never_change_for_a_key() -> None:
-    """Traces of fourteen days and reply addresses in people's mailboxes depend on these."""
+    """Stored traces and reply addresses in mailboxes depend on these values."""
     assert RING.message("a@b").hex() == "ba7340def37ff9b12c0af85a331582fb"
     assert RING.address(ADDRESS).hex() == "d153800c3627e2f0"
     assert RING.token("a" * 16) == "a" * 16 + "3kb5buch5g23q3sp"

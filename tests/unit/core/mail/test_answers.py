@@ -1,4 +1,4 @@
-"""Answers to our own messages: words, bounces, and other programs."""
+"""Answers to our own messages: words of people, bounces, and automatic answers."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_null_sender_that_is_no_bounce_is_automatic() -> None:
 
 
 def dsn(action: str, status: str) -> bytes:
-    """A delivery status notification as Postfix writes it (RFC 3464)."""
+    """A delivery status notification in the form of Postfix (RFC 3464)."""
     return f"""From: MAILER-DAEMON@mx.example.edu (Mail Delivery System)
 Subject: Delivery Status Notification
 Auto-Submitted: auto-replied

@@ -1,4 +1,4 @@
-"""Headers: found without regard to case, unfolded, cleaned, bounded; ids and addresses read from them."""
+"""Headers: found without regard to case, unfolded, cleaned, bounded; ids and addresses parsed from them."""
 
 from __future__ import annotations
 

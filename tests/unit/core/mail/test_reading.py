@@ -1,4 +1,4 @@
-"""Reading MIME: what a person sees, attached messages, caps, and nothing hostile raises."""
+"""Reading MIME: the visible text, attached messages, caps, and hostile input that never raises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was typed, and the words of one line."""
+"""The typed part of a text, and the words of one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must never leave: a letter that is not ours alone, and one that tells a sender who reported."""
+"""Messages that must never be sent: not entirely ours, or revealing a reporter to a sender."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class TestMessage:
             check_message(replace(NOTICE, recipient="eve@example.edu"))
 
     def test_letter_that_many_get_is_looked_at_for_each(self) -> None:
-        """The same letter to others passes; what differs is looked at, however often the rest was seen."""
+        """The same message to other recipients passes; the parts that differ are always checked."""
         other = replace(altered(b"To: <olivera@", b"To: <walt@"), recipient="walt@example.edu")
         check_message(NOTICE)
         check_message(other)
@@ -117,7 +117,7 @@ class TestMessage:
         "recipient", ['"a b"@example.edu', "a@[192.0.2.1]", "ä@example.edu", "a..b@example.edu", "a"]
     )
     def test_unusual_address_is_read_as_it_always_was(self, recipient: str) -> None:
-        """Where an address could be read in two ways the whole letter is read, under that address."""
+        """If an address could be parsed in two ways, the whole message is checked with that address."""
         data = NOTICE.data.replace(b"<olivera@example.edu>", f"<{recipient}>".encode())
         check = replace(NOTICE, data=data, recipient=recipient)
         if recipient.isascii():

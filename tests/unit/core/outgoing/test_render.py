@@ -1,4 +1,4 @@
-"""The words and the letters they stand in. How to write the golden files anew: tests/golden/README.md."""
+"""Rendered messages and their headers. tests/golden/README.md explains how to update the golden files."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def site(campus: Campus = CAMPUS, offices: tuple[Office, ...] = OFFICES, templat
 RENDERER = site()
 
 
-def letter(facts: Facts, renderer: Renderer = RENDERER, recipient: str = SAMPLE_RECIPIENT) -> str:
+def rendered(facts: Facts, renderer: Renderer = RENDERER, recipient: str = SAMPLE_RECIPIENT) -> str:
     return readable(renderer.render(facts, recipient=recipient, ref=SAMPLE_REF, at=SAMPLE_AT))
 
 
@@ -111,7 +111,7 @@ def test_every_template_is_used() -> None:
 
 @pytest.mark.parametrize("name", sorted(SAMPLES))
 def test_lines_are_short_and_there_is_no_gap(name: str) -> None:
-    text = letter(SAMPLES[name])
+    text = rendered(SAMPLES[name])
     assert max(len(line) for line in text.splitlines()) <= WIDTH
     assert "\n\n\n" not in text
 
@@ -119,19 +119,19 @@ def test_lines_are_short_and_there_is_no_gap(name: str) -> None:
 class TestNotice:
     @pytest.mark.parametrize("firmer", [False, True])
     def test_safety_before_conduct_and_trust_last(self, firmer: bool) -> None:
-        text = flat(letter(notice(firmer=firmer)))
+        text = flat(rendered(notice(firmer=firmer)))
         assert text.index("Change your password") < text.index("The holder of an account answers")
         assert text.endswith("We trust that this will not happen again.")
 
     @pytest.mark.parametrize("firmer", [False, True])
     def test_accuses_and_threatens_nobody(self, firmer: bool) -> None:
-        text = flat(letter(notice(firmer=firmer))).casefold()
+        text = flat(rendered(notice(firmer=firmer))).casefold()
         for word in ("you sent", "you have sent", "harass", "offen", "sanction", "disciplin", "police", "victim"):
             assert word not in text
 
     @pytest.mark.parametrize("firmer", [False, True])
     def test_tells_the_day_and_not_the_hour(self, firmer: bool) -> None:
-        text = letter(notice(firmer=firmer)).partition("\n\n")[2]
+        text = rendered(notice(firmer=firmer)).partition("\n\n")[2]
         assert "2 November 2026" in flat(text)
         assert not re.search(r"\d:\d|o'clock|\b[ap]m\b", text)
 
@@ -150,25 +150,25 @@ class TestNotice:
         assert masked(one, "7KQ4-M2XD") == masked(other, "9ABC-DEFG")
 
     def test_without_a_policy_page_no_sentence_hangs(self) -> None:
-        text = letter(notice(), site(CAMPUS.model_copy(update={"policy_url": ""})))
+        text = rendered(notice(), site(CAMPUS.model_copy(update={"policy_url": ""})))
         assert "rules for the use" not in text
 
 
 class TestAcknowledgement:
     @pytest.mark.parametrize("reason", [*Reason, *AnswerEffect])
     def test_danger_comes_first(self, reason: Reason | AnswerEffect) -> None:
-        body = letter(acknowledgement(reason)).partition("\n\n")[2]
+        body = rendered(acknowledgement(reason)).partition("\n\n")[2]
         assert body.startswith("In danger now? Call 112.\nCampus police: 555 0100, day and night.\n\n")
 
     def test_who_cannot_know_of_the_other_report_does_not_learn_of_it(self) -> None:
-        assert letter(acknowledgement(Reason.MUTUAL)) == letter(acknowledgement(Reason.SENDER_CAP))
+        assert rendered(acknowledgement(Reason.MUTUAL)) == rendered(acknowledgement(Reason.SENDER_CAP))
 
     @pytest.mark.parametrize("reason", [r for r in Reason if r.outcome is Outcome.NOTICE])
     def test_says_how_to_cancel(self, reason: Reason) -> None:
-        assert "\n\ncancel\n\n" in letter(acknowledgement(reason))
+        assert "\n\ncancel\n\n" in rendered(acknowledgement(reason))
 
     def test_asks_for_the_yes(self) -> None:
-        assert "\n\nyes\n\n" in letter(acknowledgement(Reason.SINGLE_RECIPIENT_ASK))
+        assert "\n\nyes\n\n" in rendered(acknowledgement(Reason.SINGLE_RECIPIENT_ASK))
 
     @pytest.mark.parametrize(
         ("notice_at", "words"),
@@ -181,15 +181,15 @@ class TestAcknowledgement:
     )
     def test_tells_about_when(self, notice_at: datetime, words: str) -> None:
         facts = AcknowledgementFacts(Reason.NOTICE_DUE, "7KQ4-M2XD", notice_at=notice_at.timestamp())
-        assert words in flat(letter(facts))
+        assert words in flat(rendered(facts))
 
     def test_a_waiting_notice_of_unknown_hour(self) -> None:
-        text = flat(letter(AcknowledgementFacts(Reason.NOTICE_PENDING, "7KQ4-M2XD")))
+        text = flat(rendered(AcknowledgementFacts(Reason.NOTICE_PENDING, "7KQ4-M2XD")))
         assert "is already written. Your report joins" in text
 
     def test_withheld_and_truncated_are_said_only_when_so(self) -> None:
-        bare = letter(AcknowledgementFacts(Reason.NOTICE_DUE))
-        full = letter(AcknowledgementFacts(Reason.NOTICE_DUE, withheld=True, truncated=True))
+        bare = rendered(AcknowledgementFacts(Reason.NOTICE_DUE))
+        full = rendered(AcknowledgementFacts(Reason.NOTICE_DUE, withheld=True, truncated=True))
         assert "kept back" not in bare
         assert "longer than" not in bare
         assert "kept back" in full
@@ -230,7 +230,7 @@ class TestLetter:
 
     def test_quoted_details_stay_quotes(self) -> None:
         facts = AlertFacts(AlertKind.SENDER_ANSWERED, "7KQ4-M2XD", details=("long " * 40, "> nested", "From here"))
-        quoted = [line for line in letter(facts).splitlines() if line.startswith(">")]
+        quoted = [line for line in rendered(facts).splitlines() if line.startswith(">")]
         assert len(quoted) >= 5
         assert "> From here" in quoted
 
@@ -254,12 +254,12 @@ class TestLetter:
     @pytest.mark.parametrize("value", ["{{7*7}}", "{% raw %}", "{# x #}", "{{ ''.__class__ }}"])
     def test_a_value_is_never_a_template(self, value: str) -> None:
         renderer = site(CAMPUS.model_copy(update={"name": value}))
-        assert value in letter(notice(), renderer)
-        assert value in letter(AlertFacts(AlertKind.SENDER_ANSWERED, "7KQ4", details=(value,)))
+        assert value in rendered(notice(), renderer)
+        assert value in rendered(AlertFacts(AlertKind.SENDER_ANSWERED, "7KQ4", details=(value,)))
 
     @pytest.mark.parametrize("value", ["a\r\nBcc: eve@example.edu", "a\x00b", "a\u2028b", "a\u202eb", "a\ud800b"])
     def test_control_characters_are_gone(self, value: str) -> None:
-        text = letter(NoticeFacts(value, date(2026, 11, 2)))
+        text = rendered(NoticeFacts(value, date(2026, 11, 2)))
         assert value not in text
         assert "\nBcc" not in text
 
@@ -316,7 +316,7 @@ class TestSiteTemplates:
         (tmp_path / "_day.txt.j2").write_text("{{ day }}.{{ month }}.{{ year }}\n")
         (tmp_path / "README").write_text("left alone")
         (tmp_path / "notice.txt.j2~").write_text("{{ left alone }}")
-        text = flat(letter(notice(), site(templates=tmp_path)))
+        text = flat(rendered(notice(), site(templates=tmp_path)))
         assert "on 2.11.2026 was reported" in text
         assert text.endswith("We trust that this will not happen again.")
 
@@ -347,7 +347,7 @@ def test_the_templates_of_a_checkout_are_found() -> None:
 
 
 def test_preview_shows_what_a_person_reads() -> None:
-    assert preview(RENDERER, MessageKind.NOTICE) == letter(notice())
+    assert preview(RENDERER, MessageKind.NOTICE) == rendered(notice())
     assert "marked it as urgent" in flat(preview(RENDERER, MessageKind.ACKNOWLEDGEMENT, Reason.URGENT))
     assert "wants no notice after all" in flat(
         preview(RENDERER, MessageKind.STAFF_ALERT, AlertKind.REPORTER_CANCELLED)

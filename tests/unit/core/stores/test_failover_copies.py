@@ -1,4 +1,5 @@
-"""Failover copies: kept while the queue could lose the report, put again when it may have, never removed blindly."""
+"""Failover copies: kept while the queue could lose the report, put again if it may have lost it, never removed in
+doubt."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ OLD, NEW = "a" * 40, "b" * 40
 
 
 class TwoMasters(SqliteQueue):
-    """A queue with a history: the one that it writes into, and the one that the Sentinels name ("" for none)."""
+    """A queue with a replication id for writes, and the one that the Sentinels agree on ("" for none)."""
 
     writes = named = OLD
 

@@ -1,4 +1,4 @@
-"""The spool: whole files or none, each report once, nothing foreign in the way."""
+"""The spool: complete files or none, each report once, foreign files ignored."""
 
 from __future__ import annotations
 

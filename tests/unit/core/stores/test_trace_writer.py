@@ -1,4 +1,4 @@
-"""The trace writer: never in the way of mail, in order, and alive whatever the ledger does."""
+"""The trace writer: it never delays mail, keeps the order, and survives every fault of the ledger."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LIMITS = WriterLimits(capacity=20, batch=5, interval=0.01, idle=0.01, refresh=0.
 
 
 class MemoryLedger:
-    """A ledger in memory that can be away, or slow."""
+    """A ledger in memory that can be unavailable or slow."""
 
     def __init__(self) -> None:
         self.traces: list[Trace] = []
@@ -70,7 +70,7 @@ class MemoryLedger:
 
 
 class Lab:
-    """A writer on a ledger in memory, with all that it told."""
+    """A writer on a ledger in memory, and a record of its calls."""
 
     def __init__(self) -> None:
         self.ledger = MemoryLedger()
@@ -176,7 +176,7 @@ def test_room_is_waited_for_but_not_for_ever(lab: Lab) -> None:
 
 
 def test_room_is_not_waited_for_while_the_ledger_is_away(lab: Lab) -> None:
-    """So that the latest traces come in, and the oldest are dropped for them."""
+    """The latest traces replace the oldest ones."""
     writer = lab.writer()
     lab.ledger.away = True
     assert all(writer.offer(trace(number)) for number in range(20))
@@ -266,7 +266,7 @@ def test_stop_before_start_is_nothing(lab: Lab) -> None:
 class TestContacts:
     @pytest.fixture
     def watching(self, lab: Lab) -> TraceWriter:
-        """A writer that has learnt of the watched pair."""
+        """A writer that knows the watched pair."""
         lab.ledger.pairs = frozenset({PAIR})
         writer = lab.writer()
         assert until(lambda: lab.ledger.looks >= 2, "the second look, so that the first is taken in", SOON)
@@ -343,7 +343,7 @@ class TestContacts:
 
 
 def advancing(step: float) -> Callable[[], float]:
-    """A monotonic clock that goes on by `step` seconds at each look."""
+    """A monotonic clock that advances by `step` seconds at each call."""
     now = iter(range(10**9))
     return lambda: next(now) * step
 
