@@ -259,6 +259,13 @@ def test_traces_wait_for_a_writer_that_is_killed(milter: Running) -> None:
     assert milter.daemon.terminate() == 0
 
 
+def test_a_key_under_its_old_name_is_read_with_a_warning(milter: Running) -> None:
+    milter.configure({"milter": {"max_messages": 20}})
+    milter.file.write_text(milter.file.read_text().replace("max_messages = 20\n", "recycle_after = 20\n"))
+    milter.daemon.start()
+    assert "milter.recycle_after: is now milter.max_messages" in milter.daemon.log_text()
+
+
 def test_a_worker_is_relieved_and_ends_with_its_last_connection(milter: Running) -> None:
     milter.start({"milter": {"max_messages": 20}})
     old, writer, metrics = milter.children()

@@ -95,6 +95,12 @@ def test_it_starts_works_and_ends(place: Place) -> None:
     assert "event=ended" in place.daemon.log_text()
 
 
+def test_a_key_under_its_old_name_is_read_with_a_warning(place: Place) -> None:
+    place.write(more="[milter]\nrecycle_after = 5\n")
+    place.daemon.start()
+    assert "milter.recycle_after: is now milter.max_messages" in place.daemon.log_text()
+
+
 def test_metrics_start_at_zero_and_tell_of_the_process(place: Place) -> None:
     place.daemon.start()
     metrics = place.metrics()
