@@ -2,8 +2,8 @@
 
 There are two kinds of changes. A change that depends on a claim (`begin`, `put_back`, `failed`, ...) is made only
 while the claim is valid: a compare-and-swap on state, claim id and attempt, so a notifier that was suspended finds
-that it has lost the message, and leaves it. That a message was `sent` is a fact, and is recorded whoever has the
-claim now.
+that it has lost the message, and leaves it. That a message was `sent` is a fact, and is recorded whether or not the
+claim is still valid.
 """
 
 from __future__ import annotations

@@ -73,11 +73,11 @@ class TestMilter:
     @pytest.mark.parametrize(
         ("answer", "said"),
         [
-            (b"", "closed it again"),
+            (b"", "closed without an answer"),
             (b"220 mail.example.edu ESMTP\r\n", "not as a milter"),
             (struct.pack(">IcIII", 13, b"O", 99, 0, 0), "not as a milter"),
             (struct.pack(">IcIII", 13, b"r", 6, 0, 0), "not as a milter"),
-            (OPTNEG[:8], "closed it again"),
+            (OPTNEG[:8], "closed without an answer"),
             (struct.pack(">I", 2**31), "not as a milter"),
         ],
     )
