@@ -24,7 +24,7 @@ from stopit_core.daemon.logs import open_log
 from stopit_core.daemon.systemd import Notify, log_warnings
 from stopit_core.errors import ConfigError
 from stopit_notifier.configuration import NotifierConfiguration
-from stopit_notifier.failpoints import Probe, no_probe
+from stopit_notifier.failpoints import FailpointHook, no_failpoint
 from stopit_notifier.notifier import build
 
 __all__ = ["main", "run"]
@@ -49,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     command.main(args=argv, prog_name=_PROGRAM)
 
 
-def run(config: Path, probe: Probe = no_probe) -> int:
-    """Serve until SIGTERM or SIGINT; the exit code. `probe` is called at each step between two effects."""
+def run(config: Path, failpoint: FailpointHook = no_failpoint) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code. `failpoint` is called at each failpoint between two effects."""
     try:
         configuration = NotifierConfiguration.read(config)
     except ConfigError as error:
@@ -60,7 +60,7 @@ def run(config: Path, probe: Probe = no_probe) -> int:
     log = open_log(_PROGRAM)
     log_warnings(configuration.settings, log)
     disable_created_metrics()  # type: ignore[no-untyped-call]
-    notifier = build(configuration, log, Notify(), probe=probe)
+    notifier = build(configuration, log, Notify(), failpoint=failpoint)
     address = configuration.settings.notifier.metrics
     try:
         serve(address, notifier.door, notifier.readiness)

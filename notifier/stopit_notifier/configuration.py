@@ -16,11 +16,11 @@ from stopit_core.identity.people import People
 from stopit_core.open_stores import open_cases, open_ledger, open_queue
 from stopit_core.outgoing.render import Renderer
 
-__all__ = ["Judging", "NotifierConfiguration"]
+__all__ = ["NotifierConfiguration", "NotifierContext"]
 
 
 @dataclass(frozen=True, slots=True)
-class Judging:
+class NotifierContext:
     """The site's people, rules and words. `own_addresses` are never noticed: they are this service's own."""
 
     people: People
@@ -32,7 +32,7 @@ class Judging:
     own_addresses: frozenset[str]
 
     @classmethod
-    def of_site(cls, settings: Settings, keyring: Keyring) -> Judging:
+    def of_site(cls, settings: Settings, keyring: Keyring) -> NotifierContext:
         """From the configuration; reads alias file and templates. Raises ConfigError with every fault."""
         campus = settings.campus
         renderer = Renderer.load(campus, settings.flag, settings.office, keyring, settings.notifier.templates)
@@ -50,16 +50,16 @@ class Judging:
 class NotifierConfiguration:
     """The settings of one file, and the people, rules and words that they and the files they name make."""
 
-    def __init__(self, path: Path, settings: Settings, judging: Judging) -> None:
+    def __init__(self, path: Path, settings: Settings, context: NotifierContext) -> None:
         self._path = path
         self.settings = settings
-        self.judging = Live(judging)
+        self.context = Live(context)
 
     @classmethod
     def read(cls, path: Path) -> NotifierConfiguration:
         """The configuration in this file. Raises ConfigError with every fault in it, and in what it names."""
         settings = load(path)
-        return cls(path, settings, _judging(settings))
+        return cls(path, settings, _context(settings))
 
     def reload(self, log: Log) -> bool:
         """Read the file again. False, each fault logged and nothing changed, when it cannot be used."""
@@ -67,26 +67,26 @@ class NotifierConfiguration:
         if settings is None:
             return False
         try:
-            judging = _judging(settings)
+            context = _context(settings)
         except ConfigError as error:
             for fault in error.faults:
                 log.error("reload refused, the old configuration stays in force", fault=str(fault))
             return False
         self.settings = settings
-        self.judging.swap(judging)
+        self.context.swap(context)
         return True
 
 
-def _judging(settings: Settings) -> Judging:
+def _context(settings: Settings) -> NotifierContext:
     faults: list[Fault] = []
     keyring = Keyring(bytes(KEY_BYTES))  # stands in for one that cannot be read, to find what else is wrong
     try:
         keyring = read_key(settings.ledger.key_file)
     except ConfigError as error:
         faults += error.faults
-    made: list[Judging] = []
+    made: list[NotifierContext] = []
     attempts: tuple[Callable[[], object], ...] = (
-        lambda: made.append(Judging.of_site(settings, keyring)),
+        lambda: made.append(NotifierContext.of_site(settings, keyring)),
         lambda: _smtp_password(settings.smtp),
         lambda: open_queue(settings.queue).close(),
         lambda: open_cases(settings.cases).close(),

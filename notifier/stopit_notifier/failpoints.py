@@ -1,7 +1,7 @@
 """The points between two effects of the notifier, by name: where it may be killed and nothing may go wrong.
 
-Intake and outbox call their probe at each one. In service that is `no_probe`; the tests of a crash hand in one
-that kills the process there, so that every gap between two effects is tried and not only those that a random
+Intake and outbox call their failpoint at each one. In service that is `no_failpoint`; the tests of a crash hand in
+one that kills the process there, so that every gap between two effects is tried and not only those that a random
 moment hits.
 """
 
@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 
-__all__ = ["Probe", "Step", "no_probe"]
+__all__ = ["Failpoint", "FailpointHook", "no_failpoint"]
 
 
-class Step(StrEnum):
+class Failpoint(StrEnum):
     """A point between two effects.
 
     Intake passes REPORT_CLAIMED to ACKNOWLEDGED, in this order, for a report; for flags that are decided together
     the first for each of them, and the others once. The outbox passes MESSAGE_CLAIMED to WATCHED for a message; for a
-    lot those up to ACCEPTED for each message, side by side, and the others once for all that the MTA took. SETTLING
-    and SETTLED are for a message that a crash left half-sent.
+    batch those up to ACCEPTED for each message, side by side, and the others once for all that the MTA took. SETTLING
+    and RECOVERED are for a message that a crash left half-sent.
     """
 
     REPORT_CLAIMED = "report-claimed"
@@ -53,15 +53,15 @@ class Step(StrEnum):
     """The record says `sent`; the ledger doesn't watch the pairs yet."""
     WATCHED = "watched"
     """The ledger watches the pairs of the notice, if it is one."""
-    SETTLING = "settling"
+    RECOVERING = "recovering"
     """An interrupted message was looked for in the ledger; the record still says `sending`."""
-    SETTLED = "settled"
+    RECOVERED = "recovered"
     """What the ledger said is on record."""
 
 
-Probe = Callable[[Step], None]
-"""Called at every step with its name."""
+FailpointHook = Callable[[Failpoint], None]
+"""Called at every failpoint with its name."""
 
 
-def no_probe(_step: Step) -> None:
-    """The probe in service: nothing."""
+def no_failpoint(_failpoint: Failpoint) -> None:
+    """The failpoint in service: nothing."""

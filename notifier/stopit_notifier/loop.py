@@ -1,16 +1,16 @@
 """The notifier's one loop: take reports, send messages, keep the gauges, and outlive every store that is away.
 
-One thread does everything but talk to the MTA about a lot of acknowledgements (`couriers`), which goes on while the
+One thread does everything but talk to the MTA about a batch of acknowledgements (`pool`), which goes on while the
 next reports are decided. So nothing here needs a lock, and a turn of the loop that ends is a daemon that is not
 stuck. In each turn a few reports and a few messages get their share, so that
 neither a flood of flags nor a slow MTA holds up the other for long.
 
 A fault ends a stage, not the turn. It is counted and logged, and after it the loop first asks whether the stores that
 a report needs are there, before it claims another one: a claim that comes to nothing costs the report one of its
-deliveries, and a database that is away for an hour must not fill the dead letters.
+deliveries, and a database that is away for an hour must not fill the dead messages.
 
-Reports are claimed in lots. One that comes a second time was in hand when a notifier died, and perhaps is what it
-died of: so each lot has at most one such report, and it is taken last, lest it use up the deliveries of others.
+Reports are claimed in batches. One that comes a second time was in hand when a notifier died, and perhaps is what it
+died of: so each batch has at most one such report, and it is taken last, lest it use up the deliveries of others.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from stopit_core.stores.queue import Queue
 from stopit_notifier.gauges import Gauges
 from stopit_notifier.reports.intake import Intake
 from stopit_notifier.sending.outbox import Outbox
-from stopit_notifier.sending.watchlist import Watching
+from stopit_notifier.sending.watchlist import Watchlist
 
-__all__ = ["Loop", "Stage"]
+__all__ = ["Loop", "LoopStage"]
 
-_LOT = 256
+_BATCH = 256
 _SHARE = 8
 _LONGEST_WAIT = 1.0
 _SHORTEST_WAIT = 0.05
 _AFTER_FAULT = 1.0
 
 
-class Stage(StrEnum):
+class LoopStage(StrEnum):
     """The stages of a turn, as `stopit_notifier_faults_total` labels them."""
 
     INTAKE = "intake"
@@ -60,7 +60,7 @@ class Loop:
         queue: Queue,
         intake: Intake,
         outbox: Outbox,
-        watching: Watching,
+        watchlist: Watchlist,
         gauges: Gauges,
         metrics: NotifierMetrics,
         log: Log,
@@ -77,7 +77,7 @@ class Loop:
         self._queue = queue
         self._intake = intake
         self._outbox = outbox
-        self._watching = watching
+        self._watchlist = watchlist
         self._gauges = gauges
         self._metrics = metrics
         self._log = log
@@ -89,8 +89,8 @@ class Loop:
         self._go_on = go_on
         self._clock = clock
         self._sleep = sleep
-        self._trouble: dict[Stage, str] = {}
-        self._before: dict[Stage, str] = {}
+        self._trouble: dict[LoopStage, str] = {}
+        self._before: dict[LoopStage, str] = {}
         self._in_doubt = True
         self._more_reports = False
         self._wait = 0.0
@@ -119,16 +119,16 @@ class Loop:
 
     def _work(self) -> None:
         if self._in_doubt:
-            with self._faults(Stage.INTAKE):
+            with self._faults(LoopStage.INTAKE):
                 self._prepare()
             if self._trouble:
                 return  # without the case record there is nothing to do
         for stage, work in (
-            (Stage.INTAKE, self._take_reports),
-            (Stage.OUTBOX, self._send_messages),
-            (Stage.OUTBOX, self._outbox.settle),
-            (Stage.OUTBOX, self._watching.sync),
-            (Stage.GAUGES, self._gauges.refresh),
+            (LoopStage.INTAKE, self._take_reports),
+            (LoopStage.OUTBOX, self._send_messages),
+            (LoopStage.OUTBOX, self._outbox.recover),
+            (LoopStage.OUTBOX, self._watchlist.sync),
+            (LoopStage.GAUGES, self._gauges.refresh),
         ):
             with self._faults(stage):
                 work()
@@ -139,11 +139,11 @@ class Loop:
         if self._in_doubt:
             self._ledger_answers()
             self._in_doubt = False
-        deliveries = self._queue.claim(self._consumer, _LOT, self._lease(), self._wait, again=1)
-        self._more_reports = len(deliveries) == _LOT
+        deliveries = self._queue.claim(self._consumer, _BATCH, self._lease(), self._wait, again=1)
+        self._more_reports = len(deliveries) == _BATCH
         left = self._intake.handle_together(deliveries)
         for delivery in sorted(left, key=lambda each: each.attempts):
-            with self._faults(Stage.INTAKE):
+            with self._faults(LoopStage.INTAKE):
                 self._intake.handle(delivery)
             if self._in_doubt or not self._go_on():
                 break  # the rest come again when their lease has passed
@@ -162,7 +162,7 @@ class Loop:
         return min(max(wait, _SHORTEST_WAIT), _LONGEST_WAIT)
 
     @contextmanager
-    def _faults(self, stage: Stage) -> Iterator[None]:
+    def _faults(self, stage: LoopStage) -> Iterator[None]:
         """Nothing that goes wrong in here goes further."""
         try:
             yield
@@ -172,8 +172,8 @@ class Loop:
             self._note(stage, type(error).__name__)
             self._log.error("unexpected", stage=stage.value, trace=self._private(traceback.format_exc()))
 
-    def _note(self, stage: Stage, why: str) -> None:
-        self._in_doubt = self._in_doubt or stage is Stage.INTAKE
+    def _note(self, stage: LoopStage, why: str) -> None:
+        self._in_doubt = self._in_doubt or stage is LoopStage.INTAKE
         self._trouble[stage] = why
         self._metrics.faults.labels(stage.value).inc()
         if self._before.get(stage) != why:

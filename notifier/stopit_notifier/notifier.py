@@ -26,18 +26,18 @@ from stopit_core.outgoing.facts import MessageKind
 from stopit_core.stores.ledger import Ledger
 from stopit_core.stores.queue import Queue
 from stopit_notifier.configuration import NotifierConfiguration
-from stopit_notifier.failpoints import Probe, no_probe
+from stopit_notifier.failpoints import FailpointHook, no_failpoint
 from stopit_notifier.gauges import Gauges
 from stopit_notifier.loop import Loop
 from stopit_notifier.readiness import LoopPulse, Stores, look
 from stopit_notifier.reports.intake import Intake
-from stopit_notifier.sending.claim import Owner, Steady
+from stopit_notifier.sending.claim import ClaimId, StableReplicationId
 from stopit_notifier.sending.outbox import Outbox, Terms
-from stopit_notifier.sending.recovery import Settling
-from stopit_notifier.sending.result import Endings
-from stopit_notifier.sending.watchlist import Watching
-from stopit_notifier.smtp.client import Mailer
-from stopit_notifier.smtp.pool import Couriers
+from stopit_notifier.sending.recovery import Recovery
+from stopit_notifier.sending.result import ResultRecorder
+from stopit_notifier.sending.watchlist import Watchlist
+from stopit_notifier.smtp.client import SmtpClient
+from stopit_notifier.smtp.pool import ConnectionPool
 
 __all__ = ["Notifier", "build"]
 
@@ -95,7 +95,7 @@ class Notifier:
     signals: Signals
     notify: Notify
     log: Log
-    probe: Probe
+    failpoint: FailpointHook
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT, and close everything; SIGHUP reads the configuration again."""
@@ -122,7 +122,7 @@ class Notifier:
         self.notify.reloading()
         done = self.configuration.reload(self.log)
         if done:
-            self.outbox.renew(_terms(self.configuration.settings, self.metrics, self.probe))
+            self.outbox.renew(_terms(self.configuration.settings, self.metrics, self.failpoint))
             self.log.info("configuration read again")
         self.metrics.reload_successful.set(1 if done else 0)
         self.notify.ready(self.loop.status)
@@ -133,46 +133,46 @@ def build(
     log: Log,
     notify: Notify,
     *,
-    probe: Probe = no_probe,
+    failpoint: FailpointHook = no_failpoint,
     clock: Callable[[], float] = time.time,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Notifier:
-    """A notifier of this configuration. Connects to nothing yet. `probe` is called at each step."""
-    settings, judging = configuration.settings, configuration.judging
+    """A notifier of this configuration. Connects to nothing yet. `failpoint` is called at each failpoint."""
+    settings, context = configuration.settings, configuration.context
     draw = random.SystemRandom().random
     signals = Signals()
     metrics = _metrics()
     store = open_cases(settings.cases)
     queue = open_queue(settings.queue)
     ledger = open_ledger(settings.ledger)
-    owner = Owner.here()
-    watching = Watching(store, ledger, clock, monotonic)
-    endings = Endings(store, watching, judging, metrics, log, clock=clock, probe=probe)
-    settling = Settling(store, ledger, owner, monotonic=monotonic, probe=probe)
+    claim_id = ClaimId.here()
+    watchlist = Watchlist(store, ledger, clock, monotonic)
+    recorder = ResultRecorder(store, watchlist, context, metrics, log, clock=clock, failpoint=failpoint)
+    recovery = Recovery(store, ledger, claim_id, monotonic=monotonic, failpoint=failpoint)
     outbox = Outbox(
         store,
-        settling,
-        endings,
-        judging,
-        _terms(settings, metrics, probe),
-        owner,
-        Steady(ledger.replication_id, monotonic),
+        recovery,
+        recorder,
+        context,
+        _terms(settings, metrics, failpoint),
+        claim_id,
+        StableReplicationId(ledger.replication_id, monotonic),
         clock=clock,
         monotonic=monotonic,
         draw=draw,
-        probe=probe,
+        failpoint=failpoint,
     )
     intake = Intake(
         store,
         queue,
         ledger,
-        judging,
+        context,
         metrics,
         log,
         clock=clock,
         draw=draw,
         sleep=time.sleep,
-        probe=probe,
+        failpoint=failpoint,
         send_aside=outbox.send_aside,
     )
     durability = partial(queue_durability_faults, settings.queue)
@@ -185,17 +185,17 @@ def build(
         return not signals.ending
 
     def private(text: str) -> str:
-        return without_addresses(text, judging.current.people.keyring)
+        return without_addresses(text, context.current.people.keyring)
 
     loop = Loop(
         queue,
         intake,
         outbox,
-        watching,
+        watchlist,
         gauges,
         metrics,
         log,
-        consumer=f"notifier@{owner.host}",  # one name a host: Redis keeps every name that it ever saw
+        consumer=f"notifier@{claim_id.host}",  # one name a host: Redis keeps every name that it ever saw
         lease=lambda: configuration.settings.queue.lease,
         prepare=partial(_prepare, store, settings, log),
         ledger_answers=ledger.ping,
@@ -220,7 +220,7 @@ def build(
         signals,
         notify,
         log,
-        probe,
+        failpoint,
     )
 
 
@@ -239,13 +239,15 @@ def _longest_work(settings: Settings) -> float:
     return settings.smtp.timeout + settings.notifier.settle
 
 
-def _terms(settings: Settings, metrics: NotifierMetrics, probe: Probe) -> Terms:
+def _terms(settings: Settings, metrics: NotifierMetrics, failpoint: FailpointHook) -> Terms:
     notifier = settings.notifier
-    mailers = [
-        Mailer(settings.smtp, socket.gethostname(), notifier.settle, probe, took=metrics.send_duration.observe)
+    clients = [
+        SmtpClient(
+            settings.smtp, socket.gethostname(), notifier.settle, failpoint, took=metrics.send_duration.observe
+        )
         for _ in range(_CONNECTIONS)
     ]
-    return Terms(Couriers(mailers), notifier.settle, notifier.give_up)
+    return Terms(ConnectionPool(clients), notifier.settle, notifier.give_up)
 
 
 def _metrics() -> NotifierMetrics:

@@ -9,23 +9,23 @@ import threading
 from pathlib import Path
 
 from stopit_notifier.__main__ import run
-from stopit_notifier.failpoints import Probe, Step
+from stopit_notifier.failpoints import Failpoint, FailpointHook
 
 
-def mortal(fatal: Step, passes: int) -> Probe:
-    """A probe that kills this process at its `passes`-th pass of the fatal step."""
+def mortal(fatal: Failpoint, passes: int) -> FailpointHook:
+    """A failpoint that kills this process at its `passes`-th pass of the fatal failpoint."""
     left = passes
-    lock = threading.Lock()  # letters go out in several threads
+    lock = threading.Lock()  # messages go out in several threads
 
-    def probe(step: Step) -> None:
+    def failpoint(failpoint: Failpoint) -> None:
         nonlocal left
         with lock:
-            left -= step is fatal
+            left -= failpoint is fatal
             if left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    return probe
+    return failpoint
 
 
 if __name__ == "__main__":
-    sys.exit(run(Path(sys.argv[1]), mortal(Step(sys.argv[2]), int(sys.argv[3]))))
+    sys.exit(run(Path(sys.argv[1]), mortal(Failpoint(sys.argv[2]), int(sys.argv[3]))))

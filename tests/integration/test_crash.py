@@ -1,4 +1,4 @@
-"""The notifier is killed between any two of its steps and started again: one notice, one acknowledgement."""
+"""The notifier is killed between any two of its failpoints and started again: one notice, one acknowledgement."""
 
 from __future__ import annotations
 
@@ -13,33 +13,45 @@ from stopit_lab.daemons import Daemon
 from stopit_lab.people import Cast
 from stopit_lab.site import Site, Stores
 from stopit_lab.story import Story
-from stopit_notifier.failpoints import Step
+from stopit_notifier.failpoints import Failpoint
 
 pytestmark = pytest.mark.integration
 
 Settled = Callable[[Site], None]
 
-INTAKE = [Step.REPORT_CLAIMED, Step.ORIGINALS_FOUND, Step.BEFORE_COMMIT, Step.AFTER_COMMIT, Step.ACKNOWLEDGED]
-SENDING = [
-    Step.MESSAGE_CLAIMED,
-    Step.CONNECTED,
-    Step.RECIPIENT_ACCEPTED,
-    Step.BEFORE_DATA,
-    Step.BEFORE_DOT,
-    Step.AFTER_DOT,
-    Step.ACCEPTED,
-    Step.BEFORE_MARK,
-    Step.MARKED_SENT,
+INTAKE = [
+    Failpoint.REPORT_CLAIMED,
+    Failpoint.ORIGINALS_FOUND,
+    Failpoint.BEFORE_COMMIT,
+    Failpoint.AFTER_COMMIT,
+    Failpoint.ACKNOWLEDGED,
 ]
-IN_A_STREAM = [Step.MESSAGE_CLAIMED, Step.CONNECTED, Step.BEFORE_DATA, Step.AFTER_DOT, Step.ACCEPTED]
-SETTLING = [Step.SETTLING, Step.SETTLED]
+SENDING = [
+    Failpoint.MESSAGE_CLAIMED,
+    Failpoint.CONNECTED,
+    Failpoint.RECIPIENT_ACCEPTED,
+    Failpoint.BEFORE_DATA,
+    Failpoint.BEFORE_DOT,
+    Failpoint.AFTER_DOT,
+    Failpoint.ACCEPTED,
+    Failpoint.BEFORE_MARK,
+    Failpoint.MARKED_SENT,
+]
+IN_A_STREAM = [
+    Failpoint.MESSAGE_CLAIMED,
+    Failpoint.CONNECTED,
+    Failpoint.BEFORE_DATA,
+    Failpoint.AFTER_DOT,
+    Failpoint.ACCEPTED,
+]
+SETTLING = [Failpoint.RECOVERING, Failpoint.RECOVERED]
 ACKNOWLEDGEMENT, NOTICE = 1, 2
 """The order in which a case's messages are sent."""
 
 POINTS = [
-    *((step, 1) for step in INTAKE),
-    *((step, message) for step in SENDING for message in (ACKNOWLEDGEMENT, NOTICE)),
-    (Step.WATCHED, 1),
+    *((failpoint, 1) for failpoint in INTAKE),
+    *((failpoint, message) for failpoint in SENDING for message in (ACKNOWLEDGEMENT, NOTICE)),
+    (Failpoint.WATCHED, 1),
 ]
 
 
@@ -50,16 +62,16 @@ def crash_site(request: pytest.FixtureRequest, servers: None) -> Iterator[Site]:
         yield running
 
 
-def _mortal(site: Site, step: Step, passes: int) -> Daemon:
-    """A notifier that kills itself when it passes a step for so many times."""
+def _mortal(site: Site, failpoint: Failpoint, passes: int) -> Daemon:
+    """A notifier that kills itself when it passes a failpoint for so many times."""
     driver = Path(__file__).with_name("mortal_notifier.py")
-    command = [sys.executable, str(driver), str(site.config), step.value, str(passes)]
+    command = [sys.executable, str(driver), str(site.config), failpoint.value, str(passes)]
     return Daemon("mortal-notifier", command, site.directory)
 
 
-def _dies(site: Site, step: Step, passes: int) -> None:
-    """Run a notifier until it has died at this step."""
-    mortal = _mortal(site, step, passes)
+def _dies(site: Site, failpoint: Failpoint, passes: int) -> None:
+    """Run a notifier until it has died at this failpoint."""
+    mortal = _mortal(site, failpoint, passes)
     try:
         mortal.launch()
         assert mortal.wait() == -signal.SIGKILL, mortal.log_text()
@@ -67,15 +79,17 @@ def _dies(site: Site, step: Step, passes: int) -> None:
         mortal.kill()
 
 
-@pytest.mark.parametrize(("step", "passes"), POINTS, ids=lambda value: str(value))
-def test_killed_at(crash_site: Site, cast: Cast, step: Step, passes: int, nothing_more_is_sent: Settled) -> None:
+@pytest.mark.parametrize(("failpoint", "passes"), POINTS, ids=lambda value: str(value))
+def test_killed_at(
+    crash_site: Site, cast: Cast, failpoint: Failpoint, passes: int, nothing_more_is_sent: Settled
+) -> None:
     story = Story(crash_site, cast)
     original = story.write()
 
     crash_site.notifier.terminate()
     flag = story.flag(original)
     try:
-        _dies(crash_site, step, passes)
+        _dies(crash_site, failpoint, passes)
     finally:
         crash_site.notifier.start()
 
@@ -84,9 +98,9 @@ def test_killed_at(crash_site: Site, cast: Cast, step: Step, passes: int, nothin
 
 
 @pytest.mark.parametrize("second", SETTLING, ids=lambda value: str(value))
-@pytest.mark.parametrize("first", [Step.BEFORE_DOT, Step.AFTER_DOT], ids=lambda value: str(value))
+@pytest.mark.parametrize("first", [Failpoint.BEFORE_DOT, Failpoint.AFTER_DOT], ids=lambda value: str(value))
 def test_killed_again_while_it_recovers(
-    crash_site: Site, cast: Cast, first: Step, second: Step, nothing_more_is_sent: Settled
+    crash_site: Site, cast: Cast, first: Failpoint, second: Failpoint, nothing_more_is_sent: Settled
 ) -> None:
     story = Story(crash_site, cast)
     original = story.write()
@@ -102,9 +116,9 @@ def test_killed_again_while_it_recovers(
     _once(story, nothing_more_is_sent)
 
 
-@pytest.mark.parametrize("step", IN_A_STREAM, ids=lambda value: str(value))
+@pytest.mark.parametrize("failpoint", IN_A_STREAM, ids=lambda value: str(value))
 def test_killed_in_the_middle_of_a_lot(
-    crash_site: Site, cast: Cast, step: Step, nothing_more_is_sent: Settled
+    crash_site: Site, cast: Cast, failpoint: Failpoint, nothing_more_is_sent: Settled
 ) -> None:
     """Four acknowledgements go out one behind the other; Postfix has some of them, and the record does not know."""
     story = Story(crash_site, cast)
@@ -115,7 +129,7 @@ def test_killed_in_the_middle_of_a_lot(
     for reporter in reporters:
         story.flag(original, reporter)
     try:
-        _dies(crash_site, step, 3)
+        _dies(crash_site, failpoint, 3)
     finally:
         crash_site.notifier.start()
 
@@ -128,8 +142,8 @@ def test_killed_in_the_middle_of_a_lot(
 
 
 def test_every_step_is_tried() -> None:
-    tried = {step for step, _ in POINTS} | set(SETTLING)
-    assert tried == set(Step)
+    tried = {failpoint for failpoint, _ in POINTS} | set(SETTLING)
+    assert tried == set(Failpoint)
 
 
 def _once(story: Story, nothing_more_is_sent: Settled) -> None:

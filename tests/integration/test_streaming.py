@@ -1,4 +1,5 @@
-"""Letters one behind the other to a real Postfix that forbids all pipelining but the allowed (RFC 2920, RFC 3030)."""
+"""Messages one behind the other to a real Postfix that forbids all pipelining but the allowed (RFC 2920, RFC
+3030)."""
 
 from __future__ import annotations
 
@@ -12,15 +13,15 @@ from stopit_core.errors import Permanent
 from stopit_lab.people import Cast
 from stopit_lab.ports import HOST
 from stopit_lab.site import Site
-from stopit_notifier.smtp.client import Mailer
-from stopit_notifier.smtp.pipelined import Streaming
+from stopit_notifier.smtp.client import SmtpClient
+from stopit_notifier.smtp.pipelined import PipelinedSender
 
 pytestmark = pytest.mark.integration
 
 
 @dataclass(frozen=True)
 class Note:
-    """A letter of nobody in particular."""
+    """A message of nobody in particular."""
 
     name: str
     recipient: str
@@ -32,23 +33,25 @@ class Note:
 
 
 @pytest.fixture
-def mailer(site: Site) -> Iterator[Mailer]:
+def client(site: Site) -> Iterator[SmtpClient]:
     settings = Smtp.model_validate({"host": HOST, "port": site.postfix.outgoing})
-    made = Mailer(settings, "notifier.example.edu", 30.0)
+    made = SmtpClient(settings, "notifier.example.edu", 30.0)
     yield made
     made.close()
 
 
 def test_a_strict_postfix_takes_a_stream_and_a_refused_letter_leaves_nothing_behind(
-    site: Site, cast: Cast, mailer: Mailer
+    site: Site, cast: Cast, client: SmtpClient
 ) -> None:
     name = f"stream-{cast.number}"
     people = [cast.vera, "nobody@nowhere.example", cast.walt, cast.bob]
     notes = [Note(f"{name}-{at}", people[at % 4], cast.eve) for at in range(20)]
 
-    ends = {note.name: end for note, end in Streaming(mailer, lambda _note: None, lambda: True).send(iter(notes))}
+    ends = {
+        note.name: end for note, end in PipelinedSender(client, lambda _note: None, lambda: True).send(iter(notes))
+    }
 
-    assert mailer.ready().streams
+    assert client.ready().streams
     for note in notes:
         end = ends[note.name]
         assert isinstance(end, Permanent) if note.recipient == people[1] else end is True, end

@@ -16,30 +16,30 @@ from stopit_core.mail.answers import Answer, AnswerKind, read_answer
 from stopit_core.model import AnswerReport, Digest, Trace
 from stopit_core.outgoing.facts import AlertFacts, AlertKind, AnswerEffect, MessageKind
 from stopit_notifier.alerts import alert
-from stopit_notifier.configuration import Judging
-from stopit_notifier.reports.flags import Deciding
+from stopit_notifier.configuration import NotifierContext
+from stopit_notifier.reports.flags import FlagHandler
 
-__all__ = ["Answering"]
+__all__ = ["AnswerHandler"]
 
 _ACTORS = {Party.REPORTER: Actor.REPORTER, Party.SENDER: Actor.SENDER, Party.STAFF: Actor.STAFF}
 
 
-class Answering:
+class AnswerHandler:
     """Takes answers within one transaction `work`, at one time `now`."""
 
-    def __init__(self, judging: Judging, work: Work, deciding: Deciding, now: float) -> None:
-        self._judging = judging
+    def __init__(self, context: NotifierContext, work: Work, flags: FlagHandler, now: float) -> None:
+        self._context = context
         self._work = work
-        self._deciding = deciding
+        self._flags = flags
         self._now = now
         self.bounced = ""
         """The kind of the message that came back, where the answer taken was a bounce."""
 
     @staticmethod
-    def originals_in_doubt(judging: Judging, work: Work, report: AnswerReport) -> list[Digest]:
+    def originals_in_doubt(context: NotifierContext, work: Work, report: AnswerReport) -> list[Digest]:
         """The originals whose traces are needed to take this answer: those that a `yes` decides on."""
         message = work.message_by_ref(report.ref)
-        answer = read_answer(report.raw, report.null_sender, judging.words)
+        answer = read_answer(report.raw, report.null_sender, context.words)
         if message is None or answer.kind is not AnswerKind.YES:
             return []
         return [row.original for row in _waiting(work.reports_of(message.report_key, message.case_id))]
@@ -49,7 +49,7 @@ class Answering:
         message = self._work.message_by_ref(report.ref)
         if message is None:
             return "unknown", []
-        answer = read_answer(report.raw, report.null_sender, self._judging.words)
+        answer = read_answer(report.raw, report.null_sender, self._context.words)
         case = self._work.case(message.case_id)
         match answer.kind:
             case AnswerKind.BOUNCE:
@@ -83,15 +83,15 @@ class Answering:
             return []
         match answer.kind:
             case AnswerKind.CANCEL:
-                self._deciding.tell(case, rows[0], self._cancel(case, rows))
+                self._flags.tell(case, rows[0], self._cancel(case, rows))
             case AnswerKind.YES:
                 waiting = _waiting(rows)
                 if not waiting:
-                    self._deciding.tell(case, rows[0], AnswerEffect.NOTHING_TO_CONFIRM)
-                return [self._deciding.agreed(row, traces.get(row.original, [])) for row in waiting]
+                    self._flags.tell(case, rows[0], AnswerEffect.NOTHING_TO_CONFIRM)
+                return [self._flags.agreed(row, traces.get(row.original, [])) for row in waiting]
             case _:
                 self._tell_staff(case, message, AlertKind.REPORTER_DETAILS, answer)
-                self._deciding.tell(case, rows[0], AnswerEffect.DETAILS_KEPT)
+                self._flags.tell(case, rows[0], AnswerEffect.DETAILS_KEPT)
         return []
 
     def _cancel(self, case: Case, rows: Sequence[ReportRow]) -> AnswerEffect:
@@ -158,8 +158,8 @@ class Answering:
         self._alert(case, facts)
 
     def _alert(self, case: Case, facts: AlertFacts) -> None:
-        judging = self._judging
-        alert(self._work, judging.renderer, judging.staff_address, case, facts, self._now, observed=False)
+        context = self._context
+        alert(self._work, context.renderer, context.staff_address, case, facts, self._now, observed=False)
 
 
 def _waiting(rows: Sequence[ReportRow]) -> list[ReportRow]:

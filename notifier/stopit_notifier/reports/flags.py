@@ -1,6 +1,6 @@
 """One report's decisions, written down: a case, a row, a line of history, and the messages that follow.
 
-`Deciding` puts the pure parts (identify, decide, render) to work inside a transaction. What it reads of the past
+`FlagHandler` puts the pure parts (identify, decide, render) to work inside a transaction. What it reads of the past
 and what it writes is in the same one, and the sender is locked meanwhile: two notifiers can't both find that a
 sender has no notice yet.
 """
@@ -26,27 +26,27 @@ from stopit_core.outgoing.facts import (
 )
 from stopit_core.outgoing.leak_check import Unsafe, check_nothing_of
 from stopit_notifier.alerts import alert
-from stopit_notifier.configuration import Judging
+from stopit_notifier.configuration import NotifierContext
 
-__all__ = ["Deciding"]
+__all__ = ["FlagHandler"]
 
 DAY = 86400.0
 _SAID_ONCE_A_DAY = frozenset({Reason.REPORTER_CAP})
 """Reasons that a flood brings up again and again: the reporter is told once a day."""
 
 
-class Deciding:
+class FlagHandler:
     """Decides within one transaction `work`, at one time `now`."""
 
-    def __init__(self, judging: Judging, work: Work, now: float, draw: Callable[[], float]) -> None:
-        self._judging = judging
+    def __init__(self, context: NotifierContext, work: Work, now: float, draw: Callable[[], float]) -> None:
+        self._context = context
         self._work = work
         self._now = now
         self._draw = draw
 
     def look_ahead(self, reports: Sequence[tuple[FlagReport, Sequence[Passes]]]) -> None:
         """These reports are decided next: what is asked of the past is asked once for all of them."""
-        rules = self._judging.rules
+        rules = self._context.rules
         pairs = {
             (report.reporter, passes.reported_by(report.reporter).sender.address)
             for report, originals in reports
@@ -72,7 +72,7 @@ class Deciding:
 
     def agreed(self, row: ReportRow, traces: Sequence[Trace]) -> Decision:
         """Decide again on a report whose reporter said yes where Stopit asked."""
-        known = identify(Original(row.original), traces, row.reporter, self._judging.people)
+        known = identify(Original(row.original), traces, row.reporter, self._context.people)
         reporter = Person(row.reporter, row.reporter_assurance)
         decision = self._decide(reporter, row.command, known, observed=row.observed, on_record=row.key, agreed=True)
         self._work.decide_again(row, decision, self._now)
@@ -130,12 +130,12 @@ class Deciding:
         agreed: bool = False,
     ) -> Decision:
         """The decision; `on_record` is the key of the report, when it is there already."""
-        rules = self._judging.rules
+        rules = self._context.rules
         sender = known.sender.address
         history = self._work.history(
             reporter.address, sender, self._now, rules.cooldown, observed, without=on_record, enough=_enough(rules)
         )
-        excluded = self._judging.own_addresses
+        excluded = self._context.own_addresses
         if not sender.isascii():  # nothing that we can write reaches it (RFC 6531)
             excluded = excluded | {sender}
         return decide(
@@ -155,7 +155,7 @@ class Deciding:
 
     def _case_key(self, report: FlagReport, original: Original, known: Identification) -> str:
         """One case for a sender who is surely known; else one for a message, so that nobody adds to another's."""
-        sure = known.sender.assurance >= self._judging.rules.minimum_assurance
+        sure = known.sender.assurance >= self._context.rules.minimum_assurance
         if known.finding is Finding.IDENTIFIED and sure:
             return f"sender:{known.sender.address}"
         return f"message:{original.message.hex()}" if original.message else f"report:{report.id}"
@@ -173,7 +173,7 @@ class Deciding:
                 pass
 
     def _notice(self, case: Case, row: ReportRow, known: Identification, notice_at: float) -> None:
-        renderer = self._judging.renderer
+        renderer = self._context.renderer
         facts = NoticeFacts(case.number, renderer.day(known.sent_at))
         message = renderer.render(facts, recipient=known.sender.address, ref=new_ref(), at=notice_at)
         try:
@@ -195,9 +195,9 @@ class Deciding:
             return
         self._work.join_notice(row.key, notice.id)
         if notice.state is MessageState.SENT:
-            people = self._judging.people
+            people = self._context.people
             pair = people.keyring.pair(people.digest(row.sender), people.digest(row.reporter))
-            self._work.watch(pair, row.case_id, self._now, self._now + self._judging.rules.cooldown)
+            self._work.watch(pair, row.case_id, self._now, self._now + self._context.rules.cooldown)
 
     def _acknowledge(
         self,
@@ -221,7 +221,7 @@ class Deciding:
         """Only to reporters who are surely who they say: else it is we who would be writing to strangers."""
         if row.reporter_assurance < Assurance.VERIFIED or not row.reporter or not row.reporter.isascii():
             return
-        message = self._judging.renderer.render(facts, recipient=row.reporter, ref=new_ref(), at=self._now)
+        message = self._context.renderer.render(facts, recipient=row.reporter, ref=new_ref(), at=self._now)
         report_id = row.key.partition(":")[0]
         self._work.acknowledge(message, case.id, facts.reason.value, self._now, report_id, row.observed)
 
@@ -241,8 +241,8 @@ class Deciding:
             row.command,
             reason,
         )
-        judging = self._judging
-        alert(self._work, judging.renderer, judging.staff_address, case, facts, self._now, observed=row.observed)
+        context = self._context
+        alert(self._work, context.renderer, context.staff_address, case, facts, self._now, observed=row.observed)
 
 
 def _enough(rules: PolicyRules) -> int:

@@ -7,8 +7,8 @@ decision for a report, and one notice for a decision, because a notice is a row 
 
 Flags that are claimed together are decided together: one transaction, in which each sees what the ones before it led
 to, and one commit. Ten thousand members who flag one message cost its ledger lookup and its commit once for each
-lot. When anything in a lot fails, nothing of it has happened, and each is taken by itself: a report that cannot be
-dealt with holds up no other.
+batch. When anything in a batch fails, nothing of it has happened, and each is taken by itself: a report that cannot
+be dealt with holds up no other.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from stopit_core.outgoing.self_test import SelfTest
 from stopit_core.stores.ledger import Ledger
 from stopit_core.stores.queue import Delivery, Queue
 from stopit_core.wire import decode_report
-from stopit_notifier.configuration import Judging
-from stopit_notifier.failpoints import Probe, Step
-from stopit_notifier.reports.answers import Answering
-from stopit_notifier.reports.flags import Deciding
-from stopit_notifier.smtp.client import End, Letter
+from stopit_notifier.configuration import NotifierContext
+from stopit_notifier.failpoints import Failpoint, FailpointHook
+from stopit_notifier.reports.answers import AnswerHandler
+from stopit_notifier.reports.flags import FlagHandler
+from stopit_notifier.smtp.client import End, SmtpMessage
 
 __all__ = ["Intake"]
 
@@ -57,15 +57,15 @@ class Intake:
         store: CaseStore,
         queue: Queue,
         ledger: Ledger,
-        live: Live[Judging],
+        live: Live[NotifierContext],
         metrics: NotifierMetrics,
         log: Log,
         *,
         clock: Callable[[], float],
         draw: Callable[[], float],
         sleep: Callable[[float], object],
-        probe: Probe,
-        send_aside: Callable[[Letter], End],
+        failpoint: FailpointHook,
+        send_aside: Callable[[SmtpMessage], End],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
@@ -77,7 +77,7 @@ class Intake:
         self._clock = clock
         self._draw = draw
         self._sleep = sleep
-        self._probe = probe
+        self._failpoint = failpoint
         self._send_aside = send_aside
         self._monotonic = monotonic
         self._known: dict[Original, Passes] = {}
@@ -93,23 +93,23 @@ class Intake:
             return list(deliveries)
         began = self._monotonic()
         for _ in flags:
-            self._probe(Step.REPORT_CLAIMED)
+            self._failpoint(Failpoint.REPORT_CLAIMED)
         try:
             self._flags(list(flags.values()))
         except Exception:  # noqa: BLE001  whatever it is, it shows again with the one report that it is of
             return list(deliveries)
-        self._probe(Step.AFTER_COMMIT)
+        self._failpoint(Failpoint.AFTER_COMMIT)
         self._queue.ack_all(list(flags))
-        self._probe(Step.ACKNOWLEDGED)
+        self._failpoint(Failpoint.ACKNOWLEDGED)
         self._took(began, len(flags))
         return [delivery for delivery in deliveries if delivery.id not in flags]
 
     def handle(self, delivery: Delivery) -> None:
-        """Deal with one report and acknowledge it; an unreadable one goes to the dead letters.
+        """Deal with one report and acknowledge it; an unreadable one goes to the dead messages.
 
         Raises Transient when a store is away: the report is left, and comes again when its lease has passed.
         """
-        self._probe(Step.REPORT_CLAIMED)
+        self._failpoint(Failpoint.REPORT_CLAIMED)
         began = self._monotonic()
         try:
             report = decode_report(delivery.payload)
@@ -126,9 +126,9 @@ class Intake:
                 self._answer(report)
             case ContactReport():
                 self._contact(report)
-        self._probe(Step.AFTER_COMMIT)
+        self._failpoint(Failpoint.AFTER_COMMIT)
         self._queue.ack(delivery.id)
-        self._probe(Step.ACKNOWLEDGED)
+        self._failpoint(Failpoint.ACKNOWLEDGED)
         self._took(began, 1)
 
     def _took(self, began: float, reports: int) -> None:
@@ -136,27 +136,27 @@ class Intake:
         self._metrics.decision_duration.observe_all([(self._monotonic() - began) / reports] * reports)
 
     def _flags(self, reports: Sequence[FlagReport]) -> None:
-        judging = self._live.current
+        context = self._live.current
         traces = self._traces_of(reports)
-        self._probe(Step.ORIGINALS_FOUND)
-        passes = self._passes(reports, traces, judging.people)
+        self._failpoint(Failpoint.ORIGINALS_FOUND)
+        passes = self._passes(reports, traces, context.people)
         now = self._clock()
         made: dict[str, list[Decision]] = {}
         with self._store.work() as work:
             fresh = work.take_all([report.id for report in reports], now)
-            deciding = Deciding(judging, work, now, self._draw)
+            flags = FlagHandler(context, work, now, self._draw)
             news = {report.id: report for report in reversed(reports) if report.id in fresh}
             named = [(report, [passes[each] for each in _originals(report)]) for report in reversed(news.values())]
             if len(named) > 1:
-                deciding.look_ahead(named)
+                flags.look_ahead(named)
             for report, originals in named:
-                made[report.id] = deciding.flag(report, originals)
-            self._probe(Step.BEFORE_COMMIT)
+                made[report.id] = flags.flag(report, originals)
+            self._failpoint(Failpoint.BEFORE_COMMIT)
         self._metrics.report_age.observe_all([max(0.0, now - report.at) for report in reports if report.id in made])
         for report in reports:
-            self._say(report, made.pop(report.id, []), judging)
+            self._say(report, made.pop(report.id, []), context)
 
-    def _say(self, report: FlagReport, made: Sequence[Decision], judging: Judging) -> None:
+    def _say(self, report: FlagReport, made: Sequence[Decision], context: NotifierContext) -> None:
         if not made:
             self._log.info("report was dealt with before", queue_id=report.queue_id, report=report.id)
         for each in made:
@@ -167,51 +167,51 @@ class Intake:
                 report=report.id,
                 outcome=each.outcome.value,
                 reason=each.reason.value,
-                reporter=judging.people.keyring.log(report.reporter),
+                reporter=context.people.keyring.log(report.reporter),
             )
 
     def _answer(self, report: AnswerReport) -> None:
-        judging = self._live.current
+        context = self._live.current
         with self._store.work() as work:
-            named = Answering.originals_in_doubt(judging, work, report)
+            named = AnswerHandler.originals_in_doubt(context, work, report)
         traces = {original: self._traces(original) for original in named}
-        self._probe(Step.ORIGINALS_FOUND)
+        self._failpoint(Failpoint.ORIGINALS_FOUND)
         now = self._clock()
         with self._store.work() as work:
             if not work.take(report.id, now):
                 self._log.info("answer was dealt with before", queue_id=report.queue_id, report=report.id)
                 return
-            answering = Answering(judging, work, Deciding(judging, work, now, self._draw), now)
-            kind, made = answering.take(report, traces)
-            self._probe(Step.BEFORE_COMMIT)
+            handler = AnswerHandler(context, work, FlagHandler(context, work, now, self._draw), now)
+            kind, made = handler.take(report, traces)
+            self._failpoint(Failpoint.BEFORE_COMMIT)
         for each in made:
             self._metrics.decisions.labels(each.outcome.value, each.reason.value).inc()
-        if answering.bounced:
-            self._metrics.bounced.labels(answering.bounced).inc()
+        if handler.bounced:
+            self._metrics.bounced.labels(handler.bounced).inc()
         self._log.info("answer taken", queue_id=report.queue_id, report=report.id, answer=kind)
 
     def _self_test(self, report: AnswerReport) -> None:
         """Answer a self-test, once: it is never tried again, and `doctor` sees that no answer comes."""
-        judging = self._live.current
+        context = self._live.current
         now = self._clock()
-        self._probe(Step.ORIGINALS_FOUND)
+        self._failpoint(Failpoint.ORIGINALS_FOUND)
         with self._store.work() as work:
             fresh = work.take(report.id, now)
-            self._probe(Step.BEFORE_COMMIT)
+            self._failpoint(Failpoint.BEFORE_COMMIT)
         if fresh:
-            self_test = SelfTest(judging.people.keyring, judging.report_address, report.ref)
+            self_test = SelfTest(context.people.keyring, context.report_address, report.ref)
             end = self._send_aside(self_test.answer(now))
-            why = "" if end is True else without_addresses(str(end), judging.people.keyring)
+            why = "" if end is True else without_addresses(str(end), context.people.keyring)
             self._log.info(
                 "self-test answered", queue_id=report.queue_id, report=report.id, sent=end is True, error=why
             )
 
     def _contact(self, report: ContactReport) -> None:
-        self._probe(Step.ORIGINALS_FOUND)
+        self._failpoint(Failpoint.ORIGINALS_FOUND)
         with self._store.work() as work:
             known = work.take(report.id, self._clock())
             contact = work.contact(report.pair, report.at, report.queue_id) if known else None
-            self._probe(Step.BEFORE_COMMIT)
+            self._failpoint(Failpoint.BEFORE_COMMIT)
         if contact is not None:
             self._metrics.contacts.inc()
             self._log.info("contact after a notice", queue_id=report.queue_id, contacts=contact.contacts)
@@ -236,7 +236,7 @@ class Intake:
     def _passes(
         self, reports: Sequence[FlagReport], traces: dict[Digest, list[Trace]], people: People
     ) -> dict[Original, Passes]:
-        """What the passes of each original say. It is kept for the next lot, which may be of the same originals."""
+        """What the passes of each original say. It is kept for the next batch, which may be of the same originals."""
         found: dict[Original, Passes] = {}
         for original in {each for report in reports for each in _originals(report)}:
             known = self._known.get(original)

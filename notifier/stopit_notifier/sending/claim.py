@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stopit_core.errors import Transient
 
-__all__ = ["HOLD", "UNKNOWN", "Owner", "Steady", "same_history"]
+__all__ = ["HOLD", "UNKNOWN", "ClaimId", "StableReplicationId", "same_replication_id"]
 
 UNKNOWN = "?"
 HOLD = 60.0
@@ -23,7 +23,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
+class ClaimId:
     """An owner of claims. `run` is new at each start, so nobody takes a claim of an earlier run for its own."""
 
     host: str
@@ -31,13 +31,14 @@ class Owner:
     run: str
 
     @classmethod
-    def here(cls) -> Owner:
+    def here(cls) -> ClaimId:
         """This process."""
         return cls(socket.gethostname(), _BOOT_ID.read_text("ascii").strip(), secrets.token_hex(4))
 
-    def claim(self, history: str) -> str:
-        """What stands in `Message.claimed_by`: 64 characters at most. `history` is the ledger's (`Steady`)."""
-        return f"{self.run}/{self._machine}/{history[:_SHORT]}"
+    def text(self, replication_id: str) -> str:
+        """What stands in `Message.claimed_by`: 64 characters at most. `history` is the ledger's
+        (`StableReplicationId`)."""
+        return f"{self.run}/{self._machine}/{replication_id[:_SHORT]}"
 
     def lost_power_since(self, claimed_by: str) -> bool:
         """Whether a claim that was never ended is of this host before its last boot.
@@ -54,15 +55,15 @@ class Owner:
         return f"{self.boot[:_SHORT]}/{self.host[:_HOST]}"
 
 
-def same_history(claimed_by: str, history: str) -> bool:
+def same_replication_id(claimed_by: str, replication_id: str) -> bool:
     """Whether the ledger's history that a claim was made by is this one. One that is UNKNOWN is no other's."""
     match claimed_by.split("/"):
         case [_, _, _, claimed]:
-            return claimed == history[:_SHORT]
-    return not history  # a claim of before histories were written down, or of `stopitctl restore`
+            return claimed == replication_id[:_SHORT]
+    return not replication_id  # a claim of before histories were written down, or of `stopitctl restore`
 
 
-class Steady:
+class StableReplicationId:
     """The ledger's history, once it has held for a minute; UNKNOWN until then, and when nobody can tell.
 
     For a minute after a failover a milter may still write to the server that lost it, and an own message's trace be
@@ -75,7 +76,7 @@ class Steady:
         self._found = UNKNOWN
         self._since = self._next = monotonic()
 
-    def replication_id(self) -> str:
+    def current(self) -> str:
         """The history, at most some seconds old: a failover meanwhile makes it another's."""
         now = self._monotonic()
         if now >= self._next:

@@ -19,7 +19,7 @@ __all__ = ["check", "vet"]
 
 
 def check(message: Message) -> None:
-    """Raise `guard.Unsafe` when the message is not the letter to one recipient that it should be."""
+    """Raise `guard.Unsafe` when the message is not the message to one recipient that it should be."""
     check_message(_outgoing(message))
 
 

@@ -9,7 +9,7 @@ the MTA takes a row at most once. Killed (-9) or stopped at any point:
 3. `begin` is a compare-and-swap on the claim. If another notifier put the row back meanwhile, because this one was
    stopped for long, it fails, and DATA is never said. If it succeeds, nobody puts the row back for twice `settle`.
 4. from `begin` to the final dot (BEFORE_DATA, BEFORE_DOT): an MTA that has no dot drops what it has. A process that
-   was stopped here is late when it goes on, and the mailer tears the dialog down instead of sending the dot.
+   was stopped here is late when it goes on, and the client tears the connection down instead of sending the dot.
 5. from the dot to the mark (AFTER_DOT, ACCEPTED, BEFORE_MARK): the MTA may have it; the record says `sending`. It is
    not sent again before the ledger was asked (`settling`): a trace, and it was sent; none in a ledger that would
    have one, and it was not; else it is `unclear`, and never sent again.
@@ -18,11 +18,11 @@ the MTA takes a row at most once. Killed (-9) or stopped at any point:
 An MTA's 250 is a fact: it is written whoever has the claim by then, and kept in mind until the record takes it.
 
 All this is for messages that go out by themselves: notices always, and whatever is due alone. Acknowledgements and
-alerts, of which a second one does no harm, also go out in lots, by several connections side by side. A lot is
+alerts, of which a second one does no harm, also go out in batches, by several connections side by side. A batch is
 claimed in one transaction that is its claim and its `begin` in one, and marked in another. Nobody is asked between
-RCPT and DATA; instead a lot is given `settle` seconds, and what has not come to its DATA by then is put back. Killed
-in between, each of a lot is found as in 5, and is sent again unless the ledger knows it. Two lots may be under way,
-and meanwhile the next reports are decided; no notice goes out until both have ended.
+RCPT and DATA; instead a batch is given `settle` seconds, and what has not come to its DATA by then is put back.
+Killed in between, each of a batch is found as in 5, and is sent again unless the ledger knows it. Two batches may be
+under way, and meanwhile the next reports are decided; no notice goes out until both have ended.
 
 What is left: a process that is stopped for longer than `settle` between its look at the clock and the system call
 that sends the dot, a few microseconds; and a crash while the milter hangs or dies, of which nothing tells until the
@@ -40,30 +40,30 @@ from stopit_core.cases import CaseStore, Message, Party
 from stopit_core.daemon.systemd import Live
 from stopit_core.errors import Permanent, Transient
 from stopit_core.outgoing.leak_check import Unsafe
-from stopit_notifier.configuration import Judging
-from stopit_notifier.failpoints import Probe, Step
-from stopit_notifier.sending.claim import Owner, Steady
+from stopit_notifier.configuration import NotifierContext
+from stopit_notifier.failpoints import Failpoint, FailpointHook
+from stopit_notifier.sending.claim import ClaimId, StableReplicationId
 from stopit_notifier.sending.final_check import check, vet
-from stopit_notifier.sending.recovery import Finding, Settling
-from stopit_notifier.sending.result import Endings
-from stopit_notifier.smtp.client import End, Letter, Mailer, Unanswered
-from stopit_notifier.smtp.pipelined import Streaming
-from stopit_notifier.smtp.pool import Couriers, Flight, attempt
+from stopit_notifier.sending.recovery import Recovery, RecoveryResult
+from stopit_notifier.sending.result import ResultRecorder
+from stopit_notifier.smtp.client import End, SmtpClient, SmtpMessage, Unanswered
+from stopit_notifier.smtp.pipelined import PipelinedSender
+from stopit_notifier.smtp.pool import ConnectionPool, InFlightBatch, attempt
 
 __all__ = ["Outbox", "Terms", "pause"]
 
-_LOT = 256
-_FLIGHTS = 2
-"""So many lots are under way: while one is written down, and the next decided, the MTA has another."""
+_BATCH = 256
+_IN_FLIGHT = 2
+"""So many batches are under way: while one is written down, and the next decided, the MTA has another."""
 _FIRST_PAUSE = 30.0
 _LONGEST_PAUSE = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How messages are sent, and how long they are tried (seconds). The mailers' `data_within` must be `settle`."""
+    """How messages are sent, and how long they are tried (seconds). The clients' `data_within` must be `settle`."""
 
-    couriers: Couriers
+    pool: ConnectionPool
     settle: float
     give_up: float
 
@@ -74,30 +74,30 @@ class Outbox:
     def __init__(
         self,
         store: CaseStore,
-        settling: Settling,
-        endings: Endings,
-        live: Live[Judging],
+        recovery: Recovery,
+        recorder: ResultRecorder,
+        live: Live[NotifierContext],
         terms: Terms,
-        owner: Owner,
-        steady: Steady,
+        claim_id: ClaimId,
+        replication_id: StableReplicationId,
         *,
         clock: Callable[[], float],
         monotonic: Callable[[], float],
         draw: Callable[[], float],
-        probe: Probe,
+        failpoint: FailpointHook,
     ) -> None:
         self._store = store
-        self._settling = settling
-        self._endings = endings
+        self._recovery = recovery
+        self._recorder = recorder
         self._live = live
         self._terms = terms
-        self._owner = owner
-        self._steady = steady
+        self._claim_id = claim_id
+        self._replication_id = replication_id
         self._clock = clock
         self._monotonic = monotonic
         self._draw = draw
-        self._probe = probe
-        self._flights: deque[Flight] = deque()
+        self._failpoint = failpoint
+        self._in_flight: deque[InFlightBatch] = deque()
         self._taken: dict[int, tuple[Message, float]] = {}
 
     def renew(self, terms: Terms) -> None:
@@ -106,46 +106,48 @@ class Outbox:
         self._terms = terms
 
     def run_once(self, patient: bool = True) -> bool:
-        """Deal with the next message that is due, or set out with the next lot; False when none is due.
+        """Deal with the next message that is due, or set out with the next batch; False when none is due.
 
-        What became of the lots before is written down as they end. What goes out by itself waits for them, and so
-        does a lot when two are under way; unless `patient`, that is False. Raises Transient when the record is away.
+        What became of the batches before is written down as they end. What goes out by itself waits for them, and so
+        does a batch when two are under way; unless `patient`, that is False. Raises Transient when the record is
+        away.
         """
-        self._land_those_over()
-        while self._flights:
-            if len(self._flights) < _FLIGHTS and (lot := self._claim(alone=False)):
-                self._flights.append(self._set_out(lot))
+        self._complete_finished()
+        while self._in_flight:
+            if len(self._in_flight) < _IN_FLIGHT and (batch := self._claim(alone=False)):
+                self._in_flight.append(self._set_out(batch))
                 return True
             if not patient:
                 return False
-            self._land()
+            self._complete()
         match self._claim():
             case []:
                 return False
             case [message]:
                 self._deal_with(message)
-            case lot:
-                self._flights.append(self._set_out(lot))
+            case batch:
+                self._in_flight.append(self._set_out(batch))
         return True
 
-    def settle(self) -> None:
+    def recover(self) -> None:
         """Deal with what a crash left half-sent. Raises Transient when the record or the ledger is away."""
         self._mark_taken()
-        for message, finding, sent_at in self._settling.found(self._live.current.people, self._terms.settle):
+        for message, finding, sent_at in self._recovery.results(self._live.current.people, self._terms.settle):
             match finding:
-                case Finding.SENT:
-                    self._endings.sent(message, sent_at)
-                case Finding.AGAIN:
-                    self._endings.put_off(message, message.error or "interrupted", self._clock())
-                case Finding.UNCLEAR:
-                    self._endings.unclear(message, message.error or "interrupted while it was being sent")
-            self._probe(Step.SETTLED)
+                case RecoveryResult.SENT:
+                    self._recorder.sent(message, sent_at)
+                case RecoveryResult.AGAIN:
+                    self._recorder.put_off(message, message.error or "interrupted", self._clock())
+                case RecoveryResult.UNCLEAR:
+                    self._recorder.unclear(message, message.error or "interrupted while it was being sent")
+            self._failpoint(Failpoint.RECOVERED)
 
-    def send_aside(self, letter: Letter) -> End:
-        """Send what is no row of the record, once, and say what became of it. After the lots that are under way."""
-        for flight in self._flights:
-            flight.ends()
-        return attempt(self._terms.couriers.first, letter, lambda: True)
+    def send_aside(self, message: SmtpMessage) -> End:
+        """Send what is no row of the record, once, and say what became of it. After the batches that are under
+        way."""
+        for batch in self._in_flight:
+            batch.ends()
+        return attempt(self._terms.pool.first, message, lambda: True)
 
     def next_due(self) -> float | None:
         """When the next message is due (seconds since the epoch), None when none waits."""
@@ -153,56 +155,56 @@ class Outbox:
             return sending.next_due()
 
     def close(self) -> None:
-        """Finish the lots that are under way, and close the connections to the MTA."""
+        """Finish the batches that are under way, and close the connections to the MTA."""
         try:
             with suppress(Transient):  # what could not be written down is settled later
-                while self._flights:
-                    self._land()
+                while self._in_flight:
+                    self._complete()
         finally:
-            self._terms.couriers.close()
+            self._terms.pool.close()
 
     def _claim(self, *, alone: bool = True) -> list[Message]:
-        claim = self._owner.claim(self._steady.replication_id())
+        claim = self._claim_id.text(self._replication_id.current())
         with self._store.sending() as sending:
-            lot = sending.claim_batch(claim, self._clock(), _LOT, alone=alone)
-        for _ in lot:
-            self._probe(Step.MESSAGE_CLAIMED)
-        return lot
+            batch = sending.claim_batch(claim, self._clock(), _BATCH, alone=alone)
+        for _ in batch:
+            self._failpoint(Failpoint.MESSAGE_CLAIMED)
+        return batch
 
     def _deal_with(self, message: Message) -> None:
         try:
             with self._store.sending() as sending:
                 vet(message, sending, self._live.current.renderer)
         except Unsafe as error:
-            self._endings.failed(message, str(error))
+            self._recorder.failed(message, str(error))
             return
-        self._end(message, attempt(self._terms.couriers.first, message, lambda: self._begin(message)))
+        self._end(message, attempt(self._terms.pool.first, message, lambda: self._begin(message)))
         self._mark_taken()
 
-    def _set_out(self, lot: Sequence[Message]) -> Flight:
+    def _set_out(self, batch: Sequence[Message]) -> InFlightBatch:
         until = self._monotonic() + self._terms.settle
 
         def in_time() -> bool:
             return self._monotonic() < until
 
-        def send(mailer: Mailer, messages: Iterator[Message]) -> Iterator[tuple[Message, End]]:
-            return Streaming(mailer, check, in_time).send(messages)
+        def send(client: SmtpClient, messages: Iterator[Message]) -> Iterator[tuple[Message, End]]:
+            return PipelinedSender(client, check, in_time).send(messages)
 
-        return self._terms.couriers.carry(lot, send)
+        return self._terms.pool.submit(batch, send)
 
-    def _land_those_over(self) -> None:
+    def _complete_finished(self) -> None:
         self._mark_taken()
-        while self._flights and self._flights[0].over:
-            self._land()
+        while self._in_flight and self._in_flight[0].over:
+            self._complete()
 
-    def _land(self) -> None:
-        """Wait for the first lot that is under way, and write down what became of it."""
-        ended = self._flights.popleft().ends()
+    def _complete(self) -> None:
+        """Wait for the first batch that is under way, and write down what became of it."""
+        ended = self._in_flight.popleft().ends()
         self._taken |= {message.id: (message, self._clock()) for message, end in ended if end is True}
         self._mark_taken()
         for message, end in ended:
             if end is False:
-                self._endings.put_off(message, "the ones before it took too long", self._clock())
+                self._recorder.put_off(message, "the ones before it took too long", self._clock())
             elif end is not True:
                 self._end(message, end)
 
@@ -215,9 +217,9 @@ class Outbox:
                 pass  # the claim is another's now
             case Unanswered():  # a broken connection leaves what a crash leaves, and is settled like it
                 if end.hung:
-                    self._endings.unanswered(message, str(end))
+                    self._recorder.unanswered(message, str(end))
             case Permanent() | Unsafe():
-                self._endings.failed(message, str(end))
+                self._recorder.failed(message, str(end))
             case Transient():
                 self._put_off(message, str(end))
             case _:
@@ -231,11 +233,11 @@ class Outbox:
         taken = list(self._taken.values())
         together = [(message, at) for message, at in taken if message.party is not Party.SENDER]
         if together:
-            self._endings.all_sent(together)
+            self._recorder.all_sent(together)
             self._forget(together)
         for message, at in taken:
             if message.party is Party.SENDER:
-                self._endings.sent(message, at)
+                self._recorder.sent(message, at)
                 self._forget([(message, at)])
 
     def _forget(self, marked: Sequence[tuple[Message, float]]) -> None:
@@ -245,9 +247,9 @@ class Outbox:
     def _put_off(self, message: Message, error: str) -> None:
         now = self._clock()
         if now - message.created_at >= self._terms.give_up:
-            self._endings.failed(message, f"given up after {message.attempts} attempts: {error}")
+            self._recorder.failed(message, f"given up after {message.attempts} attempts: {error}")
         else:
-            self._endings.put_off(message, error, now + pause(message.attempts, self._draw()))
+            self._recorder.put_off(message, error, now + pause(message.attempts, self._draw()))
 
 
 def pause(attempts: int, draw: float) -> float:

@@ -5,11 +5,11 @@ Whoever finds it waits until nothing of the old attempt can still go out, and th
 passes the milter, so what the MTA took has left a trace.
 
 The wait is by the monotonic clock, from when this process first saw the attempt: a clock that is set can't shorten
-it. An attempt ends at most `settle` after its `data_at` (the mailer tears it down before the dot otherwise), so the
+it. An attempt ends at most `settle` after its `data_at` (the client tears it down before the dot otherwise), so the
 question is asked at least `settle` after the last byte. When the ledger was away, the wait begins anew: the milter
 needs a moment, too, to write down what it kept meanwhile.
 
-`judge` is the whole judgement:
+`assess` is the whole judgement:
 
 | the attempt                                                | a notice | another message |
 |------------------------------------------------------------|----------|-----------------|
@@ -23,7 +23,7 @@ A second acknowledgement does no harm, a second notice does. The ledger can tell
 has a trace in it (else our mail doesn't pass the milter there, or the milter is down); not for an MTA that had the
 whole message and was still connected when we gave up waiting (it may take it yet); not when the host has lost power
 since (the milter's last traces went with it); and not when a failover of Redis since, or in the minute before, may
-have thrown the trace away (`owner.Steady`).
+have thrown the trace away (`claim_id.StableReplicationId`).
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from stopit_core.cases import CaseStore, Message, Party
 from stopit_core.identity.people import People
 from stopit_core.model import Trace
 from stopit_core.stores.ledger import Ledger
-from stopit_notifier.failpoints import Probe, Step
-from stopit_notifier.sending.claim import Owner, same_history
+from stopit_notifier.failpoints import Failpoint, FailpointHook
+from stopit_notifier.sending.claim import ClaimId, same_replication_id
 
-__all__ = ["Finding", "Interrupted", "Settling", "judge"]
+__all__ = ["Interrupted", "Recovery", "RecoveryResult", "assess"]
 
 CLOCK_SKEW = 10.0
 """Seconds by which the milter's host may be behind the notifier's."""
 
 
-class Finding(Enum):
+class RecoveryResult(Enum):
     """What is to be done about an interrupted message."""
 
     SENT = "sent"
@@ -52,41 +52,41 @@ class Finding(Enum):
     UNCLEAR = "unclear"
 
 
-Interrupted = tuple[Message, Finding, float]
+Interrupted = tuple[Message, RecoveryResult, float]
 """A message, what was found, and when it was sent (seconds since the epoch; 0.0 unless SENT)."""
 
 
-def judge(message: Message, own: Sequence[Trace], *, can_tell: bool) -> Finding:
+def assess(message: Message, own: Sequence[Trace], *, can_tell: bool) -> RecoveryResult:
     """What became of an interrupted attempt whose `own` traces the ledger has. Pure: the table above."""
     if message.data_at is None:
-        return Finding.AGAIN
+        return RecoveryResult.AGAIN
     if any(message.attempts == 1 or trace.seen >= message.data_at - CLOCK_SKEW for trace in own):
-        return Finding.SENT
+        return RecoveryResult.SENT
     if message.party is Party.SENDER and (own or not can_tell):
-        return Finding.UNCLEAR
-    return Finding.AGAIN
+        return RecoveryResult.UNCLEAR
+    return RecoveryResult.AGAIN
 
 
-class Settling:
+class Recovery:
     """Finds interrupted messages and what became of them. Raises Transient when record or ledger is away."""
 
     def __init__(
         self,
         store: CaseStore,
         ledger: Ledger,
-        owner: Owner,
+        claim_id: ClaimId,
         *,
         monotonic: Callable[[], float],
-        probe: Probe,
+        failpoint: FailpointHook,
     ) -> None:
         self._store = store
         self._ledger = ledger
-        self._owner = owner
+        self._claim_id = claim_id
         self._monotonic = monotonic
-        self._probe = probe
+        self._failpoint = failpoint
         self._first_seen: dict[tuple[int, int], float] = {}
 
-    def found(self, people: People, settle: float) -> list[Interrupted]:
+    def results(self, people: People, settle: float) -> list[Interrupted]:
         """The interrupted messages that have been so for twice `settle` seconds, and what became of each."""
         now = self._monotonic()
         with self._store.sending() as sending:
@@ -97,7 +97,7 @@ class Settling:
             last = sending.last_sent() if old else None
         found = [self._ask(message, last, people) for message in late]
         if found:
-            self._probe(Step.SETTLING)
+            self._failpoint(Failpoint.RECOVERING)
         return found
 
     def _ask(self, message: Message, last: Message | None, people: People) -> Interrupted:
@@ -110,13 +110,13 @@ class Settling:
             except BaseException:
                 self._first_seen.clear()  # and so the wait begins anew
                 raise
-        finding = judge(message, own, can_tell=can_tell)
-        return message, finding, max(trace.seen for trace in own) if finding is Finding.SENT else 0.0
+        finding = assess(message, own, can_tell=can_tell)
+        return message, finding, max(trace.seen for trace in own) if finding is RecoveryResult.SENT else 0.0
 
     def _can_tell(self, message: Message, last: Message | None, people: People) -> bool:
-        if message.error or self._owner.lost_power_since(message.claimed_by):
+        if message.error or self._claim_id.lost_power_since(message.claimed_by):
             return False
-        if not same_history(message.claimed_by, self._ledger.replication_id()):
+        if not same_replication_id(message.claimed_by, self._ledger.replication_id()):
             return False
         return last is not None and bool(self._own_traces(last, people))
 

@@ -14,63 +14,63 @@ from stopit_core.errors import Transient
 from stopit_core.metrics import NotifierMetrics, SendResult
 from stopit_core.outgoing.facts import AlertFacts, AlertKind, MessageKind
 from stopit_notifier.alerts import alert
-from stopit_notifier.configuration import Judging
-from stopit_notifier.failpoints import Probe, Step
-from stopit_notifier.sending.watchlist import Watching, pairs_of
+from stopit_notifier.configuration import NotifierContext
+from stopit_notifier.failpoints import Failpoint, FailpointHook
+from stopit_notifier.sending.watchlist import Watchlist, pairs_of
 
-__all__ = ["Endings"]
+__all__ = ["ResultRecorder"]
 
 
-class Endings:
+class ResultRecorder:
     """Writes down how an attempt to send ended. Each method raises Transient when the record is away."""
 
     def __init__(
         self,
         store: CaseStore,
-        watching: Watching,
-        live: Live[Judging],
+        watchlist: Watchlist,
+        live: Live[NotifierContext],
         metrics: NotifierMetrics,
         log: Log,
         *,
         clock: Callable[[], float],
-        probe: Probe,
+        failpoint: FailpointHook,
     ) -> None:
         self._store = store
-        self._watching = watching
+        self._watchlist = watchlist
         self._live = live
         self._metrics = metrics
         self._log = log
         self._clock = clock
-        self._probe = probe
+        self._failpoint = failpoint
 
     def sent(self, message: Message, at: float) -> None:
         """The MTA took it at `at`. From a notice on, its pairs are watched: in the same transaction."""
-        judging = self._live.current
-        until = at + judging.rules.cooldown
+        context = self._live.current
+        until = at + context.rules.cooldown
         with self._store.sending() as sending:
             if not sending.sent(message, at):
                 return
             notice = message.party is Party.SENDER
-            pairs = pairs_of(message, sending, judging.people) if notice else frozenset()
+            pairs = pairs_of(message, sending, context.people) if notice else frozenset()
             sending.watch(pairs, message.case_id, at, until)
-            self._probe(Step.BEFORE_MARK)
-        self._probe(Step.MARKED_SENT)
+            self._failpoint(Failpoint.BEFORE_MARK)
+        self._failpoint(Failpoint.MARKED_SENT)
         self._note_sent(message)
         try:
-            self._watching.watch(pairs, until)
+            self._watchlist.watch(pairs, until)
         except Transient as error:  # the next sync tells the ledger
             self._log.warning("ledger doesn't watch the pairs yet", error=str(error), **_names(message))
-        self._probe(Step.WATCHED)
+        self._failpoint(Failpoint.WATCHED)
 
     def all_sent(self, taken: Sequence[tuple[Message, float]]) -> None:
         """The MTA took each of these at its time; none is a notice."""
         with self._store.sending() as sending:
             marked = sending.all_sent(taken)
-            self._probe(Step.BEFORE_MARK)
-        self._probe(Step.MARKED_SENT)
+            self._failpoint(Failpoint.BEFORE_MARK)
+        self._failpoint(Failpoint.MARKED_SENT)
         for message in marked:
             self._note_sent(message)
-        self._probe(Step.WATCHED)
+        self._failpoint(Failpoint.WATCHED)
 
     def put_off(self, message: Message, error: str, again_at: float) -> None:
         """It was not sent, and is tried again at `again_at`."""
@@ -118,8 +118,8 @@ class Endings:
             message=MessageKind(message.kind),
             details=(error,),
         )
-        judging = self._live.current
-        alert(sending.work, judging.renderer, judging.staff_address, case, facts, self._clock(), observed=False)
+        context = self._live.current
+        alert(sending.work, context.renderer, context.staff_address, case, facts, self._clock(), observed=False)
 
     def _note_sent(self, message: Message) -> None:
         self._count(message, SendResult.SENT)

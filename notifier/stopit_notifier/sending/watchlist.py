@@ -12,7 +12,7 @@ from stopit_core.identity.people import People
 from stopit_core.model import Digest
 from stopit_core.stores.ledger import Ledger
 
-__all__ = ["Watching", "pairs_of"]
+__all__ = ["Watchlist", "pairs_of"]
 
 _EVERY = 60.0
 
@@ -27,7 +27,7 @@ def pairs_of(notice: Message, sending: Sending, people: People) -> frozenset[Dig
     )
 
 
-class Watching:
+class Watchlist:
     """Keeps the ledger's list of watched pairs as the case record has it. Raises Transient when a store is away."""
 
     def __init__(

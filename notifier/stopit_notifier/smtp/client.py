@@ -5,7 +5,7 @@ There are four ends, and the caller does something else for each: the MTA took i
 went out and no answer came back. In the first three no copy is on its way that the caller doesn't know of.
 
 So that this holds for a process that was stopped for an hour and goes on, too: between `before_data` and the final
-dot there is a deadline. A dialog that is late is torn down before the dot, and the MTA throws away what it has
+dot there is a deadline. A connection that is late is torn down before the dot, and the MTA throws away what it has
 (RFC 5321 section 4.1.1.4). No server, however slow, can hold a send for longer than its two halves are given.
 
 Certificates are checked (`smtplib` by itself checks none), and a login never goes over a connection in clear that
@@ -26,16 +26,16 @@ from stopit_core.config import Smtp, Tls
 from stopit_core.credentials import read_secret
 from stopit_core.errors import Permanent, StopitError, Transient
 from stopit_core.outgoing.format_flowed import clean
-from stopit_notifier.failpoints import Probe, Step, no_probe
-from stopit_notifier.smtp.connection import Dialog, TlsDialog
+from stopit_notifier.failpoints import Failpoint, FailpointHook, no_failpoint
+from stopit_notifier.smtp.connection import SmtpConnection, TlsSmtpConnection
 
-__all__ = ["End", "Letter", "Mailer", "Unanswered"]
+__all__ = ["End", "SmtpClient", "SmtpMessage", "Unanswered"]
 
 _AUTHENTICATION_REQUIRED = 530  # RFC 4954 section 6: the session is refused, not the message
 _MAX_REPLY = 300
 
 
-class Letter(Protocol):
+class SmtpMessage(Protocol):
     """What can be sent: `Outgoing`, or a row of the outbox. `data` is ASCII with CRLF line ends, dots not doubled."""
 
     @property
@@ -64,10 +64,10 @@ class Unanswered(StopitError):
 
 
 End = bool | Exception
-"""What became of an attempt: True, the MTA took it; False, it was called off; else why not (`Mailer.send`)."""
+"""What became of an attempt: True, the MTA took it; False, it was called off; else why not (`SmtpClient.send`)."""
 
 
-class Mailer:
+class SmtpClient:
     """Sends through the MTA of the settings. For one thread.
 
     `hostname` is said in EHLO. `data_within`: seconds from asking `before_data` to the answer to the final dot. All
@@ -80,19 +80,19 @@ class Mailer:
         settings: Smtp,
         hostname: str,
         data_within: float,
-        probe: Probe = no_probe,
+        failpoint: FailpointHook = no_failpoint,
         monotonic: Callable[[], float] = time.monotonic,
         took: Callable[[float], object] = lambda _seconds: None,
     ) -> None:
         self._settings = settings
         self._hostname = hostname
         self._data_within = data_within
-        self._probe = probe
+        self._failpoint = failpoint
         self._monotonic = monotonic
         self._took = took
-        self._open: Dialog | None = None
+        self._open: SmtpConnection | None = None
 
-    def send(self, letter: Letter, before_data: Callable[[], bool]) -> bool:
+    def send(self, message: SmtpMessage, before_data: Callable[[], bool]) -> bool:
         """Send it. True when the MTA took it; False when `before_data` said no, and then nothing was sent.
 
         `before_data` is asked once, when MAIL and RCPT were accepted and DATA comes next. Raises Transient,
@@ -100,17 +100,17 @@ class Mailer:
         """
         began = self._monotonic()
         try:
-            dialog = self._addressed(letter)
-            self._probe(Step.RECIPIENT_ACCEPTED)
+            connection = self._addressed(message)
+            self._failpoint(Failpoint.RECIPIENT_ACCEPTED)
             until = self._monotonic() + self._data_within  # what follows is late, also when the asking was slow
             if not before_data():
                 return False  # the next RSET, or the end of the connection, forgets the recipient
-            self._probe(Step.BEFORE_DATA)
-            self._transfer(dialog, letter.data, until)
+            self._failpoint(Failpoint.BEFORE_DATA)
+            self._transfer(connection, message.data, until)
         except (Transient, Permanent, Unanswered):
             raise
         except smtplib.SMTPResponseException as error:
-            self._refused("the dialog", error.smtp_code, error.smtp_error)
+            self._refused("the connection", error.smtp_code, error.smtp_error)
         except (smtplib.SMTPException, OSError) as error:
             self.close()
             raise Transient(f"{self.name}: {error}") from error
@@ -121,7 +121,7 @@ class Mailer:
             self._took(self._monotonic() - began)
         return True
 
-    def ready(self) -> Dialog:
+    def ready(self) -> SmtpConnection:
         """An open connection that answers, for `write`. Raises Transient when there is none to be had."""
         until = self._monotonic() + self._settings.timeout
         if self._open is not None:
@@ -136,29 +136,30 @@ class Mailer:
             raise Transient(f"{self.name}: {error}") from error
         return self._open
 
-    def write(self, dialog: Dialog, letter: Letter, in_time: Callable[[], bool]) -> bool:
-        """Write a letter whole, to a server that takes it so (`Dialog.streams`); False when it is too late for it.
+    def write(self, connection: SmtpConnection, message: SmtpMessage, in_time: Callable[[], bool]) -> bool:
+        """Write a message whole, to a server that takes it so (`SmtpConnection.streams`); False when it is too late
+        for it.
 
-        What `heard` tells next is of the oldest letter that was written. Raises OSError or SMTPException when not all
-        of it went out: then the server cannot take it.
+        What `heard` tells next is of the oldest message that was written. Raises OSError or SMTPException when not
+        all of it went out: then the server cannot take it.
         """
-        self._probe(Step.CONNECTED)
-        whole = _streamed(letter)
-        dialog.until = self._monotonic() + self._data_within
+        self._failpoint(Failpoint.CONNECTED)
+        whole = _streamed(message)
+        connection.until = self._monotonic() + self._data_within
         if not in_time():
             return False
-        self._probe(Step.BEFORE_DATA)
-        dialog.begun.append(self._monotonic())
-        dialog.send(whole)
-        self._probe(Step.AFTER_DOT)
+        self._failpoint(Failpoint.BEFORE_DATA)
+        connection.begun.append(self._monotonic())
+        connection.send(whole)
+        self._failpoint(Failpoint.AFTER_DOT)
         return True
 
-    def heard(self, dialog: Dialog) -> End:
-        """What the server says of the oldest letter that was written. OSError or SMTPException: nothing."""
+    def heard(self, connection: SmtpConnection) -> End:
+        """What the server says of the oldest message that was written. OSError or SMTPException: nothing."""
         try:
-            replies = [dialog.getreply() for _ in range(4)]
+            replies = [connection.getreply() for _ in range(4)]
         finally:
-            self._took(self._monotonic() - dialog.begun.popleft())
+            self._took(self._monotonic() - connection.begun.popleft())
         for what, reply, wanted in zip(("RSET", "MAIL", "RCPT"), replies, ((250,), (250,), (250, 251)), strict=False):
             if reply[0] not in wanted:
                 return self._refusal(what, *reply)
@@ -167,12 +168,12 @@ class Mailer:
             return Unanswered(f"{self.name}: no sense in the answer to the message: {code}", hung=False)
         if code >= 300:
             return self._refusal("the message", code, words)
-        self._probe(Step.ACCEPTED)
+        self._failpoint(Failpoint.ACCEPTED)
         return True
 
-    def unanswered(self, dialog: Dialog, error: Exception) -> Unanswered:
-        """The end of a letter that was written to a connection of which no answer comes any more."""
-        return Unanswered(f"{self.name}: no answer to the end of the message: {error}", dialog.hung)
+    def unanswered(self, connection: SmtpConnection, error: Exception) -> Unanswered:
+        """The end of a message that was written to a connection of which no answer comes any more."""
+        return Unanswered(f"{self.name}: no answer to the end of the message: {error}", connection.hung)
 
     def part(self) -> None:
         """Go on over another connection. Whoever has still to hear from this one closes it."""
@@ -180,14 +181,15 @@ class Mailer:
 
     def close(self) -> None:
         """Close the connection, if there is one. The next send opens another."""
-        dialog, self._open = self._open, None
-        if dialog is not None:
-            dialog.close()
+        connection, self._open = self._open, None
+        if connection is not None:
+            connection.close()
 
-    def _addressed(self, letter: Letter) -> Dialog:
-        """An open dialog in which MAIL and RCPT of this letter were accepted, and no message before it is begun."""
+    def _addressed(self, message: SmtpMessage) -> SmtpConnection:
+        """An open connection in which MAIL and RCPT of this message were accepted, and no message before it is
+        begun."""
         until = self._monotonic() + self._settings.timeout
-        commands = (f"MAIL FROM:<{letter.envelope_from}>", f"RCPT TO:<{letter.recipient}>")
+        commands = (f"MAIL FROM:<{message.envelope_from}>", f"RCPT TO:<{message.recipient}>")
         replies: list[tuple[int, bytes]] = []
         if self._open is not None:
             self._open.until = until
@@ -200,30 +202,30 @@ class Mailer:
             self.close()
             self._open = self._connect(until)
             replies = self._open.ask(*commands)
-        self._probe(Step.CONNECTED)
+        self._failpoint(Failpoint.CONNECTED)
         for what, reply, wanted in zip(("MAIL", "RCPT"), replies, ((250,), (250, 251)), strict=False):
             self._said(reply, what, *wanted)
         return self._open
 
-    def _connect(self, until: float) -> Dialog:
+    def _connect(self, until: float) -> SmtpConnection:
         settings = self._settings
         context = None if settings.tls is Tls.NONE else ssl.create_default_context()
-        kind = TlsDialog if settings.tls is Tls.IMPLICIT else Dialog
-        dialog = kind(until, self._monotonic, context)
+        kind = TlsSmtpConnection if settings.tls is Tls.IMPLICIT else SmtpConnection
+        connection = kind(until, self._monotonic, context)
         try:
-            dialog.open(settings.host, settings.port, self._hostname)
+            connection.open(settings.host, settings.port, self._hostname)
             if settings.tls is Tls.STARTTLS:
-                dialog.starttls(context=context)
-                dialog.greet()
+                connection.starttls(context=context)
+                connection.greet()
             if settings.login:
-                dialog.login(settings.login, self._password())
+                connection.login(settings.login, self._password())
         except smtplib.SMTPResponseException as error:  # nothing was said of a message yet, so it can wait
-            dialog.close()
+            connection.close()
             raise Transient(f"{self.name}: {_words(error.smtp_code, error.smtp_error)}") from error
         except BaseException:
-            dialog.close()
+            connection.close()
             raise
-        return dialog
+        return connection
 
     def _password(self) -> str:
         path = self._settings.password_file
@@ -231,28 +233,28 @@ class Mailer:
             raise Transient("smtp.password_file is not set")
         return read_secret(path)
 
-    def _transfer(self, dialog: Dialog, data: bytes, until: float) -> None:
+    def _transfer(self, connection: SmtpConnection, data: bytes, until: float) -> None:
         """DATA (RFC 5321 section 4.1.1.4): from the command to the answer to the final dot."""
-        dialog.until = until
-        self._said(dialog.docmd("DATA"), "DATA", 354)
-        dialog.send(_dotted(data))
-        self._probe(Step.BEFORE_DOT)
-        if self._monotonic() >= dialog.until:
+        connection.until = until
+        self._said(connection.docmd("DATA"), "DATA", 354)
+        connection.send(_dotted(data))
+        self._failpoint(Failpoint.BEFORE_DOT)
+        if self._monotonic() >= connection.until:
             self.close()
             raise Transient(f"{self.name}: took too long for the message; it was torn down before its end")
         try:
-            dialog.send(b".\r\n")
-            self._probe(Step.AFTER_DOT)
-            code, words = dialog.getreply()
+            connection.send(b".\r\n")
+            self._failpoint(Failpoint.AFTER_DOT)
+            code, words = connection.getreply()
         except (smtplib.SMTPException, OSError) as error:
             self.close()
-            raise self.unanswered(dialog, error) from error
+            raise self.unanswered(connection, error) from error
         if not 200 <= code < 600 or 300 <= code < 400:
             self.close()
             raise Unanswered(f"{self.name}: no sense in the answer to the end of the message: {code}", hung=False)
         if code >= 300:
             self._refused("the message", code, words)
-        self._probe(Step.ACCEPTED)
+        self._failpoint(Failpoint.ACCEPTED)
 
     def _said(self, reply: tuple[int, bytes], what: str, *wanted: int) -> None:
         if reply[0] not in wanted:
@@ -287,10 +289,10 @@ def _dotted(data: bytes) -> bytes:
     return re.sub(rb"(?m)^\.", b"..", _mended(data))
 
 
-def _streamed(letter: Letter) -> bytes:
-    """All that is said for one letter to a server that is not waited for (RFC 3030)."""
-    data = _mended(letter.data)
-    envelope = f"MAIL FROM:<{letter.envelope_from}>\r\nRCPT TO:<{letter.recipient}>\r\n"
+def _streamed(message: SmtpMessage) -> bytes:
+    """All that is said for one message to a server that is not waited for (RFC 3030)."""
+    data = _mended(message.data)
+    envelope = f"MAIL FROM:<{message.envelope_from}>\r\nRCPT TO:<{message.recipient}>\r\n"
     if envelope.count("\r") + envelope.count("\n") > 4:
         raise ValueError("a line end in an SMTP command")
     return f"RSET\r\n{envelope}BDAT {len(data)} LAST\r\n".encode("ascii") + data

@@ -10,10 +10,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Dialog", "TlsDialog"]
+__all__ = ["SmtpConnection", "TlsSmtpConnection"]
 
 
-class Dialog(smtplib.SMTP):
+class SmtpConnection(smtplib.SMTP):
     """An SMTP connection in which no wait lasts longer than `until` (on the monotonic clock), however the server
     deals out its bytes."""
 
@@ -22,7 +22,7 @@ class Dialog(smtplib.SMTP):
         self.hung = False
         """The server said nothing in time: what it has been sent it may take later yet."""
         self.begun: deque[float] = deque()
-        """When each letter was written of which the server has said nothing yet (on the monotonic clock)."""
+        """When each message was written of which the server has said nothing yet (on the monotonic clock)."""
         self._monotonic = monotonic
         self._prepare(context)
 
@@ -49,7 +49,7 @@ class Dialog(smtplib.SMTP):
 
     @property
     def streams(self) -> bool:
-        """Whether the server takes letters one behind the other (PIPELINING and CHUNKING)."""
+        """Whether the server takes messages one behind the other (PIPELINING and CHUNKING)."""
         return bool(self.has_extn("pipelining") and self.has_extn("chunking"))
 
     def ask(self, *commands: str) -> list[tuple[int, bytes]]:
@@ -99,7 +99,7 @@ class Dialog(smtplib.SMTP):
             raise
 
 
-class TlsDialog(Dialog, smtplib.SMTP_SSL):
+class TlsSmtpConnection(SmtpConnection, smtplib.SMTP_SSL):
     """The same over TLS from the first byte (RFC 8314)."""
 
     def _prepare(self, context: ssl.SSLContext | None) -> None:

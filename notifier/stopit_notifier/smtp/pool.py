@@ -13,21 +13,21 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from stopit_core.cases import Message
 from stopit_core.errors import Permanent, Transient
-from stopit_notifier.smtp.client import End, Letter, Mailer, Unanswered
+from stopit_notifier.smtp.client import End, SmtpClient, SmtpMessage, Unanswered
 
-__all__ = ["Couriers", "Flight", "attempt"]
+__all__ = ["ConnectionPool", "InFlightBatch", "attempt"]
 
 
-def attempt(mailer: Mailer, message: Letter, before_data: Callable[[], bool]) -> End:
-    """`Mailer.send`, with what the MTA says of the message as a value."""
+def attempt(client: SmtpClient, message: SmtpMessage, before_data: Callable[[], bool]) -> End:
+    """`SmtpClient.send`, with what the MTA says of the message as a value."""
     try:
-        return mailer.send(message, before_data)
+        return client.send(message, before_data)
     except (Transient, Permanent, Unanswered) as error:
         return error
 
 
-class Flight:
-    """A lot that is under way."""
+class InFlightBatch:
+    """A batch that is under way."""
 
     def __init__(self, work: Sequence[Future[None]], ended: list[tuple[Message, End]]) -> None:
         self._work = work
@@ -45,24 +45,24 @@ class Flight:
         return self._ended
 
 
-class Couriers:
-    """Some mailers, one thread each. `first` is for what is sent by itself; not while the others are at work."""
+class ConnectionPool:
+    """Some clients, one thread each. `first` is for what is sent by itself; not while the others are at work."""
 
-    def __init__(self, mailers: Sequence[Mailer]) -> None:
-        self.first = mailers[0]
-        self._mailers = tuple(mailers)
-        # A mailer is for one thread, so each has one, which takes lot after lot. They start when they are needed.
-        self._threads = tuple(ThreadPoolExecutor(1, "courier") for _ in self._mailers)
+    def __init__(self, clients: Sequence[SmtpClient]) -> None:
+        self.first = clients[0]
+        self._clients = tuple(clients)
+        # A client is for one thread, so each has one, which takes batch after batch. They start when they are needed.
+        self._threads = tuple(ThreadPoolExecutor(1, "smtp") for _ in self._clients)
 
-    def carry(
-        self, lot: Sequence[Message], send: Callable[[Mailer, Iterator[Message]], Iterator[tuple[Message, End]]]
-    ) -> Flight:
-        """Have the messages of the lot sent, in any order. Returns at once.
+    def submit(
+        self, batch: Sequence[Message], send: Callable[[SmtpClient, Iterator[Message]], Iterator[tuple[Message, End]]]
+    ) -> InFlightBatch:
+        """Have the messages of the batch sent, in any order. Returns at once.
 
         `send` is called by several threads; each takes from the same messages as it gets ahead. What it raises counts
         as how those ended that it has in hand.
         """
-        waiting = deque(lot)
+        waiting = deque(batch)
         ended: list[tuple[Message, End]] = []
 
         def share(in_hand: dict[int, Message]) -> Iterator[Message]:
@@ -74,22 +74,22 @@ class Couriers:
                 in_hand[message.id] = message
                 yield message
 
-        def work(mailer: Mailer) -> None:
+        def work(client: SmtpClient) -> None:
             while waiting:
                 in_hand: dict[int, Message] = {}
                 try:
-                    for message, end in send(mailer, share(in_hand)):
+                    for message, end in send(client, share(in_hand)):
                         del in_hand[message.id]
                         ended.append((message, end))
                 except Exception as error:  # noqa: BLE001  the others have still to be written down
                     ended.extend((message, error) for message in in_hand.values())
 
-        together = zip(self._threads, self._mailers, strict=True)
-        return Flight([thread.submit(work, mailer) for thread, mailer in together], ended)
+        together = zip(self._threads, self._clients, strict=True)
+        return InFlightBatch([thread.submit(work, client) for thread, client in together], ended)
 
     def close(self) -> None:
         """End the threads, and close every connection."""
         for thread in self._threads:
             thread.shutdown()
-        for mailer in self._mailers:
-            mailer.close()
+        for client in self._clients:
+            client.close()

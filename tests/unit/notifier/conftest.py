@@ -22,15 +22,15 @@ from stopit_core.outgoing.facts import AcknowledgementFacts, Facts, MessageKind,
 from stopit_core.stores.ledger.sqlite import SqliteLedger
 from stopit_lab.sink import Sink, Taken
 from stopit_lab.waiting import until
-from stopit_notifier.configuration import Judging
-from stopit_notifier.failpoints import Probe, no_probe
-from stopit_notifier.sending.claim import Owner, Steady
+from stopit_notifier.configuration import NotifierContext
+from stopit_notifier.failpoints import FailpointHook, no_failpoint
+from stopit_notifier.sending.claim import ClaimId, StableReplicationId
 from stopit_notifier.sending.outbox import Outbox, Terms
-from stopit_notifier.sending.recovery import Settling
-from stopit_notifier.sending.result import Endings
-from stopit_notifier.sending.watchlist import Watching
-from stopit_notifier.smtp.client import Mailer
-from stopit_notifier.smtp.pool import Couriers
+from stopit_notifier.sending.recovery import Recovery
+from stopit_notifier.sending.result import ResultRecorder
+from stopit_notifier.sending.watchlist import Watchlist
+from stopit_notifier.smtp.client import SmtpClient
+from stopit_notifier.smtp.pool import ConnectionPool
 
 KEYRING = Keyring(b"k" * 32)
 MALLORY = Person("mallory@campus.example", Assurance.AUTHENTICATED)
@@ -58,7 +58,7 @@ class Rig:
         self.store.migrate()
         self.ledger_path = directory / "ledger.db"
         self.ledger = SqliteLedger(self.ledger_path, 14 * 86400.0, self.clock)
-        self.judging = Live(Judging.of_site(parse(CONFIG, "stopit.toml"), KEYRING))
+        self.context = Live(NotifierContext.of_site(parse(CONFIG, "stopit.toml"), KEYRING))
         self.registry = CollectorRegistry()
         self.metrics = NotifierMetrics(self.registry, pairs(), [kind.value for kind in MessageKind], CaseState)
         self.said = io.StringIO()
@@ -66,9 +66,9 @@ class Rig:
         self.boot = "boot-1"
         self.history = ""
         self.ledger.replication_id = lambda: self.history  # type: ignore[method-assign]
-        self.steady = Steady(lambda: self.history, self.monotonic)
+        self.replication_id = StableReplicationId(lambda: self.history, self.monotonic)
         self.data_within = 30.0  # real seconds, unlike `SETTLE`; less only where the MTA is to hang
-        self._couriers: list[Couriers] = []
+        self._pools: list[ConnectionPool] = []
 
     def clock(self) -> float:
         return self.now
@@ -80,42 +80,44 @@ class Rig:
         self.now += seconds
         self.ticks += seconds
 
-    def outbox(self, probe: Probe = no_probe) -> Outbox:
-        """An outbox of its own process: new owner, new connection."""
+    def outbox(self, failpoint: FailpointHook = no_failpoint) -> Outbox:
+        """An outbox of its own process: new claim_id, new connection."""
         log = open_log("test", self.said)
-        watching = Watching(self.store, self.ledger, self.clock, self.monotonic)
-        endings = Endings(self.store, watching, self.judging, self.metrics, log, clock=self.clock, probe=probe)
-        owner = Owner("host", self.boot, new_ref()[:8])
-        settling = Settling(self.store, self.ledger, owner, monotonic=self.monotonic, probe=probe)
+        watchlist = Watchlist(self.store, self.ledger, self.clock, self.monotonic)
+        recorder = ResultRecorder(
+            self.store, watchlist, self.context, self.metrics, log, clock=self.clock, failpoint=failpoint
+        )
+        claim_id = ClaimId("host", self.boot, new_ref()[:8])
+        recovery = Recovery(self.store, self.ledger, claim_id, monotonic=self.monotonic, failpoint=failpoint)
         smtp = Smtp.model_validate({"host": "localhost", "port": self.sink.port, "timeout": "30s"})
-        mailers = [Mailer(smtp, "notifier", self.data_within, probe) for _ in range(3)]
-        self._couriers.append(Couriers(mailers))
-        terms = Terms(self._couriers[-1], SETTLE, GIVE_UP)
+        clients = [SmtpClient(smtp, "notifier", self.data_within, failpoint) for _ in range(3)]
+        self._pools.append(ConnectionPool(clients))
+        terms = Terms(self._pools[-1], SETTLE, GIVE_UP)
         return Outbox(
             self.store,
-            settling,
-            endings,
-            self.judging,
+            recovery,
+            recorder,
+            self.context,
             terms,
-            owner,
-            self.steady,
+            claim_id,
+            self.replication_id,
             clock=self.clock,
             monotonic=self.monotonic,
             draw=lambda: 0.0,
-            probe=probe,
+            failpoint=failpoint,
         )
 
     def ends(self) -> None:
         """What is left of outboxes that were killed ends: their threads, and what the MTA does with what it had."""
-        for couriers in self._couriers:
-            couriers.close()
+        for pool in self._pools:
+            pool.close()
         until(lambda: not self.sink.connected, "the MTA to see that the connections are closed")
 
     def settled(self, outbox: Outbox | None = None) -> Outbox:
         """The outbox of a notifier that was started and has had time to settle and send everything."""
         outbox = outbox or self.outbox()
         for _ in range(3):
-            outbox.settle()
+            outbox.recover()
             self.pass_time(2 * SETTLE)
             while outbox.run_once():
                 pass
@@ -125,7 +127,7 @@ class Rig:
         self, kind: MessageKind = MessageKind.NOTICE, reporters: tuple[str, ...] = ("vera@campus.example",)
     ) -> Message:
         """A case with these reporters, and a message about it that is due now."""
-        judging, now = self.judging.current, self.now
+        context, now = self.context.current, self.now
         with self.store.work() as work:
             case, new = work.case_for(f"sender:{new_ref()}", MALLORY, now)
             rows = [self._report(case, reporter) for reporter in reporters]
@@ -136,8 +138,8 @@ class Rig:
             recipient = MALLORY.address if to_sender else reporters[0]
             facts: Facts = AcknowledgementFacts(Reason.NOTICE_DUE, case.number, notice_at=now + 900)
             if to_sender:
-                facts = NoticeFacts(case.number, judging.renderer.day(now - 3600), kind is MessageKind.FIRMER_NOTICE)
-            outgoing = judging.renderer.render(facts, recipient=recipient, ref=new_ref(), at=now)
+                facts = NoticeFacts(case.number, context.renderer.day(now - 3600), kind is MessageKind.FIRMER_NOTICE)
+            outgoing = context.renderer.render(facts, recipient=recipient, ref=new_ref(), at=now)
             party = Party.SENDER if to_sender else Party.REPORTER
             message_id = work.enqueue(outgoing, case.id, party, "it", now, now)
             if to_sender:
@@ -176,8 +178,8 @@ class Rig:
         self.ledger.write([Trace(KEYRING.message(message.message_id), seen, own=own)])
 
     def close(self) -> None:
-        for couriers in self._couriers:
-            couriers.close()
+        for pool in self._pools:
+            pool.close()
         self.sink.stop()
         self.ledger.close()
         self.store.close()
@@ -231,8 +233,8 @@ def quick_rig(tmp_path: Path) -> Iterator[Rig]:
 
 
 @pytest.fixture(params=[True, False], ids=["streams", "by-itself"])
-def lot_rig(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Rig]:
-    """A quick rig, whose MTA takes letters one behind the other, or does not."""
+def batch_rig(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Rig]:
+    """A quick rig, whose MTA takes messages one behind the other, or does not."""
     rig = Rig(f"sqlite:///{tmp_path}/cases.db", tmp_path, streams=request.param)
     rig.sink.start()
     yield rig

@@ -57,7 +57,7 @@ class Parts:
     def next_due(self) -> float | None:
         return self.next_due_at
 
-    def settle(self) -> None:
+    def recover(self) -> None:
         self.did("settle")
 
     def sync(self) -> None:
@@ -168,7 +168,7 @@ def test_reports_and_messages_share_the_time() -> None:
     done = running.turn()
 
     assert (done.count("send"), sum(each.startswith("report") for each in done)) == (8, 256)
-    assert running.parts.patience == [False] * 8  # more reports wait: they are decided while a lot is under way
+    assert running.parts.patience == [False] * 8  # more reports wait: they are decided while a batch is under way
     assert running.turn().count("send") == 8
     assert running.parts.waits == [0.0, 0.0]
 

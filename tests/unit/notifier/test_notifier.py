@@ -165,7 +165,7 @@ def test_unreadable_report_is_a_dead_letter_and_stops_nothing(place: Place) -> N
     queue = open_queue(load(place.config).queue)
     queue.put("a report", b"\xffnonsense")
 
-    place.until(lambda metrics: metrics.value("stopit_dead_letters") == 1, "a dead letter in the metrics")
+    place.until(lambda metrics: metrics.value("stopit_dead_letters") == 1, "a dead message in the metrics")
 
     queue.close()
     assert place.metrics().value("stopit_queue_depth") == 0

@@ -33,10 +33,10 @@ from stopit_core.model import (
 from stopit_core.outgoing.facts import AnswerEffect, MessageKind
 from stopit_core.stores.queue import Delivery
 from stopit_core.wire import encode_report
-from stopit_notifier.configuration import Judging
-from stopit_notifier.failpoints import no_probe
+from stopit_notifier.configuration import NotifierContext
+from stopit_notifier.failpoints import no_failpoint
 from stopit_notifier.reports.intake import Intake
-from stopit_notifier.smtp.client import Letter
+from stopit_notifier.smtp.client import SmtpMessage
 from stopit_notifier.smtp.pool import End
 
 KEYRING = Keyring(b"k" * 32)
@@ -109,22 +109,22 @@ class Site:
             self.store,
             self.queue,
             self.ledger,
-            Live(Judging.of_site(settings, KEYRING)),
+            Live(NotifierContext.of_site(settings, KEYRING)),
             self.metrics,  # type: ignore[arg-type]
             open_log("test", io.StringIO()),
             clock=lambda: self.now,
             draw=lambda: 0.5,
             sleep=self.sleep,
-            probe=no_probe,
+            failpoint=no_failpoint,
             send_aside=self.send_aside,
         )
         self._count = 0
-        self.aside: list[Letter] = []
+        self.aside: list[SmtpMessage] = []
         self.end: End = True
         self.while_waiting: list[Callable[[], object]] = []
 
-    def send_aside(self, letter: Letter) -> End:
-        self.aside.append(letter)
+    def send_aside(self, message: SmtpMessage) -> End:
+        self.aside.append(message)
         return self.end
 
     def sleep(self, seconds: float) -> None:
@@ -353,8 +353,8 @@ def test_observed_reports_send_nothing(site: Site) -> None:
 
 def together(site: Site, *reports: Report, attempts: int = 1) -> list[str]:
     """The ids of what is left."""
-    lot = [Delivery(report.id, encode_report(report), attempts, NOW) for report in reports]
-    return [delivery.id for delivery in site.intake.handle_together(lot)]
+    batch = [Delivery(report.id, encode_report(report), attempts, NOW) for report in reports]
+    return [delivery.id for delivery in site.intake.handle_together(batch)]
 
 
 def flag_by(reporter: str, original: Original, name: str = "") -> FlagReport:
@@ -415,11 +415,11 @@ def test_lot_in_which_one_fails_leaves_nothing_and_each_is_taken_by_itself(site:
 
 def test_lot_that_was_dealt_with_before_leads_to_nothing_more(site: Site) -> None:
     original = site.ledger.add("one@x", "mallory", VERA, WALT)
-    lot = [flag_by(VERA, original), flag_by(WALT, original)]
-    together(site, *lot)
+    batch = [flag_by(VERA, original), flag_by(WALT, original)]
+    together(site, *batch)
     before = len(site.messages())
 
-    assert together(site, *lot) == []
+    assert together(site, *batch) == []
 
     assert len(site.messages()) == before
     assert site.queue.acked == [VERA, WALT] * 2
@@ -585,11 +585,11 @@ class TestTrial:
         report = self.report(site)
         site.take(report)
         site.take(report)
-        (letter,) = site.aside
-        assert letter.recipient == f"stopit+{KEYRING.token(report.ref)}@campus.example"
-        assert KEYRING.open_token(letter.envelope_from.partition("+")[2].partition("@")[0])
-        assert f"Message-ID: <trial-answer.{report.ref}@campus.example>".encode() in letter.data
-        assert b"Auto-Submitted: auto-replied" in letter.data
+        (message,) = site.aside
+        assert message.recipient == f"stopit+{KEYRING.token(report.ref)}@campus.example"
+        assert KEYRING.open_token(message.envelope_from.partition("+")[2].partition("@")[0])
+        assert f"Message-ID: <trial-answer.{report.ref}@campus.example>".encode() in message.data
+        assert b"Auto-Submitted: auto-replied" in message.data
         assert site.queue.acked == [report.id, report.id]
         with site.store.reading() as reading:
             assert reading.taken_at(report.id) == site.now

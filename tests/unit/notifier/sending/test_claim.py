@@ -7,25 +7,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stopit_core.errors import Transient
-from stopit_notifier.sending.claim import HOLD, UNKNOWN, Owner, Steady, same_history
+from stopit_notifier.sending.claim import HOLD, UNKNOWN, ClaimId, StableReplicationId, same_replication_id
 
 OURS = "0123456789" * 4
 OTHER = "fedcba9876" * 4
-HERE = Owner("mail1.campus.example", "5f0c1a2b-0000", "aaaaaaaa")
+HERE = ClaimId("mail1.campus.example", "5f0c1a2b-0000", "aaaaaaaa")
 
 
 @given(st.from_regex(r"[a-z0-9.-]{1,255}", fullmatch=True), st.sampled_from(["", UNKNOWN, OURS]))
 def test_claim_fits_its_column(host: str, history: str) -> None:
-    assert len(Owner(host, HERE.boot, HERE.run).claim(history)) <= 64
+    assert len(ClaimId(host, HERE.boot, HERE.run).text(history)) <= 64
 
 
 @pytest.mark.parametrize(
     ("claimed_by", "lost"),
     [
-        (HERE.claim(""), False),
-        (Owner(HERE.host, HERE.boot, "bbbbbbbb").claim(OURS), False),
-        (Owner(HERE.host, "99999999-1111", "bbbbbbbb").claim(OURS), True),
-        (Owner("mail2.campus.example", "99999999-1111", "bbbbbbbb").claim(""), False),
+        (HERE.text(""), False),
+        (ClaimId(HERE.host, HERE.boot, "bbbbbbbb").text(OURS), False),
+        (ClaimId(HERE.host, "99999999-1111", "bbbbbbbb").text(OURS), True),
+        (ClaimId("mail2.campus.example", "99999999-1111", "bbbbbbbb").text(""), False),
         ("bbbbbbbb/99999999/mail1.campus.example", True),  # before histories were written down
         ("bbbbbbbb/5f0c1a2b/mail1.campus.example", False),
         ("restore", False),
@@ -37,20 +37,20 @@ def test_power_is_lost_where_the_same_host_had_another_boot(claimed_by: str, los
 
 def test_long_name_of_a_host_is_known_again_also_in_an_old_claim() -> None:
     host = "m" * 60
-    owner = Owner(host, HERE.boot, HERE.run)
-    assert owner.lost_power_since(f"bbbbbbbb/99999999/{host[:46]}")
-    assert not owner.lost_power_since(owner.claim(OURS))
+    claim_id = ClaimId(host, HERE.boot, HERE.run)
+    assert claim_id.lost_power_since(f"bbbbbbbb/99999999/{host[:46]}")
+    assert not claim_id.lost_power_since(claim_id.text(OURS))
 
 
 @pytest.mark.parametrize(
     ("claimed_by", "now", "same"),
     [
-        (HERE.claim(""), "", True),
-        (HERE.claim(OURS), OURS, True),
-        (HERE.claim(OURS), OTHER, False),
-        (HERE.claim(UNKNOWN), OURS, False),
-        (HERE.claim(""), OURS, False),  # Sentinels came in between
-        (HERE.claim(OURS), "", False),
+        (HERE.text(""), "", True),
+        (HERE.text(OURS), OURS, True),
+        (HERE.text(OURS), OTHER, False),
+        (HERE.text(UNKNOWN), OURS, False),
+        (HERE.text(""), OURS, False),  # Sentinels came in between
+        (HERE.text(OURS), "", False),
         ("bbbbbbbb/5f0c1a2b/mail1.campus.example", "", True),
         ("bbbbbbbb/5f0c1a2b/mail1.campus.example", OURS, False),
         ("restore", "", True),
@@ -58,7 +58,7 @@ def test_long_name_of_a_host_is_known_again_also_in_an_old_claim() -> None:
     ],
 )
 def test_history_is_the_same_only_where_that_is_known(claimed_by: str, now: str, same: bool) -> None:
-    assert same_history(claimed_by, now) is same
+    assert same_replication_id(claimed_by, now) is same
 
 
 class Asked:
@@ -67,7 +67,7 @@ class Asked:
     def __init__(self, history: str) -> None:
         self.history: str | None = history
         self.now = 500.0
-        self.steady = Steady(self._ask, lambda: self.now)
+        self.replication_id = StableReplicationId(self._ask, lambda: self.now)
 
     def _ask(self) -> str:
         if self.history is None:
@@ -79,7 +79,7 @@ class Asked:
         told = set()
         for _ in range(int(seconds)):
             self.now += 1
-            told.add(self.steady.replication_id())
+            told.add(self.replication_id.current())
         return told
 
 

@@ -1,5 +1,6 @@
-"""The outbox with a real MTA's end, a real record and a ledger that a milter writes: killed at every step, with every
-fault of SMTP, and two of them at once. What it must show: the MTA takes a notice once, or staff know why not."""
+"""The outbox with a real MTA's end, a real record and a ledger that a milter writes: killed at every failpoint, with
+every fault of SMTP, and two of them at once. What it must show: the MTA takes a notice once, or staff know why
+not."""
 
 from __future__ import annotations
 
@@ -14,24 +15,24 @@ from stopit_core.cases.schema import messages
 from stopit_core.errors import Transient
 from stopit_core.outgoing.facts import MessageKind
 from stopit_lab.sink import Act, At
-from stopit_notifier.failpoints import Step
+from stopit_notifier.failpoints import Failpoint
 from stopit_notifier.sending.outbox import pause
 
 Rig = Any  # tests/unit/notifier/conftest.py; a conftest cannot be imported
 
-SENDING_STEPS = [
-    Step.MESSAGE_CLAIMED,
-    Step.CONNECTED,
-    Step.RECIPIENT_ACCEPTED,
-    Step.BEFORE_DATA,
-    Step.BEFORE_DOT,
-    Step.AFTER_DOT,
-    Step.ACCEPTED,
-    Step.BEFORE_MARK,
-    Step.MARKED_SENT,
-    Step.WATCHED,
+SENDING_FAILPOINTS = [
+    Failpoint.MESSAGE_CLAIMED,
+    Failpoint.CONNECTED,
+    Failpoint.RECIPIENT_ACCEPTED,
+    Failpoint.BEFORE_DATA,
+    Failpoint.BEFORE_DOT,
+    Failpoint.AFTER_DOT,
+    Failpoint.ACCEPTED,
+    Failpoint.BEFORE_MARK,
+    Failpoint.MARKED_SENT,
+    Failpoint.WATCHED,
 ]
-NOT_IN_A_STREAM = {Step.RECIPIENT_ACCEPTED, Step.BEFORE_DOT}
+NOT_IN_A_STREAM = {Failpoint.RECIPIENT_ACCEPTED, Failpoint.BEFORE_DOT}
 DAY = 86400.0
 SLOW = 0.2
 
@@ -40,12 +41,12 @@ class Killed(BaseException):
     """kill -9: nothing of ours runs after it."""
 
 
-def killer(at: Step) -> Any:
-    def probe(step: Step) -> None:
-        if step is at:
+def killer(at: Failpoint) -> Any:
+    def failpoint(failpoint: Failpoint) -> None:
+        if failpoint is at:
             raise Killed
 
-    return probe
+    return failpoint
 
 
 def sent_something(rig: Rig) -> None:
@@ -79,7 +80,7 @@ def test_sent_notice_is_watched_for_each_who_counts_on_it(rig: Rig) -> None:
 
     rig.outbox().run_once()
 
-    people = rig.judging.current.people
+    people = rig.context.current.people
     sender = people.digest("mallory@campus.example")
     wanted = {people.keyring.pair(sender, people.digest(each)) for each in reporters[:2]}
     assert rig.ledger.watched(rig.now) == wanted
@@ -96,7 +97,7 @@ def test_acknowledgement_is_not_watched(rig: Rig) -> None:
     assert rig.ledger.watched(rig.now) == set()
 
 
-# -- in lots
+# -- in batches
 
 
 def everything(outbox: Any) -> None:
@@ -121,33 +122,33 @@ def test_acknowledgements_go_out_in_lots_and_notices_by_themselves(rig: Rig) -> 
     assert at == len(first)
 
 
-@pytest.mark.parametrize("step", SENDING_STEPS, ids=lambda step: step.value)
-def test_lot_that_is_killed_at_any_step_is_finished(lot_rig: Rig, step: Step) -> None:
-    rig = lot_rig
-    if rig.sink.streams and step in NOT_IN_A_STREAM:
-        pytest.skip("a letter in a stream is one write")
+@pytest.mark.parametrize("failpoint", SENDING_FAILPOINTS, ids=lambda failpoint: failpoint.value)
+def test_lot_that_is_killed_at_any_step_is_finished(batch_rig: Rig, failpoint: Failpoint) -> None:
+    rig = batch_rig
+    if rig.sink.streams and failpoint in NOT_IN_A_STREAM:
+        pytest.skip("a message in a stream is one write")
     sent_something(rig)
-    lot = acknowledgements(rig)
+    batch = acknowledgements(rig)
     with pytest.raises(Killed):
-        everything(rig.outbox(killer(step)))
+        everything(rig.outbox(killer(failpoint)))
 
     rig.ends()
     rig.settled()
 
-    assert [rig.message(each).state for each in lot] == [MessageState.SENT] * len(lot)
-    assert [rig.copies(each) for each in lot] == [1] * len(lot)
+    assert [rig.message(each).state for each in batch] == [MessageState.SENT] * len(batch)
+    assert [rig.copies(each) for each in batch] == [1] * len(batch)
 
 
-def test_message_of_a_lot_that_is_refused_holds_up_no_other(lot_rig: Rig) -> None:
-    rig = lot_rig
-    lot = acknowledgements(rig)
-    _spoil(rig, lot[0], b"Subject:", b"Bcc: eve@campus.example\r\nSubject:")
+def test_message_of_a_lot_that_is_refused_holds_up_no_other(batch_rig: Rig) -> None:
+    rig = batch_rig
+    batch = acknowledgements(rig)
+    _spoil(rig, batch[0], b"Subject:", b"Bcc: eve@campus.example\r\nSubject:")
     rig.sink.faults[At.RCPT].extend(["550 5.1.1 no such user", "451 4.3.0 come again"])
     rig.sink.faults[At.DOT].append(Act.DROP)
 
     everything(rig.outbox())
 
-    spoilt, *states = [rig.message(each).state for each in lot]
+    spoilt, *states = [rig.message(each).state for each in batch]
     assert spoilt is MessageState.FAILED
     if rig.sink.streams:  # the connection that breaks takes with it what was behind
         assert states.count(MessageState.FAILED) == 1
@@ -156,66 +157,66 @@ def test_message_of_a_lot_that_is_refused_holds_up_no_other(lot_rig: Rig) -> Non
         assert sorted(states) == ["failed", "sending", *["sent"] * 7]  # 451 is tried again over a new connection
     rig.pass_time(30)
     rig.settled()
-    assert sorted(rig.copies(each) for each in lot) == [0, 0, *[1] * 8]
+    assert sorted(rig.copies(each) for each in batch) == [0, 0, *[1] * 8]
 
 
-def test_what_a_lot_has_no_time_for_is_put_back(lot_rig: Rig) -> None:
-    rig = lot_rig
-    lot = acknowledgements(rig)
-    outbox = rig.outbox(lambda step: rig.pass_time(SLOW) if step is Step.CONNECTED else None)
+def test_what_a_lot_has_no_time_for_is_put_back(batch_rig: Rig) -> None:
+    rig = batch_rig
+    batch = acknowledgements(rig)
+    outbox = rig.outbox(lambda failpoint: rig.pass_time(SLOW) if failpoint is Failpoint.CONNECTED else None)
 
     outbox.run_once()
     outbox.close()
 
-    states = [rig.message(each).state for each in lot]
+    states = [rig.message(each).state for each in batch]
     assert MessageState.PENDING in states
-    assert sum(rig.copies(each) for each in lot) == states.count(MessageState.SENT)
+    assert sum(rig.copies(each) for each in batch) == states.count(MessageState.SENT)
     rig.settled()
-    assert [rig.copies(each) for each in lot] == [1] * len(lot)
+    assert [rig.copies(each) for each in batch] == [1] * len(batch)
 
 
 def test_lot_that_is_under_way_is_waited_for_by_who_has_nothing_else_to_do(rig: Rig) -> None:
-    lot, notice = acknowledgements(rig), rig.queue()
+    batch, notice = acknowledgements(rig), rig.queue()
     go_on = threading.Event()
-    outbox = rig.outbox(lambda step: go_on.wait(10) and None if step is Step.CONNECTED else None)
+    outbox = rig.outbox(lambda failpoint: go_on.wait(10) and None if failpoint is Failpoint.CONNECTED else None)
 
     assert outbox.run_once(patient=False)
     assert not outbox.run_once(patient=False)
-    assert {rig.message(each).state for each in lot} == {MessageState.SENDING}
+    assert {rig.message(each).state for each in batch} == {MessageState.SENDING}
     go_on.set()
     assert outbox.run_once()
 
-    assert {rig.message(each).state for each in (*lot, notice)} == {MessageState.SENT}
+    assert {rig.message(each).state for each in (*batch, notice)} == {MessageState.SENT}
 
 
-def test_two_lots_are_under_way_and_a_third_waits(lot_rig: Rig) -> None:
-    rig = lot_rig
-    lots = acknowledgements(rig, 260)
+def test_two_lots_are_under_way_and_a_third_waits(batch_rig: Rig) -> None:
+    rig = batch_rig
+    batches = acknowledgements(rig, 260)
     notice = rig.queue()
     go_on = threading.Event()
-    outbox = rig.outbox(lambda step: go_on.wait(10) and None if step is Step.CONNECTED else None)
+    outbox = rig.outbox(lambda failpoint: go_on.wait(10) and None if failpoint is Failpoint.CONNECTED else None)
 
     assert [outbox.run_once(patient=False) for _ in range(3)] == [True, True, False]
-    assert {rig.message(each).state for each in lots} == {MessageState.SENDING}
+    assert {rig.message(each).state for each in batches} == {MessageState.SENDING}
     assert rig.message(notice).state is MessageState.PENDING
     go_on.set()
     everything(outbox)
 
-    assert {rig.message(each).state for each in (*lots, notice)} == {MessageState.SENT}
-    assert [rig.copies(each) for each in (*lots, notice)] == [1] * 261
+    assert {rig.message(each).state for each in (*batches, notice)} == {MessageState.SENT}
+    assert [rig.copies(each) for each in (*batches, notice)] == [1] * 261
 
 
 # -- killed
 
 
 @pytest.mark.parametrize("kind", [MessageKind.NOTICE, MessageKind.FIRMER_NOTICE, MessageKind.ACKNOWLEDGEMENT])
-@pytest.mark.parametrize("step", SENDING_STEPS, ids=lambda step: step.value)
-def test_killed_at_any_step_it_is_sent_once(quick_rig: Rig, step: Step, kind: MessageKind) -> None:
+@pytest.mark.parametrize("failpoint", SENDING_FAILPOINTS, ids=lambda failpoint: failpoint.value)
+def test_killed_at_any_step_it_is_sent_once(quick_rig: Rig, failpoint: Failpoint, kind: MessageKind) -> None:
     rig = quick_rig
     sent_something(rig)
     message = rig.queue(kind)
     with pytest.raises(Killed):
-        rig.outbox(killer(step)).run_once()
+        rig.outbox(killer(failpoint)).run_once()
 
     rig.ends()
     rig.settled()
@@ -229,16 +230,20 @@ def test_killed_at_any_step_it_is_sent_once(quick_rig: Rig, step: Step, kind: Me
         assert len(reading.watches(rig.now)) == kind.to_sender
 
 
-@pytest.mark.parametrize("step", [Step.SETTLING, Step.SETTLED, Step.BEFORE_MARK], ids=lambda step: step.value)
-@pytest.mark.parametrize("first", [Step.BEFORE_DOT, Step.ACCEPTED], ids=lambda step: step.value)
-def test_killed_again_while_settling_it_is_sent_once(quick_rig: Rig, first: Step, step: Step) -> None:
+@pytest.mark.parametrize(
+    "failpoint",
+    [Failpoint.RECOVERING, Failpoint.RECOVERED, Failpoint.BEFORE_MARK],
+    ids=lambda failpoint: failpoint.value,
+)
+@pytest.mark.parametrize("first", [Failpoint.BEFORE_DOT, Failpoint.ACCEPTED], ids=lambda failpoint: failpoint.value)
+def test_killed_again_while_settling_it_is_sent_once(quick_rig: Rig, first: Failpoint, failpoint: Failpoint) -> None:
     rig = quick_rig
     sent_something(rig)
     notice = rig.queue()
     with pytest.raises(Killed):
         rig.outbox(killer(first)).run_once()
     with pytest.raises(Killed):
-        rig.settled(rig.outbox(killer(step)))
+        rig.settled(rig.outbox(killer(failpoint)))
 
     rig.settled()
 
@@ -249,36 +254,36 @@ def test_killed_again_while_settling_it_is_sent_once(quick_rig: Rig, first: Step
 def test_nothing_is_settled_before_the_old_attempt_is_over(rig: Rig) -> None:
     notice = rig.queue()
     with pytest.raises(Killed):
-        rig.outbox(killer(Step.MESSAGE_CLAIMED)).run_once()
+        rig.outbox(killer(Failpoint.MESSAGE_CLAIMED)).run_once()
     outbox = rig.outbox()
 
-    outbox.settle()
+    outbox.recover()
     rig.now += DAY  # the clock is set: that is no time that has passed
     rig.ticks += 0.9
-    outbox.settle()
+    outbox.recover()
     early = rig.message(notice).state
     rig.ticks += 0.2
-    outbox.settle()
+    outbox.recover()
 
     assert (early, rig.message(notice).state) == (MessageState.SENDING, MessageState.PENDING)
 
 
 @pytest.mark.parametrize(
-    ("step", "state", "copies"),
+    ("failpoint", "state", "copies"),
     [
-        (Step.RECIPIENT_ACCEPTED, MessageState.SENT, 1),  # nothing of it had left: no ledger is needed
-        (Step.BEFORE_DATA, MessageState.UNCLEAR, 0),
-        (Step.ACCEPTED, MessageState.UNCLEAR, 1),
+        (Failpoint.RECIPIENT_ACCEPTED, MessageState.SENT, 1),  # nothing of it had left: no ledger is needed
+        (Failpoint.BEFORE_DATA, MessageState.UNCLEAR, 0),
+        (Failpoint.ACCEPTED, MessageState.UNCLEAR, 1),
     ],
 )
 def test_notice_is_unclear_where_our_mail_does_not_pass_the_milter(
-    rig: Rig, step: Step, state: MessageState, copies: int
+    rig: Rig, failpoint: Failpoint, state: MessageState, copies: int
 ) -> None:
     rig.milter = False
     sent_something(rig)
     notice = rig.queue()
     with pytest.raises(Killed):
-        rig.outbox(killer(step)).run_once()
+        rig.outbox(killer(failpoint)).run_once()
 
     rig.settled()
 
@@ -294,7 +299,7 @@ def test_notice_is_unclear_after_the_host_lost_power(rig: Rig) -> None:
     rig.milter = False
     notice = rig.queue()
     with pytest.raises(Killed):
-        rig.outbox(killer(Step.ACCEPTED)).run_once()
+        rig.outbox(killer(Failpoint.ACCEPTED)).run_once()
     rig.boot, rig.milter = "boot-2", True
 
     rig.settled()
@@ -324,7 +329,7 @@ def test_notice_is_unclear_after_a_failover_of_the_ledger(
     rig.milter = False
     notice = rig.queue()
     with pytest.raises(Killed):
-        rig.outbox(killer(Step.BEFORE_DOT)).run_once()
+        rig.outbox(killer(Failpoint.BEFORE_DOT)).run_once()
     rig.history, rig.milter = then, True
 
     rig.settled()
@@ -341,7 +346,7 @@ def test_notice_is_unclear_in_the_minute_after_a_failover(rig: Rig) -> None:
     notice = rig.queue()
     rig.milter = False
     with pytest.raises(Killed):
-        rig.outbox(killer(Step.ACCEPTED)).run_once()
+        rig.outbox(killer(Failpoint.ACCEPTED)).run_once()
     rig.milter = True
 
     rig.settled()
@@ -353,7 +358,7 @@ def test_acknowledgement_is_rather_sent_twice_than_never(rig: Rig) -> None:
     rig.milter = False
     message = rig.queue(MessageKind.ACKNOWLEDGEMENT)
     with pytest.raises(Killed):
-        rig.outbox(killer(Step.BEFORE_DOT)).run_once()
+        rig.outbox(killer(Failpoint.BEFORE_DOT)).run_once()
 
     rig.settled()
 
@@ -364,22 +369,22 @@ def test_ledger_that_is_away_is_waited_for_and_then_given_time(rig: Rig) -> None
     sent_something(rig)
     notice = rig.queue()
     with pytest.raises(Killed):
-        rig.outbox(killer(Step.ACCEPTED)).run_once()
+        rig.outbox(killer(Failpoint.ACCEPTED)).run_once()
     outbox = rig.outbox()
-    outbox.settle()
+    outbox.recover()
     rig.pass_time(5)
     away = rig.ledger_path.with_suffix(".away")
     rig.ledger_path.rename(away)
     rig.ledger_path.mkdir()
     with pytest.raises(Transient):
-        outbox.settle()
+        outbox.recover()
     rig.ledger_path.rmdir()
     away.rename(rig.ledger_path)
 
-    outbox.settle()  # it is back, but the milter may not have written down yet what it kept
+    outbox.recover()  # it is back, but the milter may not have written down yet what it kept
     first = rig.message(notice).state
     rig.pass_time(1)
-    outbox.settle()
+    outbox.recover()
 
     assert (first, rig.message(notice).state) == (MessageState.SENDING, MessageState.SENT)
     assert rig.copies(notice) == 1
@@ -490,7 +495,7 @@ def test_trace_of_an_attempt_that_was_refused_after_the_milter_is_no_proof(rig: 
     rig.outbox().run_once()
     rig.pass_time(30)
     with pytest.raises(Killed):
-        rig.outbox(killer(Step.BEFORE_DOT)).run_once()
+        rig.outbox(killer(Failpoint.BEFORE_DOT)).run_once()
 
     rig.settled()
 
@@ -502,7 +507,7 @@ def test_trace_that_is_not_ours_is_no_proof(rig: Rig) -> None:
     sent_something(rig)
     notice = rig.queue()
     with pytest.raises(Killed):
-        rig.outbox(killer(Step.BEFORE_DOT)).run_once()
+        rig.outbox(killer(Failpoint.BEFORE_DOT)).run_once()
     rig.trace(notice, rig.now, own=False)
 
     rig.settled()
@@ -533,8 +538,8 @@ def test_of_two_outboxes_one_sends(rig: Rig) -> None:
 def test_notifier_that_stalls_past_its_claim_finds_it_gone(rig: Rig) -> None:
     notice = rig.queue()
 
-    def stall(step: Step) -> None:
-        if step is Step.RECIPIENT_ACCEPTED:
+    def stall(failpoint: Failpoint) -> None:
+        if failpoint is Failpoint.RECIPIENT_ACCEPTED:
             rig.settled()
 
     assert rig.outbox(stall).run_once()
@@ -546,17 +551,17 @@ def test_250_that_the_record_could_not_take_is_written_as_soon_as_it_can(rig: Ri
     notice = rig.queue()
     away = True
 
-    def fail(step: Step) -> None:
-        if step is Step.BEFORE_MARK and away:
+    def fail(failpoint: Failpoint) -> None:
+        if failpoint is Failpoint.BEFORE_MARK and away:
             raise Transient("case record: away")
 
     outbox = rig.outbox(fail)
     with pytest.raises(Transient):
         outbox.run_once()
     with pytest.raises(Transient):
-        outbox.settle()
+        outbox.recover()
     away = False
-    outbox.settle()
+    outbox.recover()
 
     assert (rig.message(notice).state, rig.copies(notice)) == (MessageState.SENT, 1)
 

@@ -1,4 +1,4 @@
-"""The mailer against a real SMTP server that fails at each command in each way."""
+"""The client against a real SMTP server that fails at each command in each way."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from stopit_core.config import Smtp
 from stopit_core.errors import Permanent, Transient
 from stopit_lab.ports import spare_ports
 from stopit_lab.sink import Act, At, Sink, Taken
-from stopit_notifier.failpoints import Step
-from stopit_notifier.smtp.client import Mailer, Unanswered
+from stopit_notifier.failpoints import Failpoint
+from stopit_notifier.smtp.client import SmtpClient, Unanswered
 
 BEFORE_THE_DOT = [At.CONNECT, At.EHLO, At.MAIL, At.RCPT, At.DATA]
 
 
 @dataclass(frozen=True)
 class Note:
-    """A letter that is no message of ours: the mailer doesn't care."""
+    """A message that is no message of ours: the client doesn't care."""
 
     envelope_from: str = "stopit+token@example.edu"
     recipient: str = "mallory@example.edu"
@@ -32,7 +32,7 @@ class Note:
 
 NOTE = Note()
 
-MakeMailer = Callable[..., Mailer]
+MakeClient = Callable[..., SmtpClient]
 
 
 def yes() -> bool:
@@ -50,81 +50,81 @@ def sink() -> Iterator[Sink]:
 
 
 @pytest.fixture
-def make() -> Iterator[MakeMailer]:
+def make() -> Iterator[MakeClient]:
     made = []
 
-    def mailer(port: int, data_within: float = 5.0, **options: object) -> Mailer:
-        given = {key: options.pop(key) for key in ("probe", "monotonic", "took") if key in options}
+    def client(port: int, data_within: float = 5.0, **options: object) -> SmtpClient:
+        given = {key: options.pop(key) for key in ("failpoint", "monotonic", "took") if key in options}
         settings = Smtp.model_validate({"host": "localhost", "port": port, "timeout": "5s", **options})
-        made.append(Mailer(settings, "notifier.example.edu", data_within, **given))  # type: ignore[arg-type]
+        made.append(SmtpClient(settings, "notifier.example.edu", data_within, **given))  # type: ignore[arg-type]
         return made[-1]
 
-    yield mailer
+    yield client
     for each in made:
         each.close()
 
 
-def test_message_arrives_as_it_is_under_its_envelope(sink: Sink, make: MakeMailer) -> None:
+def test_message_arrives_as_it_is_under_its_envelope(sink: Sink, make: MakeClient) -> None:
     assert make(sink.port).send(NOTE, yes)
 
     assert sink.taken == [Taken(NOTE.envelope_from, (NOTE.recipient,), NOTE.data)]
     assert sink.commands[0] == "EHLO notifier.example.edu"
 
 
-def test_line_ends_are_mended(sink: Sink, make: MakeMailer) -> None:
+def test_line_ends_are_mended(sink: Sink, make: MakeClient) -> None:
     assert make(sink.port).send(Note(data=b"Subject: a note\n\n.\nno end"), yes)
 
     assert sink.taken[0].data == b"Subject: a note\r\n\r\n.\r\nno end\r\n"
 
 
-def test_connection_is_kept_between_messages(sink: Sink, make: MakeMailer) -> None:
-    mailer = make(sink.port)
+def test_connection_is_kept_between_messages(sink: Sink, make: MakeClient) -> None:
+    client = make(sink.port)
 
-    assert [mailer.send(NOTE, yes) for _ in range(3)] == [True] * 3
+    assert [client.send(NOTE, yes) for _ in range(3)] == [True] * 3
 
     assert (_connections(sink), len(sink.taken)) == (1, 3)
 
 
-def test_each_attempt_is_timed_however_it_ends(sink: Sink, make: MakeMailer) -> None:
+def test_each_attempt_is_timed_however_it_ends(sink: Sink, make: MakeClient) -> None:
     took: list[float] = []
-    mailer = make(sink.port, took=took.append)
+    client = make(sink.port, took=took.append)
 
-    mailer.send(NOTE, yes)
-    mailer.send(NOTE, no)
+    client.send(NOTE, yes)
+    client.send(NOTE, no)
     sink.faults[At.RCPT].append("550 no such user")
     with pytest.raises(Permanent):
-        mailer.send(NOTE, yes)
+        client.send(NOTE, yes)
 
     assert len(took) == 3
     assert all(0 < seconds < 30 for seconds in took)
 
 
 @pytest.mark.parametrize("at", [At.MAIL, At.RCPT])
-def test_kept_connection_that_puts_off_is_given_up_for_a_new_one(sink: Sink, make: MakeMailer, at: At) -> None:
+def test_kept_connection_that_puts_off_is_given_up_for_a_new_one(sink: Sink, make: MakeClient, at: At) -> None:
     """Postfix answers 451 to all that comes over a connection that met a dead milter."""
-    mailer = make(sink.port)
-    mailer.send(NOTE, yes)
+    client = make(sink.port)
+    client.send(NOTE, yes)
     sink.faults[at].append("451 4.7.1 Service unavailable")
 
-    assert mailer.send(NOTE, yes)
+    assert client.send(NOTE, yes)
 
     assert (_connections(sink), len(sink.taken)) == (2, 2)
 
 
 @pytest.mark.parametrize("fault", [Act.DROP, "421 closing"])
 def test_connection_that_was_dropped_meanwhile_is_opened_again(
-    sink: Sink, make: MakeMailer, fault: str | Act
+    sink: Sink, make: MakeClient, fault: str | Act
 ) -> None:
-    mailer = make(sink.port)
-    mailer.send(NOTE, yes)
+    client = make(sink.port)
+    client.send(NOTE, yes)
     sink.faults[At.RSET].append(fault)
 
-    assert mailer.send(NOTE, yes)
+    assert client.send(NOTE, yes)
 
     assert (_connections(sink), len(sink.taken)) == (2, 2)
 
 
-def test_before_data_is_asked_between_rcpt_and_data(sink: Sink, make: MakeMailer) -> None:
+def test_before_data_is_asked_between_rcpt_and_data(sink: Sink, make: MakeClient) -> None:
     said_before = []
 
     def ask() -> bool:
@@ -137,17 +137,17 @@ def test_before_data_is_asked_between_rcpt_and_data(sink: Sink, make: MakeMailer
     assert sink.commands[len(said_before) :] == ["DATA"]
 
 
-def test_no_before_data_sends_nothing_and_the_next_message_starts_clean(sink: Sink, make: MakeMailer) -> None:
-    mailer = make(sink.port)
+def test_no_before_data_sends_nothing_and_the_next_message_starts_clean(sink: Sink, make: MakeClient) -> None:
+    client = make(sink.port)
 
-    assert mailer.send(NOTE, no) is False
-    assert mailer.send(Note(recipient="vera@example.edu"), yes) is True
+    assert client.send(NOTE, no) is False
+    assert client.send(Note(recipient="vera@example.edu"), yes) is True
 
     assert sink.commands.count("DATA") == 1
     assert [taken.recipients for taken in sink.taken] == [("vera@example.edu",)]
 
 
-def test_what_before_data_raises_comes_through(sink: Sink, make: MakeMailer) -> None:
+def test_what_before_data_raises_comes_through(sink: Sink, make: MakeClient) -> None:
     def away() -> bool:
         raise Transient("case record: away")
 
@@ -158,136 +158,138 @@ def test_what_before_data_raises_comes_through(sink: Sink, make: MakeMailer) -> 
 
 
 @pytest.mark.parametrize("at", [*BEFORE_THE_DOT, At.DOT])
-def test_4yz_is_transient_with_its_code_and_words(sink: Sink, make: MakeMailer, at: At) -> None:
-    mailer = make(sink.port)
+def test_4yz_is_transient_with_its_code_and_words(sink: Sink, make: MakeClient, at: At) -> None:
+    client = make(sink.port)
     sink.faults[at].append("451 4.3.0 come again")
 
     if at is At.EHLO:  # the client goes on with HELO, as RFC 5321 section 3.2 has it
-        assert mailer.send(NOTE, yes)
+        assert client.send(NOTE, yes)
         return
     with pytest.raises(Transient, match=r"451 4\.3\.0 come again"):
-        mailer.send(NOTE, yes)
-    assert mailer.send(NOTE, yes)
+        client.send(NOTE, yes)
+    assert client.send(NOTE, yes)
 
     assert len(sink.taken) == 1
 
 
 @pytest.mark.parametrize("at", [At.MAIL, At.RCPT, At.DATA, At.DOT])
-def test_5yz_for_the_message_is_permanent(sink: Sink, make: MakeMailer, at: At) -> None:
-    mailer = make(sink.port)
+def test_5yz_for_the_message_is_permanent(sink: Sink, make: MakeClient, at: At) -> None:
+    client = make(sink.port)
     sink.faults[at].append("550 5.1.1 no such user")
 
     with pytest.raises(Permanent, match=r"550 5\.1\.1 no such user"):
-        mailer.send(NOTE, yes)
-    assert mailer.send(NOTE, yes)
+        client.send(NOTE, yes)
+    assert client.send(NOTE, yes)
 
     assert len(sink.taken) == 1
 
 
-def test_5yz_for_the_session_is_no_word_on_the_message(sink: Sink, make: MakeMailer) -> None:
-    mailer = make(sink.port)
+def test_5yz_for_the_session_is_no_word_on_the_message(sink: Sink, make: MakeClient) -> None:
+    client = make(sink.port)
     sink.faults[At.CONNECT].append("554 not you")
     sink.faults[At.MAIL].append("530 5.7.0 authentication required")
 
     for words in ("554 not you", "530 5.7.0 authentication required"):
         with pytest.raises(Transient, match=words):
-            mailer.send(NOTE, yes)
+            client.send(NOTE, yes)
 
-    assert mailer.send(NOTE, yes)
+    assert client.send(NOTE, yes)
 
 
 @pytest.mark.parametrize("at", [*BEFORE_THE_DOT])
 @pytest.mark.parametrize("act", [Act.DROP, Act.HANG, Act.DRIBBLE])
-def test_broken_or_endless_dialog_before_the_dot_is_transient(sink: Sink, make: MakeMailer, at: At, act: Act) -> None:
-    mailer = make(sink.port, data_within=0.4, timeout="0.4s")
+def test_broken_or_endless_dialog_before_the_dot_is_transient(sink: Sink, make: MakeClient, at: At, act: Act) -> None:
+    client = make(sink.port, data_within=0.4, timeout="0.4s")
     sink.faults[at].append(act)
     began = time.monotonic()
 
     with pytest.raises(Transient):
-        mailer.send(NOTE, yes)
+        client.send(NOTE, yes)
 
     assert time.monotonic() - began < 2
     assert sink.taken == []
-    assert mailer.send(NOTE, yes)
+    assert client.send(NOTE, yes)
 
 
 @pytest.mark.parametrize(
     ("act", "hung"),
     [(Act.DROP, False), (Act.TAKE_AND_DROP, False), (Act.HANG, True), (Act.TAKE_AND_HANG, True), (Act.DRIBBLE, True)],
 )
-def test_no_answer_to_the_dot_is_neither_yes_nor_no(sink: Sink, make: MakeMailer, act: Act, hung: bool) -> None:
-    mailer = make(sink.port, data_within=0.4)
+def test_no_answer_to_the_dot_is_neither_yes_nor_no(sink: Sink, make: MakeClient, act: Act, hung: bool) -> None:
+    client = make(sink.port, data_within=0.4)
     sink.faults[At.DOT].append(act)
 
     with pytest.raises(Unanswered) as raised:
-        mailer.send(NOTE, yes)
+        client.send(NOTE, yes)
 
     assert raised.value.hung is hung
-    assert mailer.send(NOTE, yes)
+    assert client.send(NOTE, yes)
 
 
-def test_answer_to_the_dot_that_makes_no_sense_is_no_answer(sink: Sink, make: MakeMailer) -> None:
+def test_answer_to_the_dot_that_makes_no_sense_is_no_answer(sink: Sink, make: MakeClient) -> None:
     sink.faults[At.DOT].append("354 go on")
 
     with pytest.raises(Unanswered):
         make(sink.port).send(NOTE, yes)
 
 
-@pytest.mark.parametrize("where", [Step.BEFORE_DATA, Step.BEFORE_DOT])
-def test_process_that_was_stopped_before_the_dot_does_not_send_it(sink: Sink, make: MakeMailer, where: Step) -> None:
+@pytest.mark.parametrize("where", [Failpoint.BEFORE_DATA, Failpoint.BEFORE_DOT])
+def test_process_that_was_stopped_before_the_dot_does_not_send_it(
+    sink: Sink, make: MakeClient, where: Failpoint
+) -> None:
     """SIGSTOP after the claim was found to hold, and on again an hour later: somebody else has settled it by then."""
     asleep = 0.0
 
-    def sleep_at(step: Step) -> None:
+    def sleep_at(failpoint: Failpoint) -> None:
         nonlocal asleep
-        asleep += 3600.0 if step is where and not asleep else 0.0
+        asleep += 3600.0 if failpoint is where and not asleep else 0.0
 
-    mailer = make(sink.port, data_within=30.0, probe=sleep_at, monotonic=lambda: time.monotonic() + asleep)
+    client = make(sink.port, data_within=30.0, failpoint=sleep_at, monotonic=lambda: time.monotonic() + asleep)
 
     with pytest.raises(Transient):
-        mailer.send(NOTE, yes)
+        client.send(NOTE, yes)
 
     assert sink.taken == []
-    assert mailer.send(NOTE, yes)
+    assert client.send(NOTE, yes)
 
 
-def test_steps_come_in_their_order(sink: Sink, make: MakeMailer) -> None:
-    steps: list[Step] = []
+def test_steps_come_in_their_order(sink: Sink, make: MakeClient) -> None:
+    failpoints: list[Failpoint] = []
 
-    make(sink.port, probe=steps.append).send(NOTE, yes)
+    make(sink.port, failpoint=failpoints.append).send(NOTE, yes)
 
-    assert steps == [
-        Step.CONNECTED,
-        Step.RECIPIENT_ACCEPTED,
-        Step.BEFORE_DATA,
-        Step.BEFORE_DOT,
-        Step.AFTER_DOT,
-        Step.ACCEPTED,
+    assert failpoints == [
+        Failpoint.CONNECTED,
+        Failpoint.RECIPIENT_ACCEPTED,
+        Failpoint.BEFORE_DATA,
+        Failpoint.BEFORE_DOT,
+        Failpoint.AFTER_DOT,
+        Failpoint.ACCEPTED,
     ]
 
 
-def test_server_that_is_away_is_transient_and_named(make: MakeMailer) -> None:
+def test_server_that_is_away_is_transient_and_named(make: MakeClient) -> None:
     (port,) = spare_ports(1)
 
     with pytest.raises(Transient, match=f"localhost:{port}"):
         make(port).send(NOTE, yes)
 
 
-def test_login_from_the_password_file(make: MakeMailer, tmp_path: Path) -> None:
+def test_login_from_the_password_file(make: MakeClient, tmp_path: Path) -> None:
     password = tmp_path / "password"
     password.write_text("open sesame\n")
     with Sink(login=("stopit", "open sesame")) as sink:
-        mailer = make(sink.port, login="stopit", password_file=str(password))
+        client = make(sink.port, login="stopit", password_file=str(password))
 
-        assert mailer.send(NOTE, yes)
+        assert client.send(NOTE, yes)
 
-        mailer.close()
+        client.close()
         password.write_text("wrong")
         with pytest.raises(Transient, match="535"):
-            mailer.send(NOTE, yes)
+            client.send(NOTE, yes)
         password.unlink()
         with pytest.raises(Transient, match="password"):
-            mailer.send(NOTE, yes)
+            client.send(NOTE, yes)
 
 
 @pytest.fixture(scope="module")
@@ -323,7 +325,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("tls", ["starttls", "implicit"])
 def test_tls_with_a_certificate_that_is_trusted(
-    make: MakeMailer, certificate: Path, monkeypatch: pytest.MonkeyPatch, tls: str
+    make: MakeClient, certificate: Path, monkeypatch: pytest.MonkeyPatch, tls: str
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     with Sink(tls=_server(certificate), implicit=tls == "implicit") as sink:
@@ -332,14 +334,14 @@ def test_tls_with_a_certificate_that_is_trusted(
 
 
 @pytest.mark.parametrize("tls", ["starttls", "implicit"])
-def test_tls_with_a_certificate_that_nobody_trusts(make: MakeMailer, certificate: Path, tls: str) -> None:
+def test_tls_with_a_certificate_that_nobody_trusts(make: MakeClient, certificate: Path, tls: str) -> None:
     with Sink(tls=_server(certificate), implicit=tls == "implicit") as sink:
         with pytest.raises(Transient, match="CERTIFICATE_VERIFY_FAILED"):
             make(sink.port, tls=tls).send(NOTE, yes)
         assert sink.taken == []
 
 
-def test_starttls_that_is_not_offered_is_never_done_without(sink: Sink, make: MakeMailer) -> None:
+def test_starttls_that_is_not_offered_is_never_done_without(sink: Sink, make: MakeClient) -> None:
     with pytest.raises(Transient, match="STARTTLS"):
         make(sink.port, tls="starttls").send(NOTE, yes)
 

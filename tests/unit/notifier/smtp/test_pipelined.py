@@ -1,4 +1,4 @@
-"""Letters in a stream, to a real SMTP server that fails at each place: none is lost, doubled, or sent to another."""
+"""Messages in a stream, to a real SMTP server that fails at each place: none is lost, doubled, or sent to another."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from stopit_core.outgoing.leak_check import Malformed
 from stopit_lab.ports import spare_ports
 from stopit_lab.sink import Act, At, Sink
 from stopit_lab.waiting import until
-from stopit_notifier.failpoints import Step
-from stopit_notifier.smtp.client import Mailer, Unanswered
-from stopit_notifier.smtp.pipelined import Streaming
+from stopit_notifier.failpoints import Failpoint
+from stopit_notifier.smtp.client import SmtpClient, Unanswered
+from stopit_notifier.smtp.pipelined import PipelinedSender
 
 
 @dataclass(frozen=True)
 class Note:
-    """A letter that is no message of ours: nobody here cares."""
+    """A message that is no message of ours: nobody here cares."""
 
     number: int
 
@@ -40,7 +40,7 @@ class Note:
 
 NOTES = [Note(number) for number in range(12)]
 
-MakeMailer = Callable[..., Mailer]
+MakeClient = Callable[..., SmtpClient]
 
 
 @pytest.fixture(params=[True, False], ids=["streams", "by-itself"])
@@ -56,15 +56,17 @@ def sink() -> Iterator[Sink]:
 
 
 @pytest.fixture
-def make() -> Iterator[MakeMailer]:
+def make() -> Iterator[MakeClient]:
     made = []
 
-    def mailer(port: int, data_within: float = 5.0, probe: Callable[[Step], None] = lambda _step: None) -> Mailer:
+    def client(
+        port: int, data_within: float = 5.0, failpoint: Callable[[Failpoint], None] = lambda _failpoint: None
+    ) -> SmtpClient:
         settings = Smtp.model_validate({"host": "localhost", "port": port, "timeout": "5s"})
-        made.append(Mailer(settings, "notifier.example.edu", data_within, probe))
+        made.append(SmtpClient(settings, "notifier.example.edu", data_within, failpoint))
         return made[-1]
 
-    yield mailer
+    yield client
     for each in made:
         each.close()
 
@@ -74,10 +76,10 @@ def nothing(_note: Note) -> None:
 
 
 def stream(
-    mailer: Mailer, check: Callable[[Note], None] = nothing, in_time: Callable[[], bool] = lambda: True
+    client: SmtpClient, check: Callable[[Note], None] = nothing, in_time: Callable[[], bool] = lambda: True
 ) -> dict[int, object]:
     """What became of each note."""
-    ends = list(Streaming(mailer, check, in_time).send(iter(NOTES)))
+    ends = list(PipelinedSender(client, check, in_time).send(iter(NOTES)))
     assert sorted(note.number for note, _ in ends) == [note.number for note in NOTES]
     return {note.number: end for note, end in ends}
 
@@ -92,31 +94,34 @@ def arrived(sink: Sink) -> dict[int, int]:
     return counts
 
 
-def test_all_arrive_as_they_are_over_one_connection(any_sink: Sink, make: MakeMailer) -> None:
-    mailer = make(any_sink.port)
+def test_all_arrive_as_they_are_over_one_connection(any_sink: Sink, make: MakeClient) -> None:
+    client = make(any_sink.port)
 
-    assert set(stream(mailer).values()) == {True}
-    assert set(stream(mailer).values()) == {True}
+    assert set(stream(client).values()) == {True}
+    assert set(stream(client).values()) == {True}
 
     assert set(arrived(any_sink).values()) == {2}
     assert sum(command.startswith("EHLO") for command in any_sink.commands) == 1
 
 
-def test_streams_do_not_wait_for_the_answer(sink: Sink, make: MakeMailer) -> None:
+def test_streams_do_not_wait_for_the_answer(sink: Sink, make: MakeClient) -> None:
     """The server sees the next MAIL before anybody could have read its answer to the message before."""
-    steps: list[Step] = []
+    failpoints: list[Failpoint] = []
 
-    stream(make(sink.port, probe=steps.append))
+    stream(make(sink.port, failpoint=failpoints.append))
 
-    assert steps[:8] == [Step.CONNECTED, Step.BEFORE_DATA, Step.AFTER_DOT] * 2 + [Step.CONNECTED, Step.BEFORE_DATA]
-    assert steps.count(Step.ACCEPTED) == len(NOTES)
+    assert failpoints[:8] == [Failpoint.CONNECTED, Failpoint.BEFORE_DATA, Failpoint.AFTER_DOT] * 2 + [
+        Failpoint.CONNECTED,
+        Failpoint.BEFORE_DATA,
+    ]
+    assert failpoints.count(Failpoint.ACCEPTED) == len(NOTES)
     assert not any(command == "DATA" for command in sink.commands)
 
 
 @pytest.mark.parametrize("at", [At.MAIL, At.RCPT, At.DATA, At.DOT])
 @pytest.mark.parametrize(("words", "kind"), [("451 4.3.0 later", Transient), ("550 5.1.1 no", Permanent)])
 def test_letter_that_is_refused_holds_up_no_other(
-    any_sink: Sink, make: MakeMailer, at: At, words: str, kind: type[Exception]
+    any_sink: Sink, make: MakeClient, at: At, words: str, kind: type[Exception]
 ) -> None:
     any_sink.faults[at].append(words)
 
@@ -129,7 +134,7 @@ def test_letter_that_is_refused_holds_up_no_other(
     assert arrived(any_sink) == {note.number: int(again or note.number > 0) for note in NOTES}
 
 
-def test_connection_on_which_a_letter_is_put_off_is_used_for_no_other(sink: Sink, make: MakeMailer) -> None:
+def test_connection_on_which_a_letter_is_put_off_is_used_for_no_other(sink: Sink, make: MakeClient) -> None:
     """Postfix answers 451 to all that comes over a connection that met a dead milter."""
     sink.faults[At.MAIL].extend(["451 4.7.1 later"] * 4)
 
@@ -143,7 +148,7 @@ def test_connection_on_which_a_letter_is_put_off_is_used_for_no_other(sink: Sink
 
 @pytest.mark.parametrize("act", [Act.DROP, Act.HANG, Act.DRIBBLE, Act.TAKE_AND_DROP, Act.TAKE_AND_HANG])
 def test_connection_that_breaks_leaves_in_doubt_what_was_under_way_and_no_other(
-    sink: Sink, make: MakeMailer, act: Act
+    sink: Sink, make: MakeClient, act: Act
 ) -> None:
     sink.faults[At.DOT].append(act)
 
@@ -161,17 +166,17 @@ def test_connection_that_breaks_leaves_in_doubt_what_was_under_way_and_no_other(
     assert all(counts[number] == int(number not in unsent) for number in counts if number not in doubtful)
 
 
-def test_connection_that_was_dropped_meanwhile_is_opened_again(sink: Sink, make: MakeMailer) -> None:
-    mailer = make(sink.port)
-    stream(mailer)
+def test_connection_that_was_dropped_meanwhile_is_opened_again(sink: Sink, make: MakeClient) -> None:
+    client = make(sink.port)
+    stream(client)
     sink.faults[At.RSET].append(Act.DROP)
 
-    assert set(stream(mailer).values()) == {True}
+    assert set(stream(client).values()) == {True}
 
     assert set(arrived(sink).values()) == {2}
 
 
-def test_what_is_not_in_time_is_called_off(any_sink: Sink, make: MakeMailer) -> None:
+def test_what_is_not_in_time_is_called_off(any_sink: Sink, make: MakeClient) -> None:
     asked = itertools.count()
 
     ends = stream(make(any_sink.port), in_time=lambda: next(asked) < 6)
@@ -182,7 +187,7 @@ def test_what_is_not_in_time_is_called_off(any_sink: Sink, make: MakeMailer) -> 
     assert {number for number, count in arrived(any_sink).items() if count} == sent
 
 
-def test_forbidden_letter_never_leaves(any_sink: Sink, make: MakeMailer) -> None:
+def test_forbidden_letter_never_leaves(any_sink: Sink, make: MakeClient) -> None:
     def check(note: Note) -> None:
         if note.number == 5:
             raise Malformed("not sent: it is number five")
@@ -194,20 +199,20 @@ def test_forbidden_letter_never_leaves(any_sink: Sink, make: MakeMailer) -> None
     assert arrived(any_sink)[5] == 0
 
 
-def test_server_that_is_away_is_transient_for_each(make: MakeMailer) -> None:
+def test_server_that_is_away_is_transient_for_each(make: MakeClient) -> None:
     (port,) = spare_ports(1)
 
     assert {type(end) for end in stream(make(port)).values()} == {Transient}
 
 
-def test_line_end_in_an_address_makes_no_command(sink: Sink, make: MakeMailer) -> None:
+def test_line_end_in_an_address_makes_no_command(sink: Sink, make: MakeClient) -> None:
     @dataclass(frozen=True)
     class Bad(Note):
         @property
         def recipient(self) -> str:
             return "a@example.edu>\r\nRCPT TO:<eve@example.edu"
 
-    (first, second) = Streaming(make(sink.port), nothing, lambda: True).send(iter([Bad(0), NOTES[1]]))
+    (first, second) = PipelinedSender(make(sink.port), nothing, lambda: True).send(iter([Bad(0), NOTES[1]]))
 
     assert isinstance(first[1], ValueError)
     assert second[1] is True

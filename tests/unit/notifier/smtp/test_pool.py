@@ -1,4 +1,4 @@
-"""Lots that are carried by several mailers: a mailer is for one thread, whatever else is under way."""
+"""Lots that are carried by several clients: a client is for one thread, whatever else is under way."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
-from stopit_notifier.smtp.pool import Couriers
+from stopit_notifier.smtp.pool import ConnectionPool
 
 
 class Line:
-    """A mailer that notes who uses it, and whether two did at once."""
+    """A client that notes who uses it, and whether two did at once."""
 
     def __init__(self) -> None:
         self.threads: set[int] = set()
@@ -33,13 +33,13 @@ class Line:
         """Nothing to close."""
 
 
-def lot(first: int) -> Any:
+def batch(first: int) -> Any:
     return [SimpleNamespace(id=number) for number in range(first, first + 12)]
 
 
 def test_two_lots_under_way_never_share_a_mailer() -> None:
     lines = [Line() for _ in range(4)]
-    couriers = Couriers(lines)  # type: ignore[arg-type]
+    pool = ConnectionPool(lines)  # type: ignore[arg-type]
 
     def send(line: Any, messages: Iterator[Any]) -> Iterator[tuple[Any, bool]]:
         with line:
@@ -47,17 +47,17 @@ def test_two_lots_under_way_never_share_a_mailer() -> None:
                 time.sleep(0.002 * (1 + message.id % 4))  # so that some end their share well before the others
                 yield message, True
 
-    flights = [couriers.carry(lot(at), send) for at in (0, 100, 200)]
-    ended = [sorted(message.id for message, _ in flight.ends()) for flight in flights]
-    couriers.close()
+    in_flight = [pool.submit(batch(at), send) for at in (0, 100, 200)]
+    ended = [sorted(message.id for message, _ in batch.ends()) for batch in in_flight]
+    pool.close()
 
-    assert ended == [[message.id for message in lot(at)] for at in (0, 100, 200)]
+    assert ended == [[message.id for message in batch(at)] for at in (0, 100, 200)]
     assert {line.most for line in lines} == {1}
     assert [len(line.threads) for line in lines] == [1] * 4
 
 
 def test_what_is_raised_is_the_end_of_what_was_in_hand_and_of_no_other() -> None:
-    couriers = Couriers([Line()])  # type: ignore[list-item]
+    pool = ConnectionPool([Line()])  # type: ignore[list-item]
     broken = RuntimeError("broken")
 
     def send(_line: Any, messages: Iterator[Any]) -> Iterator[tuple[Any, bool]]:
@@ -71,8 +71,8 @@ def test_what_is_raised_is_the_end_of_what_was_in_hand_and_of_no_other() -> None
         for message in held:
             yield message, True
 
-    ended = {message.id: end for message, end in couriers.carry(lot(0), send).ends()}
-    couriers.close()
+    ended = {message.id: end for message, end in pool.submit(batch(0), send).ends()}
+    pool.close()
 
     assert sorted(ended) == list(range(12))
     assert {number for number, end in ended.items() if end is broken} == {2, 3}
