@@ -8,7 +8,7 @@ zero, because an alert on the rate of a series that does not exist never fires. 
 from stopit_core.metrics.described import Described, Metrics
 from stopit_core.metrics.milter import HttpMetrics, MilterHttpMetrics, MilterMetrics
 from stopit_core.metrics.notifier import NotifierMetrics
-from stopit_core.metrics.results import FlagResult, MessageResult, SendResult, Stage, TraceResult
+from stopit_core.metrics.results import FlagResult, MessageResult, SendLabel, Stage, TraceResult
 
 __all__ = [
     "Described",
@@ -19,7 +19,7 @@ __all__ = [
     "MilterHttpMetrics",
     "MilterMetrics",
     "NotifierMetrics",
-    "SendResult",
+    "SendLabel",
     "Stage",
     "TraceResult",
 ]

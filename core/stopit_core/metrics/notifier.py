@@ -9,7 +9,7 @@ from math import nan
 from prometheus_client import CollectorRegistry
 
 from stopit_core.metrics.described import DaemonMetrics
-from stopit_core.metrics.results import SendResult
+from stopit_core.metrics.results import SendLabel
 
 __all__ = ["NotifierMetrics"]
 
@@ -98,7 +98,7 @@ class NotifierMetrics(DaemonMetrics):
             "Attempts to send a message of Stopit, by kind and result.",
             "`failed` and `unclear`: staff are told of each. `deferred` without `sent`: the MTA accepts no messages.",
             ["kind", "result"],
-            [(kind, result.value) for kind, result in product(kinds, SendResult)],
+            [(kind, result.value) for kind, result in product(kinds, SendLabel)],
         )
         self.bounced = self.counter(
             "stopit_messages_bounced",

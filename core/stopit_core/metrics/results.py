@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["FlagResult", "MessageResult", "SendResult", "Stage", "TraceResult", "each"]
+__all__ = ["FlagResult", "MessageResult", "SendLabel", "Stage", "TraceResult", "each"]
 
 
 class MessageResult(StrEnum):
@@ -45,7 +45,7 @@ class Stage(StrEnum):
     SPOOL = "spool"
 
 
-class SendResult(StrEnum):
+class SendLabel(StrEnum):
     """The result of an attempt to send a message of Stopit."""
 
     SENT = "sent"
