@@ -1,14 +1,13 @@
-"""The notifier is killed between any two of its failpoints and started again: one notice, one acknowledgement."""
+"""The notifier is killed at each failpoint and started again: one notice, one acknowledgement."""
 
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
+from stopit_lab.crash import command
 from stopit_lab.daemons import Daemon
 from stopit_lab.people import Cast
 from stopit_lab.site import Site, Stores
@@ -37,14 +36,14 @@ SENDING = [
     Failpoint.BEFORE_MARK,
     Failpoint.MARKED_SENT,
 ]
-IN_A_STREAM = [
+IN_A_BATCH = [
     Failpoint.MESSAGE_CLAIMED,
     Failpoint.CONNECTED,
     Failpoint.BEFORE_DATA,
     Failpoint.AFTER_DOT,
     Failpoint.ACCEPTED,
 ]
-SETTLING = [Failpoint.RECOVERING, Failpoint.RECOVERED]
+RECOVERY = [Failpoint.RECOVERING, Failpoint.RECOVERED]
 ACKNOWLEDGEMENT, NOTICE = 1, 2
 """The order in which a case's messages are sent."""
 
@@ -57,26 +56,19 @@ POINTS = [
 
 @pytest.fixture(scope="module", params=list(Stores), ids=lambda stores: stores.value)
 def crash_site(request: pytest.FixtureRequest, servers: None) -> Iterator[Site]:
-    """A site where nothing is under way but the story that is told."""
+    """Run a site on which nothing happens but the story of the test."""
     with Site(request.param) as running:
         yield running
 
 
-def _mortal(site: Site, failpoint: Failpoint, passes: int) -> Daemon:
-    """A notifier that kills itself when it passes a failpoint for so many times."""
-    driver = Path(__file__).with_name("mortal_notifier.py")
-    command = [sys.executable, str(driver), str(site.config), failpoint.value, str(passes)]
-    return Daemon("mortal-notifier", command, site.directory)
-
-
 def _dies(site: Site, failpoint: Failpoint, passes: int) -> None:
-    """Run a notifier until it has died at this failpoint."""
-    mortal = _mortal(site, failpoint, passes)
+    """Run a notifier until it has died at the n-th pass of this failpoint."""
+    notifier = Daemon("crashing-notifier", command(site.config, failpoint, passes), site.directory)
     try:
-        mortal.launch()
-        assert mortal.wait() == -signal.SIGKILL, mortal.log_text()
+        notifier.launch()
+        assert notifier.wait() == -signal.SIGKILL, notifier.log_text()
     finally:
-        mortal.kill()
+        notifier.kill()
 
 
 @pytest.mark.parametrize(("failpoint", "passes"), POINTS, ids=lambda value: str(value))
@@ -97,9 +89,9 @@ def test_killed_at(
     assert not story.has(cast.mallory, flag)
 
 
-@pytest.mark.parametrize("second", SETTLING, ids=lambda value: str(value))
+@pytest.mark.parametrize("second", RECOVERY, ids=lambda value: str(value))
 @pytest.mark.parametrize("first", [Failpoint.BEFORE_DOT, Failpoint.AFTER_DOT], ids=lambda value: str(value))
-def test_killed_again_while_it_recovers(
+def test_killed_again_during_recovery(
     crash_site: Site, cast: Cast, first: Failpoint, second: Failpoint, nothing_more_is_sent: Settled
 ) -> None:
     story = Story(crash_site, cast)
@@ -116,11 +108,11 @@ def test_killed_again_while_it_recovers(
     _once(story, nothing_more_is_sent)
 
 
-@pytest.mark.parametrize("failpoint", IN_A_STREAM, ids=lambda value: str(value))
-def test_killed_in_the_middle_of_a_lot(
+@pytest.mark.parametrize("failpoint", IN_A_BATCH, ids=lambda value: str(value))
+def test_killed_in_the_middle_of_a_batch(
     crash_site: Site, cast: Cast, failpoint: Failpoint, nothing_more_is_sent: Settled
 ) -> None:
-    """Four acknowledgements go out one behind the other; Postfix has some of them, and the record does not know."""
+    """Four acknowledgements are sent pipelined; Postfix has some of them, and the record does not know it."""
     story = Story(crash_site, cast)
     reporters = [cast.vera, cast.walt, cast.bob, cast.eve]
     original = story.write(recipients=reporters)
@@ -141,8 +133,8 @@ def test_killed_in_the_middle_of_a_lot(
     assert [len(story.service_mail(reporter)) for reporter in reporters] == [1] * 4
 
 
-def test_every_step_is_tried() -> None:
-    tried = {failpoint for failpoint, _ in POINTS} | set(SETTLING)
+def test_every_failpoint_is_tried() -> None:
+    tried = {failpoint for failpoint, _ in POINTS} | set(RECOVERY)
     assert tried == set(Failpoint)
 
 

@@ -1,8 +1,7 @@
-"""A notifier that kills itself (-9) at a named failpoint: `python -m stopit_lab.crash --config FILE --at STEP`.
+"""A notifier that kills itself (SIGKILL) at a failpoint: `python -m stopit_lab.crash --config FILE --at FAILPOINT`.
 
-It is the notifier itself with a failpoint, so the gap between two effects is hit exactly, each time. `--time N` lets
-the first N - 1 such moments pass. Started again without this program, a notifier must bring everything to its one
-end.
+It is the notifier with a failpoint hook, so that a chosen gap between two effects is hit each time. With `--pass N`
+it dies at the N-th pass of the failpoint. A notifier that is started after it must complete all the work.
 """
 
 from __future__ import annotations
@@ -10,13 +9,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from stopit_notifier.__main__ import run
-from stopit_notifier.failpoints import Failpoint
+from stopit_notifier.failpoints import Failpoint, FailpointHook
 
 __all__ = ["command"]
 
@@ -24,32 +24,29 @@ __all__ = ["command"]
 @click.command()
 @click.option("--config", type=click.Path(path_type=Path), required=True)
 @click.option("--at", type=click.Choice([failpoint.value for failpoint in Failpoint]), required=True)
-@click.option("--time", type=click.IntRange(min=1), default=1)
-def _main(config: Path, at: str, time: int) -> None:
-    left = time
+@click.option("--pass", "passes", type=click.IntRange(min=1), default=1)
+def _main(config: Path, at: str, passes: int) -> None:
+    sys.exit(run(config, _killer(Failpoint(at), passes)))
 
-    def failpoint(failpoint: Failpoint) -> None:
+
+def _killer(fatal: Failpoint, passes: int) -> FailpointHook:
+    left = passes
+    lock = threading.Lock()  # the messages of a batch are sent by several threads
+
+    def hook(failpoint: Failpoint) -> None:
         nonlocal left
-        left -= failpoint.value == at
-        if not left:
-            os.kill(os.getpid(), signal.SIGKILL)
+        with lock:
+            left -= failpoint is fatal
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
 
-    sys.exit(run(config, failpoint))
+    return hook
 
 
-def command(config: Path, failpoint: Failpoint, time: int = 1) -> Sequence[str]:
-    """The command line that starts a notifier which kills itself when it comes to `failpoint` for the n-th time."""
-    return [
-        sys.executable,
-        "-m",
-        "stopit_lab.crash",
-        "--config",
-        str(config),
-        "--at",
-        failpoint.value,
-        "--time",
-        str(time),
-    ]
+def command(config: Path, failpoint: Failpoint, passes: int = 1) -> Sequence[str]:
+    """Return the command line of a notifier that kills itself at the n-th pass of a failpoint."""
+    module = [sys.executable, "-m", "stopit_lab.crash"]
+    return [*module, "--config", str(config), "--at", failpoint.value, "--pass", str(passes)]
 
 
 if __name__ == "__main__":
