@@ -4,8 +4,9 @@
                |                          |
                `-------- ledger ----------'
 
-Ends with 0 after SIGTERM or SIGINT, 1 when its metrics cannot be served, 78 (EX_CONFIG) when the configuration, the
-key or a template is faulty. SIGHUP reads them all again. A store or an MTA that is away is waited for.
+Exits with 0 after SIGTERM or SIGINT, with 1 when its metrics cannot be served, and with 78 (EX_CONFIG) when the
+configuration, the key or a template has a fault. SIGHUP reads them all again. While a store or an MTA is away, the
+notifier waits.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from stopit_core.daemon.http import serve
 from stopit_core.daemon.logs import open_log
 from stopit_core.daemon.systemd import Notify, log_warnings
 from stopit_core.errors import ConfigError
+from stopit_core.metrics import HttpMetrics
 from stopit_notifier.configuration import NotifierConfiguration
 from stopit_notifier.failpoints import FailpointHook, no_failpoint
 from stopit_notifier.notifier import build
@@ -45,12 +47,12 @@ def command(config: Path | None) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The program. Takes the command line's arguments where none are given."""
+    """Run the program with these arguments; by default with those of the command line."""
     command.main(args=argv, prog_name=_PROGRAM)
 
 
 def run(config: Path, failpoint: FailpointHook = no_failpoint) -> int:
-    """Serve until SIGTERM or SIGINT; the exit code. `failpoint` is called at each failpoint between two effects."""
+    """Serve until SIGTERM or SIGINT, and return the exit code. `failpoint` is called at every failpoint."""
     try:
         configuration = NotifierConfiguration.read(config)
     except ConfigError as error:
@@ -63,7 +65,7 @@ def run(config: Path, failpoint: FailpointHook = no_failpoint) -> int:
     notifier = build(configuration, log, Notify(), failpoint=failpoint)
     address = configuration.settings.notifier.metrics
     try:
-        serve(address, notifier.door, notifier.readiness)
+        serve(address, HttpMetrics(notifier.metrics.registry), notifier.readiness)
     except OSError as error:
         log.error("cannot serve metrics", address=address, why=str(error))
         return _FAILED

@@ -1,7 +1,7 @@
-"""Writing to staff: an alert is a message in the outbox like any other, put there by the transaction that needs it.
+"""Alerts to staff. An alert is a message in the outbox like any other, written by the transaction that needs it.
 
-So an alert is never sent for something that did not come to be, and never lost when the MTA is away. A flood of
-reports makes one alert: the same thing about the same case is said once in 24 hours; all of it stands on the case.
+So no alert is sent for something that was rolled back, and none is lost while the MTA is away. A flood of reports
+makes one alert: the same alert about the same case is sent at most once in 24 hours. The case has every report.
 """
 
 from __future__ import annotations
@@ -14,24 +14,23 @@ from stopit_core.outgoing.render import Renderer
 __all__ = ["alert"]
 
 ONCE_IN = 86400.0
-"""Seconds in which staff are told the same thing about a case once."""
+"""Seconds within which the same alert about a case is sent once."""
 
 
 def alert(
     work: Work, renderer: Renderer, staff_address: str, case: Case, facts: AlertFacts, now: float, *, observed: bool
-) -> bool:
-    """Put an alert in the outbox, to leave now; False when staff were told the same within the last 24 hours.
+) -> None:
+    """Put an alert in the outbox, due now, unless the same one was put there within the last 24 hours.
 
-    `observed`: it is only written down, because nothing may be sent for what it is about.
+    With `observed` it is recorded and not sent, because it is about something for which nothing may be sent.
     """
     about = _about(facts)
     if work.said_lately(case.id, MessageKind.STAFF_ALERT, about, staff_address, now - ONCE_IN):
-        return False
+        return
     message = renderer.render(facts, recipient=staff_address, ref=new_ref(), at=now)
     work.enqueue(message, case.id, Party.STAFF, about, now, now, observed=observed)
-    return True
 
 
 def _about(facts: AlertFacts) -> str:
-    """What counts as the same thing: the kind of alert, with the reason for it and the message that it is about."""
+    """Return the key by which two alerts are the same: their kind, reason, and kind of message."""
     return ":".join(str(part) for part in (facts.alert, facts.reason, facts.message) if part)

@@ -1,4 +1,4 @@
-"""The configuration in force, and how it is replaced: whole, or not at all."""
+"""The configuration in force, and its reload: it is replaced whole, or not at all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["NotifierConfiguration", "NotifierContext"]
 
 @dataclass(frozen=True, slots=True)
 class NotifierContext:
-    """The site's people, rules and words. `own_addresses` are never noticed: they are this service's own."""
+    """The site's people, rules and words. No notice is sent to `own_addresses`: they are Stopit's own."""
 
     people: People
     rules: PolicyRules
@@ -33,7 +33,7 @@ class NotifierContext:
 
     @classmethod
     def of_site(cls, settings: Settings, keyring: Keyring) -> NotifierContext:
-        """From the configuration; reads alias file and templates. Raises ConfigError with every fault."""
+        """Read the alias file and the templates of these settings. Raises ConfigError with every fault."""
         campus = settings.campus
         renderer = Renderer.load(campus, settings.flag, settings.office, keyring, settings.notifier.templates)
         return cls(
@@ -48,7 +48,7 @@ class NotifierContext:
 
 
 class NotifierConfiguration:
-    """The settings of one file, and the people, rules and words that they and the files they name make."""
+    """The settings of one file, and the context that they and the files they name make."""
 
     def __init__(self, path: Path, settings: Settings, context: NotifierContext) -> None:
         self._path = path
@@ -57,12 +57,12 @@ class NotifierConfiguration:
 
     @classmethod
     def read(cls, path: Path) -> NotifierConfiguration:
-        """The configuration in this file. Raises ConfigError with every fault in it, and in what it names."""
+        """Read this file. Raises ConfigError with every fault in it and in the files it names."""
         settings = load(path)
         return cls(path, settings, _context(settings))
 
     def reload(self, log: Log) -> bool:
-        """Read the file again. False, each fault logged and nothing changed, when it cannot be used."""
+        """Read the file again. Return False if it has faults: each is logged, and the old configuration stays."""
         settings = reload_settings(self.settings, lambda: load(self._path), log)
         if settings is None:
             return False
@@ -78,8 +78,9 @@ class NotifierConfiguration:
 
 
 def _context(settings: Settings) -> NotifierContext:
+    """Make the context of these settings, and open what they name once. Raises ConfigError with every fault."""
     faults: list[Fault] = []
-    keyring = Keyring(bytes(KEY_BYTES))  # stands in for one that cannot be read, to find what else is wrong
+    keyring = Keyring(bytes(KEY_BYTES))  # in place of a key that cannot be read, to find the other faults too
     try:
         keyring = read_key(settings.ledger.key_file)
     except ConfigError as error:
@@ -87,7 +88,7 @@ def _context(settings: Settings) -> NotifierContext:
     made: list[NotifierContext] = []
     attempts: tuple[Callable[[], object], ...] = (
         lambda: made.append(NotifierContext.of_site(settings, keyring)),
-        lambda: _smtp_password(settings.smtp),
+        lambda: _read_smtp_password(settings.smtp),
         lambda: open_queue(settings.queue).close(),
         lambda: open_cases(settings.cases).close(),
         lambda: open_ledger(settings.ledger).close(),
@@ -102,7 +103,7 @@ def _context(settings: Settings) -> NotifierContext:
     return made[0]
 
 
-def _smtp_password(settings: Smtp) -> None:
-    """Read once, and only to know: a password that cannot be read would show when the first message is due."""
+def _read_smtp_password(settings: Smtp) -> None:
+    """Read the password, to report a fault at start-up and not when the first message is due."""
     if settings.password_file is not None:
         read_password("smtp.password_file", settings.password_file)

@@ -1,8 +1,7 @@
-"""The points between two effects of the notifier, by name: where it may be killed and nothing may go wrong.
+"""The failpoints of the notifier: named points between two effects, at which a crash must do no harm.
 
-Intake and outbox call their failpoint at each one. In service that is `no_failpoint`; the tests of a crash hand in
-one that kills the process there, so that every gap between two effects is tried and not only those that a random
-moment hits.
+Intake and outbox call a hook at each of them. In service the hook is `no_failpoint`. The crash tests pass one that
+kills the process, so that every gap between two effects is tested, and not only those that a random moment hits.
 """
 
 from __future__ import annotations
@@ -16,20 +15,20 @@ __all__ = ["Failpoint", "FailpointHook", "no_failpoint"]
 class Failpoint(StrEnum):
     """A point between two effects.
 
-    Intake passes REPORT_CLAIMED to ACKNOWLEDGED, in this order, for a report; for flags that are decided together
-    the first for each of them, and the others once. The outbox passes MESSAGE_CLAIMED to WATCHED for a message; for a
-    batch those up to ACCEPTED for each message, side by side, and the others once for all that the MTA took. SETTLING
-    and RECOVERED are for a message that a crash left half-sent.
+    Intake passes REPORT_CLAIMED to ACKNOWLEDGED, in this order, for a batch of reports: the first for each report,
+    the others once. The outbox passes MESSAGE_CLAIMED to WATCHED for a message. For a batch it passes those up to
+    ACCEPTED for each message, on several connections, and the others once for all messages that the MTA accepted.
+    RECOVERING and RECOVERED are for a message that a crash left half-sent.
     """
 
     REPORT_CLAIMED = "report-claimed"
-    """The queue handed a report out; nothing is written."""
+    """The queue handed out the report; nothing is written."""
     ORIGINALS_FOUND = "originals-found"
     """The ledger was asked; nothing is written."""
     BEFORE_COMMIT = "before-commit"
     """The case transaction is complete but for its commit."""
     AFTER_COMMIT = "after-commit"
-    """The case record has it; the queue doesn't know yet."""
+    """The case record has the report; the queue does not know it yet."""
     ACKNOWLEDGED = "acknowledged"
     """The report has left the queue."""
 
@@ -38,30 +37,30 @@ class Failpoint(StrEnum):
     CONNECTED = "connected"
     """The MTA greeted, or an open connection answered."""
     RECIPIENT_ACCEPTED = "recipient-accepted"
-    """MAIL and RCPT were accepted; whether the claim still holds is not asked yet."""
+    """MAIL and RCPT were accepted; the claim is not checked yet."""
     BEFORE_DATA = "before-data"
-    """The claim holds; DATA is the next thing to go out."""
+    """The claim holds; DATA is sent next."""
     BEFORE_DOT = "before-dot"
-    """The whole message went out but for the final dot: the MTA cannot have taken it."""
+    """The whole message was sent but for the final dot: the MTA cannot have accepted it."""
     AFTER_DOT = "after-dot"
-    """The dot went out, the answer is not read: the MTA may have taken it."""
+    """The dot was sent, the reply is not read: the MTA may have accepted it."""
     ACCEPTED = "accepted"
     """The MTA's 250 was read; the record still says `sending`."""
     BEFORE_MARK = "before-mark"
     """The transaction that marks it sent (and watches its pairs) is complete but for its commit."""
     MARKED_SENT = "marked-sent"
-    """The record says `sent`; the ledger doesn't watch the pairs yet."""
+    """The record says `sent`; the ledger does not watch the pairs yet."""
     WATCHED = "watched"
     """The ledger watches the pairs of the notice, if it is one."""
     RECOVERING = "recovering"
-    """An interrupted message was looked for in the ledger; the record still says `sending`."""
+    """The ledger was asked about an interrupted message; the record still says `sending`."""
     RECOVERED = "recovered"
-    """What the ledger said is on record."""
+    """The record has the result of the recovery."""
 
 
 FailpointHook = Callable[[Failpoint], None]
-"""Called at every failpoint with its name."""
+"""Is called at every failpoint with its name."""
 
 
 def no_failpoint(_failpoint: Failpoint) -> None:
-    """The failpoint in service: nothing."""
+    """Do nothing: the hook in service."""

@@ -1,17 +1,16 @@
-"""What is looked up for the metrics, every few seconds: how much waits, and what the record holds; every minute,
-whether the queue's server would lose any of it.
+"""The gauges of the notifier, refreshed every few seconds: the depth of the queue, the contents of the case record,
+and every minute the durability of the queue's server.
 
-Counting takes longer as the record grows, and the mail comes first: it gets a hundredth of the time at most.
+Counting takes longer as the record grows, and sending mail comes first: counting gets at most a hundredth of the
+time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-
-from stopit_core.cases import CaseStore
+from stopit_core.clock import Time
 from stopit_core.errors import NotAllowed, Transient
 from stopit_core.metrics import NotifierMetrics
-from stopit_core.stores.queue import Queue
+from stopit_notifier.stores import Stores
 
 __all__ = ["Gauges"]
 
@@ -21,66 +20,52 @@ _DURABILITY_EVERY = 60.0
 
 
 class Gauges:
-    """Keeps the gauges of queue and cases fresh.
+    """Keeps the gauges of the queue and of the case record up to date."""
 
-    `durability_faults` says what in the settings of the queue's server could lose a report; raises Transient when it
-    is away.
-    """
-
-    def __init__(
-        self,
-        store: CaseStore,
-        queue: Queue,
-        metrics: NotifierMetrics,
-        durability_faults: Callable[[], Collection[str]],
-        *,
-        clock: Callable[[], float],
-        monotonic: Callable[[], float],
-    ) -> None:
-        self._store = store
-        self._queue = queue
+    def __init__(self, stores: Stores, metrics: NotifierMetrics, time: Time) -> None:
+        self._stores = stores
         self._metrics = metrics
-        self._durability_faults = durability_faults
-        self._clock = clock
-        self._monotonic = monotonic
-        self._next = self._next_durability = monotonic()
+        self._time = time
+        self._next = self._next_durability = time.monotonic()
 
     def refresh(self) -> None:
-        """Look again, when it is five seconds since the last time. Raises Transient when a store is away; what the
-        others tell is shown all the same."""
-        if self._monotonic() < self._next:
+        """Set the gauges, if five seconds have passed since the last time.
+
+        Raises Transient when a store is away; the gauges of the other stores are set all the same.
+        """
+        begin = self._time.monotonic()
+        if begin < self._next:
             return
-        begin = self._monotonic()
         self._next = begin + _EVERY
         try:
-            self._cases()
+            self._count_cases()
         finally:
-            self._waiting()
-            self._durability()
-        self._next = begin + max(_EVERY, (self._monotonic() - begin) / _SHARE)
+            self._count_reports()
+            self._check_durability()
+        self._next = begin + max(_EVERY, (self._time.monotonic() - begin) / _SHARE)
 
-    def _waiting(self) -> None:
-        depths = self._queue.depths()
+    def _count_reports(self) -> None:
+        depths = self._stores.queue.depths()
         self._metrics.queue_depth.set(depths.waiting + depths.claimed)
         self._metrics.queue_oldest_age.set(depths.oldest_age)
         self._metrics.dead_letters.set(depths.dead)
 
-    def _durability(self) -> None:
-        """Another server may have taken over since (Sentinel), with settings of its own."""
-        if self._monotonic() < self._next_durability:
+    def _check_durability(self) -> None:
+        """Check the settings of the queue's server: after a failover (Sentinel) it is another server."""
+        if self._time.monotonic() < self._next_durability:
             return
-        self._next_durability = self._monotonic() + _DURABILITY_EVERY
+        self._next_durability = self._time.monotonic() + _DURABILITY_EVERY
         try:
-            durable = not self._durability_faults()
+            durable = not self._stores.queue_faults()
         except NotAllowed:
-            durable = False  # as far as anybody can tell
+            durable = False  # the server does not show its settings
         except Transient:
-            return  # it was there a moment ago, when its depths were asked for; what was known of it stands
+            return  # away since its depths were read: the last value stands
         self._metrics.queue_durable.set(1 if durable else 0)
 
-    def _cases(self) -> None:
-        with self._store.reading() as reading:
-            totals = reading.totals(self._clock())
+    def _count_cases(self) -> None:
+        with self._stores.cases.reading() as reading:
+            totals = reading.totals(self._time.clock())
         for state, count in totals.cases.items():
             self._metrics.cases.labels(state.value).set(count)
         self._metrics.staff_case_age.set(totals.staff_waits)

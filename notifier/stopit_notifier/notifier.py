@@ -1,36 +1,31 @@
-"""A notifier put together: which part is given what, and what of it changes with the configuration."""
+"""Builds a notifier from its parts, runs it, and applies a new configuration to it."""
 
 from __future__ import annotations
 
-import random
 import signal
 import socket
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from types import FrameType
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from stopit_core.cases import CaseState, CaseStore
+from stopit_core.cases import CaseState
+from stopit_core.clock import Time
 from stopit_core.config import Settings
 from stopit_core.daemon.http import Readiness
 from stopit_core.daemon.logs import Log, without_addresses
 from stopit_core.daemon.systemd import Notify
 from stopit_core.decision.policy import pairs
-from stopit_core.errors import Transient
-from stopit_core.metrics import HttpMetrics, NotifierMetrics
-from stopit_core.open_stores import open_cases, open_ledger, open_queue, queue_durability_faults
+from stopit_core.metrics import NotifierMetrics
 from stopit_core.outgoing.facts import MessageKind
-from stopit_core.stores.ledger import Ledger
-from stopit_core.stores.queue import Queue
 from stopit_notifier.configuration import NotifierConfiguration
 from stopit_notifier.failpoints import FailpointHook, no_failpoint
+from stopit_notifier.faults import Faults, LoopStage
 from stopit_notifier.gauges import Gauges
 from stopit_notifier.loop import Loop
-from stopit_notifier.readiness import LoopPulse, Stores, look
-from stopit_notifier.reports.intake import Intake
+from stopit_notifier.readiness import LoopPulse, StoreProbes, look
+from stopit_notifier.reports.intake import Consumer, Intake
 from stopit_notifier.sending.claim import ClaimId, StableReplicationId
 from stopit_notifier.sending.outbox import Outbox, Terms
 from stopit_notifier.sending.recovery import Recovery
@@ -38,6 +33,7 @@ from stopit_notifier.sending.result import ResultRecorder
 from stopit_notifier.sending.watchlist import Watchlist
 from stopit_notifier.smtp.client import SmtpClient
 from stopit_notifier.smtp.pool import ConnectionPool
+from stopit_notifier.stores import Stores
 
 __all__ = ["Notifier", "build"]
 
@@ -48,7 +44,7 @@ _CONNECTIONS = 12
 class Signals:
     """The signals of the service manager: end (SIGTERM, SIGINT), reload (SIGHUP). Only the main thread may `listen`.
 
-    A handler only makes a note of a signal, and the work in hand is finished first.
+    A handler only records a signal; the work in hand is finished first.
     """
 
     def __init__(self) -> None:
@@ -56,12 +52,12 @@ class Signals:
         self._reload = False
 
     def listen(self) -> None:
-        """Take note of signals from now on."""
+        """Record signals from now on."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self.note)
 
     def note(self, number: int, _frame: FrameType | None = None) -> None:
-        """A signal came."""
+        """Record a signal."""
         if number == signal.SIGHUP:
             self._reload = True
         else:
@@ -69,32 +65,30 @@ class Signals:
 
     @property
     def ending(self) -> bool:
-        """Whether the program is to end."""
+        """True once the program is to end."""
         return self._ending
 
     def reload_asked(self) -> bool:
-        """Whether a reload was asked for since the last call."""
+        """Return True if a reload was asked for since the last call."""
         asked, self._reload = self._reload, False
         return asked
 
 
 @dataclass(frozen=True)
 class Notifier:
-    """One notifier. `run` does its work until a signal ends it."""
+    """A notifier. `run` works until a signal ends it."""
 
     configuration: NotifierConfiguration
-    store: CaseStore
-    queue: Queue
-    ledger: Ledger
+    stores: Stores
     outbox: Outbox
     loop: Loop
     metrics: NotifierMetrics
-    door: HttpMetrics
     pulse: LoopPulse
     readiness: Readiness
     signals: Signals
     notify: Notify
     log: Log
+    time: Time
     failpoint: FailpointHook
 
     def run(self) -> None:
@@ -106,17 +100,23 @@ class Notifier:
             while not self.signals.ending:
                 if self.signals.reload_asked():
                     self._reload()
-                self.loop.turn()
-                self.pulse.turned(self.loop.trouble)
-                self.metrics.last_turn.set(time.time())
+                self._turn()
                 if self.loop.status != said:
                     said = self.loop.status
                     self.notify.status(said)
         finally:
             self.notify.stopping()
-            for part in (self.outbox, self.queue, self.ledger, self.store):
-                part.close()
+            self.outbox.close()
+            self.stores.close()
             self.log.info("ended")
+
+    def _turn(self) -> None:
+        self.loop.turn()
+        self.pulse.turned(self.loop.fault)
+        now = self.time.clock()
+        self.metrics.last_turn.set(now)
+        if self.loop.fault is None:
+            self.metrics.last_success.set(now)
 
     def _reload(self) -> None:
         self.notify.reloading()
@@ -134,50 +134,38 @@ def build(
     notify: Notify,
     *,
     failpoint: FailpointHook = no_failpoint,
-    clock: Callable[[], float] = time.time,
-    monotonic: Callable[[], float] = time.monotonic,
 ) -> Notifier:
-    """A notifier of this configuration. Connects to nothing yet. `failpoint` is called at each failpoint."""
-    settings, context = configuration.settings, configuration.context
-    draw = random.SystemRandom().random
+    """Build a notifier of this configuration. Connects to nothing yet. Raises ConfigError."""
+    settings, live = configuration.settings, configuration.context
+    time = Time()
     signals = Signals()
     metrics = _metrics()
-    store = open_cases(settings.cases)
-    queue = open_queue(settings.queue)
-    ledger = open_ledger(settings.ledger)
+    stores = Stores.open(settings)
     claim_id = ClaimId.here()
-    watchlist = Watchlist(store, ledger, clock, monotonic)
-    recorder = ResultRecorder(store, watchlist, context, metrics, log, clock=clock, failpoint=failpoint)
-    recovery = Recovery(store, ledger, claim_id, monotonic=monotonic, failpoint=failpoint)
+    replication_id = StableReplicationId(stores.ledger.replication_id, time.monotonic)
+    watchlist = Watchlist(stores, time)
     outbox = Outbox(
-        store,
-        recovery,
-        recorder,
-        context,
+        stores,
+        Recovery(stores, claim_id, time, failpoint=failpoint),
+        ResultRecorder(stores, watchlist, live, metrics, log, time, failpoint=failpoint),
+        live,
         _terms(settings, metrics, failpoint),
-        claim_id,
-        StableReplicationId(ledger.replication_id, monotonic),
-        clock=clock,
-        monotonic=monotonic,
-        draw=draw,
+        lambda: claim_id.text(replication_id.current()),
+        time,
         failpoint=failpoint,
     )
     intake = Intake(
-        store,
-        queue,
-        ledger,
-        context,
+        stores,
+        # One name for a host: Redis keeps every name that it ever saw.
+        Consumer(f"notifier@{claim_id.host}", lambda: configuration.settings.queue.lease),
+        live,
         metrics,
         log,
-        clock=clock,
-        draw=draw,
-        sleep=time.sleep,
+        time,
         failpoint=failpoint,
-        send_aside=outbox.send_aside,
+        send_unrecorded=outbox.send_unrecorded,
     )
-    durability = partial(queue_durability_faults, settings.queue)
-    gauges = Gauges(store, queue, metrics, durability, clock=clock, monotonic=monotonic)
-    pulse = LoopPulse(lambda: _longest_work(configuration.settings), monotonic)
+    pulse = LoopPulse(lambda: _longest_work(configuration.settings), time.monotonic)
 
     def go_on() -> bool:
         notify.alive()
@@ -185,66 +173,31 @@ def build(
         return not signals.ending
 
     def private(text: str) -> str:
-        return without_addresses(text, context.current.people.keyring)
+        return without_addresses(text, live.current.people.keyring)
 
-    loop = Loop(
-        queue,
-        intake,
-        outbox,
-        watchlist,
-        gauges,
-        metrics,
-        log,
-        consumer=f"notifier@{claim_id.host}",  # one name a host: Redis keeps every name that it ever saw
-        lease=lambda: configuration.settings.queue.lease,
-        prepare=partial(_prepare, store, settings, log),
-        ledger_answers=ledger.ping,
-        private=private,
-        go_on=go_on,
-        clock=clock,
-        sleep=time.sleep,
+    periodic = (
+        (LoopStage.OUTBOX, outbox.recover),
+        (LoopStage.OUTBOX, watchlist.sync),
+        (LoopStage.GAUGES, Gauges(stores, metrics, time).refresh),
     )
-    stores = Stores({"case record": store.ping, "queue": queue.ping, "ledger": ledger.ping})
-    readiness = Readiness(partial(look, pulse, stores, private), monotonic)
+    loop = Loop(partial(stores.prepare, log), intake, outbox, periodic, Faults(metrics, log, private), time, go_on)
+    probes = StoreProbes({"case record": stores.cases.ping, "queue": stores.queue.ping, "ledger": stores.ledger.ping})
+    readiness = Readiness(partial(look, pulse, probes, private), time.monotonic)
     return Notifier(
-        configuration,
-        store,
-        queue,
-        ledger,
-        outbox,
-        loop,
-        metrics,
-        HttpMetrics(metrics.registry),
-        pulse,
-        readiness,
-        signals,
-        notify,
-        log,
-        failpoint,
+        configuration, stores, outbox, loop, metrics, pulse, readiness, signals, notify, log, time, failpoint
     )
-
-
-def _prepare(store: CaseStore, settings: Settings, log: Log) -> None:
-    """The case record's tables are up to date when this returns; the queue server's settings were looked at."""
-    store.migrate()
-    try:
-        for fault in queue_durability_faults(settings.queue):
-            log.warning("the queue may lose reports", fault=fault)
-    except Transient:
-        return  # the loop will find that it is away
 
 
 def _longest_work(settings: Settings) -> float:
-    """Seconds: a send to an MTA that answers nothing."""
+    """Return the seconds of the longest piece of work: a send to an MTA that does not answer."""
     return settings.smtp.timeout + settings.notifier.settle
 
 
 def _terms(settings: Settings, metrics: NotifierMetrics, failpoint: FailpointHook) -> Terms:
     notifier = settings.notifier
+    took = metrics.send_duration.observe
     clients = [
-        SmtpClient(
-            settings.smtp, socket.gethostname(), notifier.settle, failpoint, took=metrics.send_duration.observe
-        )
+        SmtpClient(settings.smtp, socket.gethostname(), notifier.settle, failpoint, took=took)
         for _ in range(_CONNECTIONS)
     ]
     return Terms(ConnectionPool(clients), notifier.settle, notifier.give_up)

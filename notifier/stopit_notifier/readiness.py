@@ -1,9 +1,9 @@
-"""Whether a report would be handled now: asked from outside, by another thread than the loop's.
+"""The readiness of a notifier: the answer to "would a report be handled now?", asked from outside the loop's thread.
 
-The loop is the one that knows whether it gets on, so it says when it did a piece of work (`beat`) and how each turn
-ended (`turned`). But a loop that has nothing to do tells nothing of a ledger that is away, and between two turns
-nothing of a queue: so each store is asked as well. A store that does not answer is not waited for: whoever asks,
-Prometheus above all, would give up before a database that went silent does, and then hear nothing at all.
+The loop records when it did a piece of work (`beat`) and how each turn ended (`turned`). An idle loop does not notice
+that the ledger is away, and between two turns it does not notice that the queue is: so each store is asked as well.
+A store that does not answer within three seconds counts as faulty, because Prometheus would give up before a
+database that no longer answers does, and then have no answer at all.
 """
 
 from __future__ import annotations
@@ -15,56 +15,56 @@ from collections.abc import Callable, Mapping, Sequence
 from stopit_core.daemon.http import Part
 from stopit_core.errors import Transient
 
-__all__ = ["LoopPulse", "Stores", "look"]
+__all__ = ["LoopPulse", "StoreProbes", "look"]
 
 _GRACE = 30.0
 _PATIENCE = 3.0
 
 
 class LoopPulse:
-    """What the loop says of itself. `longest`: seconds that one piece of work may take."""
+    """The progress of the loop. `longest` returns the seconds that one piece of work may take."""
 
     def __init__(self, longest: Callable[[], float], monotonic: Callable[[], float] = time.monotonic) -> None:
         self._longest = longest
         self._monotonic = monotonic
         self._at = monotonic()
-        self._trouble = "is at its first turn"
+        self._fault: str | None = "has not completed a turn yet"
 
     def beat(self) -> None:
-        """A piece of work is done."""
+        """Record that a piece of work is done."""
         self._at = self._monotonic()
 
-    def turned(self, trouble: str) -> None:
-        """A turn ended, and this is what it failed at ("": at nothing)."""
+    def turned(self, fault: str | None) -> None:
+        """Record that a turn ended, and its fault, if it had one."""
         self.beat()
-        self._trouble = trouble
+        self._fault = fault
 
     @property
-    def fault(self) -> str:
-        """What is wrong with the loop, "" when it does its work."""
+    def fault(self) -> str | None:
+        """The fault of the loop; None while it does its work."""
         silent = self._monotonic() - self._at
         if silent > self._longest() + _GRACE:
             return f"has done nothing for {silent:.0f} s"
-        return self._trouble
+        return self._fault
 
 
-class _Question:
-    """One store, asked in a thread of its own: the thread goes on after the asker gave up, and ends with the
+class _Probe:
+    """A question to one store, in a thread of its own, which outlives an asker that gives up and ends with the
     process."""
 
     def __init__(self, ping: Callable[[], None]) -> None:
         self._ping = ping
-        self._fault = ""
+        self._fault: str | None = None
         self._thread = threading.Thread(target=self._ask, name="readiness", daemon=True)
         self._thread.start()
 
     @property
     def open(self) -> bool:
-        """Whether there is no answer yet."""
+        """True while there is no answer."""
         return self._thread.is_alive()
 
-    def answer(self, until: float) -> str:
-        """What is wrong with the store, "" when nothing is; waited for until this time on the monotonic clock."""
+    def fault(self, until: float) -> str | None:
+        """Wait for the answer until this time on the monotonic clock, and return the store's fault, if it has one."""
         self._thread.join(max(0.0, until - time.monotonic()))
         return f"no answer within {_PATIENCE:g} s" if self.open else self._fault
 
@@ -77,25 +77,30 @@ class _Question:
             self._fault = type(error).__name__
 
 
-class Stores:
-    """The stores by name, with what returns when each answers, else raises Transient. For one asker at a time."""
+class StoreProbes:
+    """Asks the stores whether they answer. For one thread at a time.
+
+    `pings` holds a function for each store, by its name; it raises Transient when the store is away.
+    """
 
     def __init__(self, pings: Mapping[str, Callable[[], None]]) -> None:
         self._pings = pings
-        self._questions: dict[str, _Question] = {}
+        self._probes: dict[str, _Probe] = {}
 
-    def faults(self) -> dict[str, str]:
-        """What is wrong with each, "" when nothing is. All are asked at once; one that still owes its answer to
-        the question before is not asked again."""
+    def faults(self) -> dict[str, str | None]:
+        """Return the fault of each store, None where it answers.
+
+        All are asked at once. A store that has not answered the question before is not asked again.
+        """
         for name, ping in self._pings.items():
-            before = self._questions.get(name)
+            before = self._probes.get(name)
             if before is None or not before.open:
-                self._questions[name] = _Question(ping)
+                self._probes[name] = _Probe(ping)
         until = time.monotonic() + _PATIENCE
-        return {name: question.answer(until) for name, question in self._questions.items()}
+        return {name: probe.fault(until) for name, probe in self._probes.items()}
 
 
-def look(pulse: LoopPulse, stores: Stores, private: Callable[[str], str]) -> Sequence[Part]:
-    """What a report needs. `private` makes text fit to be read by anybody."""
-    found = {**stores.faults(), "loop": pulse.fault}
-    return [Part(name, private(fault)) for name, fault in found.items()]
+def look(pulse: LoopPulse, probes: StoreProbes, private: Callable[[str], str]) -> Sequence[Part]:
+    """Return the state of everything that a report needs. `private` removes addresses from a text."""
+    found = {**probes.faults(), "loop": pulse.fault}
+    return [Part(name, private(fault) if fault else "") for name, fault in found.items()]

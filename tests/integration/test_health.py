@@ -236,7 +236,7 @@ def test_mail_of_ours_that_the_mta_does_not_take_is_counted(site: Site, cast: Ca
 
     until(lambda: site.notifier_metrics().value("stopit_outbox_put_off") == 1, "a message that is put off")
 
-    assert 'event="put off"' in site.notifier.log_text()
+    assert 'event="deferred, will retry"' in site.notifier.log_text()
     assert site.notifier_metrics().value("stopit_smtp_send_duration_seconds_count") >= 1
     assert all(map(ready, site.addresses))
     site.postfix.start()

@@ -60,8 +60,8 @@ class Sink:
     """One server. `faults[At.RCPT].append("451 later")` (or an Act) is for the next RCPT, and used up by it.
 
     `on_taken` is called, in the server's thread, with each message before the answer goes out: where a milter
-    would see it. `login`: the (login, password) that it takes. `tls` is `implicit`, or by STARTTLS. `streams`: it
-    takes PIPELINING (RFC 2920) and CHUNKING (RFC 3030); faults at DATA and DOT are then those before and after BDAT.
+    would see it. `login`: the (login, password) that it takes. `tls` is `implicit`, or by STARTTLS. `pipelining`: it
+    announces PIPELINING (RFC 2920) and CHUNKING (RFC 3030); faults at DATA and DOT are then before and after BDAT.
     """
 
     def __init__(
@@ -71,9 +71,9 @@ class Sink:
         tls: ssl.SSLContext | None = None,
         implicit: bool = False,
         login: tuple[str, str] | None = None,
-        streams: bool = False,
+        pipelining: bool = False,
     ) -> None:
-        self.streams = streams
+        self.pipelining = pipelining
         self.faults: defaultdict[At, deque[str | Act]] = defaultdict(deque)
         self.taken: list[Taken] = []
         self.commands: list[str] = []
@@ -200,7 +200,7 @@ class _Protocol(SMTP):
             await super().smtp_DATA(arg)
 
     async def smtp_BDAT(self, arg: str) -> None:
-        """The whole message in one chunk: `BDAT n LAST`."""
+        """Take the whole message in one chunk: `BDAT n LAST`."""
         self._sink.commands.append(f"BDAT {arg}")
         content = await self._reader.readexactly(int(arg.split()[0]))
         if await self.went_wrong(At.DATA):
@@ -226,7 +226,7 @@ class _Handler:
         """What the server can do."""
         session.host_name = hostname
         *first, last = responses
-        return [*first, *(["250-PIPELINING", "250-CHUNKING"] if self._sink.streams else []), last]
+        return [*first, *(["250-PIPELINING", "250-CHUNKING"] if self._sink.pipelining else []), last]
 
     async def handle_DATA(self, server: _Protocol, _session: Any, envelope: Any) -> str:
         """The end of the message."""

@@ -1,65 +1,81 @@
-"""What comes back to a message of ours: the reporter's `cancel` and `yes`, the sender's "not me", bounces, the rest.
+"""Answers to Stopit's own messages: the reporter's `cancel` and `yes`, the sender's "not me", bounces and the rest.
 
-The token in the reply address says which message is answered; whoever holds it was sent it. A word that changes
-something is taken from its addressee: from that account where the answer was submitted with a login, else from
-whoever has the token (members also read their mail elsewhere). From another account it is kept, and staff look.
-What a program wrote is never answered (RFC 3834).
+The token in the reply address says which message is answered; only its recipient was sent the token. A word that
+changes something is accepted from the message's recipient: from that account where the answer was submitted with a
+login, else from anyone who has the token (members also read their mail elsewhere). An answer from another account is
+recorded, and staff are alerted. An automatic message is never answered (RFC 3834).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 
 from stopit_core.cases import Actor, Case, CaseState, EventKind, Message, Party, ReportRow, Work
 from stopit_core.decision.policy import Decision, Outcome
-from stopit_core.mail.answers import Answer, AnswerKind, read_answer
+from stopit_core.mail.answers import Answer, AnswerKind
 from stopit_core.model import AnswerReport, Digest, Trace
 from stopit_core.outgoing.facts import AlertFacts, AlertKind, AnswerEffect, MessageKind
 from stopit_notifier.alerts import alert
 from stopit_notifier.configuration import NotifierContext
 from stopit_notifier.reports.flags import FlagHandler
 
-__all__ = ["AnswerHandler"]
+__all__ = ["AnswerHandler", "AnswerResult", "NoEffect", "originals_in_doubt"]
 
 _ACTORS = {Party.REPORTER: Actor.REPORTER, Party.SENDER: Actor.SENDER, Party.STAFF: Actor.STAFF}
 
 
+class NoEffect(StrEnum):
+    """The reasons for which an answer has no effect, whatever it says."""
+
+    UNKNOWN = "unknown"
+    """The message that it answers is not in the record."""
+    OTHER_ACCOUNT = "other-account"
+    """It was submitted from another account than the recipient's."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerResult:
+    """The result of an answer: its kind, the decisions that a `yes` led to, the kind of a message that bounced."""
+
+    kind: AnswerKind | NoEffect
+    decisions: Sequence[Decision] = ()
+    bounced: str | None = None
+
+
+def originals_in_doubt(work: Work, report: AnswerReport, answer: Answer) -> list[Digest]:
+    """Return the originals whose traces are needed to handle this answer: those that a `yes` decides on."""
+    if answer.kind is not AnswerKind.YES:
+        return []
+    message = work.message_by_ref(report.ref)
+    if message is None:
+        return []
+    return [row.original for row in _waiting(work.reports_of(message.report_key, message.case_id))]
+
+
 class AnswerHandler:
-    """Takes answers within one transaction `work`, at one time `now`."""
+    """Handles answers within one transaction `work`, at one time `now`."""
 
     def __init__(self, context: NotifierContext, work: Work, flags: FlagHandler, now: float) -> None:
         self._context = context
         self._work = work
         self._flags = flags
         self._now = now
-        self.bounced = ""
-        """The kind of the message that came back, where the answer taken was a bounce."""
 
-    @staticmethod
-    def originals_in_doubt(context: NotifierContext, work: Work, report: AnswerReport) -> list[Digest]:
-        """The originals whose traces are needed to take this answer: those that a `yes` decides on."""
-        message = work.message_by_ref(report.ref)
-        answer = read_answer(report.raw, report.null_sender, context.words)
-        if message is None or answer.kind is not AnswerKind.YES:
-            return []
-        return [row.original for row in _waiting(work.reports_of(message.report_key, message.case_id))]
-
-    def take(self, report: AnswerReport, traces: Mapping[Digest, Sequence[Trace]]) -> tuple[str, list[Decision]]:
-        """Take one answer: what kind it was, for the log, and the decisions that a `yes` led to."""
+    def handle(self, report: AnswerReport, answer: Answer, traces: Mapping[Digest, Sequence[Trace]]) -> AnswerResult:
+        """Handle one answer. `traces` are those of `originals_in_doubt`."""
         message = self._work.message_by_ref(report.ref)
         if message is None:
-            return "unknown", []
-        answer = read_answer(report.raw, report.null_sender, self._context.words)
+            return AnswerResult(NoEffect.UNKNOWN)
         case = self._work.case(message.case_id)
-        match answer.kind:
-            case AnswerKind.BOUNCE:
-                self._bounced(case, message, answer)
-                return answer.kind.value, []
-            case AnswerKind.AUTOMATIC:
-                self._note(message, report, answer, Actor.MAIL)
-                return answer.kind.value, []
-            case _:
-                self._note(message, report, answer, _ACTORS[message.party])
+        if answer.kind is AnswerKind.BOUNCE:
+            self._bounced(case, message, answer)
+            return AnswerResult(answer.kind, bounced=message.kind)
+        automatic = answer.kind is AnswerKind.AUTOMATIC
+        self._note(message, report, answer, Actor.MAIL if automatic else _ACTORS[message.party])
+        if automatic:
+            return AnswerResult(answer.kind)
         if report.author not in ("", message.recipient):
             self._tell_staff(
                 case,
@@ -68,12 +84,12 @@ class AnswerHandler:
                 answer,
                 "(answered from another account)",
             )
-            return "other-account", []
+            return AnswerResult(NoEffect.OTHER_ACCOUNT)
         if message.party is Party.REPORTER:
-            return answer.kind.value, self._from_reporter(case, message, answer, traces)
+            return AnswerResult(answer.kind, self._from_reporter(case, message, answer, traces))
         if message.party is Party.SENDER:
             self._from_sender(case, message, answer)
-        return answer.kind.value, []
+        return AnswerResult(answer.kind)
 
     def _from_reporter(
         self, case: Case, message: Message, answer: Answer, traces: Mapping[Digest, Sequence[Trace]]
@@ -127,7 +143,6 @@ class AnswerHandler:
             case.id, self._now, Actor.MAIL, EventKind.BOUNCED, ref=message.ref, message=message.kind, status=status
         )
         self._work.mark_bounced(message.id, f"bounced {status}".strip())
-        self.bounced = message.kind
         if message.party is Party.SENDER:
             self._tell_staff(case, message, AlertKind.BOUNCED, answer, f"status {status}" if status else "")
 

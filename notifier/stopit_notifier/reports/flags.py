@@ -1,8 +1,8 @@
-"""One report's decisions, written down: a case, a row, a line of history, and the messages that follow.
+"""The decisions of a report and their effects: a case, a row for the report, an event, and the messages to send.
 
-`FlagHandler` puts the pure parts (identify, decide, render) to work inside a transaction. What it reads of the past
-and what it writes is in the same one, and the sender is locked meanwhile: two notifiers can't both find that a
-sender has no notice yet.
+`FlagHandler` calls the pure parts (identify, decide, render) inside a transaction. It reads the earlier reports and
+writes the new ones in the same transaction, with the sender locked: two notifiers cannot both find that a sender has
+no notice yet.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["FlagHandler"]
 
 DAY = 86400.0
 _SAID_ONCE_A_DAY = frozenset({Reason.REPORTER_CAP})
-"""Reasons that a flood brings up again and again: the reporter is told once a day."""
+"""Reasons that a flood repeats: the reporter is told once a day."""
 
 
 class FlagHandler:
@@ -45,33 +45,34 @@ class FlagHandler:
         self._draw = draw
 
     def look_ahead(self, reports: Sequence[tuple[FlagReport, Sequence[Passes]]]) -> None:
-        """These reports are decided next: what is asked of the past is asked once for all of them."""
+        """Lock the senders of these reports and count the earlier reports, once for all that are decided next."""
         rules = self._context.rules
         pairs = {
             (report.reporter, passes.reported_by(report.reporter).sender.address)
             for report, originals in reports
             for passes in originals
         }
-        self._work.look_ahead(pairs, self._now, rules.cooldown, _enough(rules))
+        self._work.look_ahead(pairs, self._now, rules.cooldown, _count_limit(rules))
 
     def flag(self, report: FlagReport, originals: Sequence[Passes]) -> list[Decision]:
-        """Decide on each original that a report names; one acknowledgement for each case and reason."""
+        """Decide on each original that a report names, with one acknowledgement for each case and reason."""
         made = []
         told: set[tuple[int, Reason]] = set()
         for index, passes in enumerate(originals):
             known = passes.reported_by(report.reporter)
-            decision, case, row = self._judge(report, f"{report.id}:{index}", passes.original, known)
+            decision, case, row = self._record(report, f"{report.id}:{index}", passes.original, known)
             made.append(decision)
             self._follow(case, row, decision, known)
             if (case.id, decision.reason) not in told:
                 told.add((case.id, decision.reason))
-                self._acknowledge(case, row, decision, known, withheld=_kept_back(report), truncated=report.truncated)
+                withheld = _reply_was_withheld(report)
+                self._acknowledge(case, row, decision, known, withheld=withheld, truncated=report.truncated)
                 if report.truncated:
                     self._alert(case, row, known, AlertKind.TRUNCATED, None)
         return made
 
     def agreed(self, row: ReportRow, traces: Sequence[Trace]) -> Decision:
-        """Decide again on a report whose reporter said yes where Stopit asked."""
+        """Decide again on a report whose reporter answered `yes` to Stopit's question."""
         known = identify(Original(row.original), traces, row.reporter, self._context.people)
         reporter = Person(row.reporter, row.reporter_assurance)
         decision = self._decide(reporter, row.command, known, observed=row.observed, on_record=row.key, agreed=True)
@@ -82,13 +83,13 @@ class FlagHandler:
         return decision
 
     def tell(self, case: Case, row: ReportRow, effect: AnswerEffect) -> None:
-        """Tell the reporter what came of an answer; the same thing once a day (RFC 3834 section 2)."""
-        if self._told(case, row, effect.value) and effect is not AnswerEffect.CANCELLED:
+        """Tell the reporter the effect of an answer; the same effect once a day (RFC 3834 section 2)."""
+        if self._told_today(case, row, effect.value) and effect is not AnswerEffect.CANCELLED:
             return
         facts = AcknowledgementFacts(effect, case.number, row.command)
         self._send_to_reporter(case, row, facts)
 
-    def _judge(
+    def _record(
         self, report: FlagReport, key: str, original: Original, known: Identification
     ) -> tuple[Decision, Case, ReportRow]:
         reporter = Person(report.reporter, report.reporter_assurance)
@@ -129,14 +130,20 @@ class FlagHandler:
         on_record: str = "",
         agreed: bool = False,
     ) -> Decision:
-        """The decision; `on_record` is the key of the report, when it is there already."""
+        """Decide on one original. `on_record` is the key of the report, when the record has it already."""
         rules = self._context.rules
         sender = known.sender.address
         history = self._work.history(
-            reporter.address, sender, self._now, rules.cooldown, observed, without=on_record, enough=_enough(rules)
+            reporter.address,
+            sender,
+            self._now,
+            rules.cooldown,
+            observed,
+            without=on_record,
+            enough=_count_limit(rules),
         )
         excluded = self._context.own_addresses
-        if not sender.isascii():  # nothing that we can write reaches it (RFC 6531)
+        if not sender.isascii():  # such an address needs SMTPUTF8 (RFC 6531), which Stopit does not use
             excluded = excluded | {sender}
         return decide(
             PolicyFacts(
@@ -154,7 +161,10 @@ class FlagHandler:
         )
 
     def _case_key(self, report: FlagReport, original: Original, known: Identification) -> str:
-        """One case for a sender who is surely known; else one for a message, so that nobody adds to another's."""
+        """Return the key of the case: the sender's if the sender is known for sure, else the message's.
+
+        So a flag of a message with a forged sender adds nothing to that sender's case.
+        """
         sure = known.sender.assurance >= self._context.rules.minimum_assurance
         if known.finding is Finding.IDENTIFIED and sure:
             return f"sender:{known.sender.address}"
@@ -163,7 +173,7 @@ class FlagHandler:
     def _follow(self, case: Case, row: ReportRow, decision: Decision, known: Identification) -> None:
         match decision.outcome:
             case Outcome.NOTICE:
-                assert decision.notice_at is not None  # noqa: S101  a NOTICE has its time: see policy.decide
+                assert decision.notice_at is not None  # noqa: S101  policy.decide gives a NOTICE its time
                 self._notice(case, row, known, decision.notice_at)
             case Outcome.RECORD_ONLY if decision.reason in (Reason.NOTICE_PENDING, Reason.NOTICE_SENT):
                 self._join(row)
@@ -189,7 +199,7 @@ class FlagHandler:
         self._work.join_notice(row.key, notice_id)
 
     def _join(self, row: ReportRow) -> None:
-        """Count on the notice that the sender has, or will have; one that was sent is watched for this pair too."""
+        """Join the notice that the sender has, or will have; if it was sent, watch this report's pair too."""
         notice = self._work.living_notice(row.sender, row.observed)
         if notice is None:
             return
@@ -209,7 +219,7 @@ class FlagHandler:
         withheld: bool = False,
         truncated: bool = False,
     ) -> None:
-        if decision.reason in _SAID_ONCE_A_DAY and self._told(case, row, decision.reason.value):
+        if decision.reason in _SAID_ONCE_A_DAY and self._told_today(case, row, decision.reason.value):
             return
         single = known.finding is Finding.IDENTIFIED and known.recipients == 1
         facts = AcknowledgementFacts(
@@ -218,14 +228,14 @@ class FlagHandler:
         self._send_to_reporter(case, row, facts)
 
     def _send_to_reporter(self, case: Case, row: ReportRow, facts: AcknowledgementFacts) -> None:
-        """Only to reporters who are surely who they say: else it is we who would be writing to strangers."""
+        """Send to reporters whose identity is verified: else a forged report would make Stopit write to strangers."""
         if row.reporter_assurance < Assurance.VERIFIED or not row.reporter or not row.reporter.isascii():
             return
         message = self._context.renderer.render(facts, recipient=row.reporter, ref=new_ref(), at=self._now)
         report_id = row.key.partition(":")[0]
         self._work.acknowledge(message, case.id, facts.reason.value, self._now, report_id, row.observed)
 
-    def _told(self, case: Case, row: ReportRow, about: str) -> bool:
+    def _told_today(self, case: Case, row: ReportRow, about: str) -> bool:
         return self._work.said_lately(case.id, MessageKind.ACKNOWLEDGEMENT, about, row.reporter, self._now - DAY)
 
     def _alert(
@@ -245,11 +255,11 @@ class FlagHandler:
         alert(self._work, context.renderer, context.staff_address, case, facts, self._now, observed=row.observed)
 
 
-def _enough(rules: PolicyRules) -> int:
-    """So far reports are counted: no rule tells more of them apart."""
+def _count_limit(rules: PolicyRules) -> int:
+    """Return the number up to which earlier reports are counted: no rule depends on a higher one."""
     return max(rules.reporter_daily_cap, rules.sender_daily_cap)
 
 
-def _kept_back(report: FlagReport) -> bool:
-    """Whether there was a reply to somebody else that was kept back: mail to the report address is for us."""
+def _reply_was_withheld(report: FlagReport) -> bool:
+    """Return True if a reply to somebody else was withheld. Mail to the report address alone is no such reply."""
     return report.withheld > 0 and report.channel is not Channel.REPORT_ADDRESS

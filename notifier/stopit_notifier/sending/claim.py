@@ -1,5 +1,5 @@
-"""Who has a claim on a message: this run of this program, on this host since its last boot, by this history of the
-ledger."""
+"""The id of a claim on a message: the run of the program, the host and its last boot, and the ledger's replication
+id."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["HOLD", "UNKNOWN", "ClaimId", "StableReplicationId", "same_replicatio
 
 UNKNOWN = "?"
 HOLD = 60.0
-"""Seconds. Longer than a master that is cut off takes writes (min-replicas-max-lag, 10 s as it ships)."""
+"""Seconds. Longer than a master that is cut off accepts writes (min-replicas-max-lag, 10 s by default)."""
 _EVERY = 15.0
 _SHORT = 8
 _HOST = 37
@@ -24,7 +24,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 @dataclass(frozen=True, slots=True)
 class ClaimId:
-    """An owner of claims. `run` is new at each start, so nobody takes a claim of an earlier run for its own."""
+    """The part of a claim that does not change while the process runs. `run` is new at each start."""
 
     host: str
     boot: str
@@ -32,18 +32,17 @@ class ClaimId:
 
     @classmethod
     def here(cls) -> ClaimId:
-        """This process."""
+        """Make the claim id of this process."""
         return cls(socket.gethostname(), _BOOT_ID.read_text("ascii").strip(), secrets.token_hex(4))
 
     def text(self, replication_id: str) -> str:
-        """What stands in `Message.claimed_by`: 64 characters at most. `history` is the ledger's
-        (`StableReplicationId`)."""
+        """Return the text for `Message.claimed_by`, at most 64 characters. The replication id is the ledger's."""
         return f"{self.run}/{self._machine}/{replication_id[:_SHORT]}"
 
     def lost_power_since(self, claimed_by: str) -> bool:
-        """Whether a claim that was never ended is of this host before its last boot.
+        """Return True if this unfinished claim was made on this host before its last boot.
 
-        Then the milter went down with the notifier, and the traces of the last moment may have gone with it.
+        Then the milter went down with the notifier, and the traces of the last moment may be lost.
         """
         match claimed_by.split("/"):
             case [_, boot, host, *_]:
@@ -56,18 +55,19 @@ class ClaimId:
 
 
 def same_replication_id(claimed_by: str, replication_id: str) -> bool:
-    """Whether the ledger's history that a claim was made by is this one. One that is UNKNOWN is no other's."""
+    """Return True if this claim was made under this replication id of the ledger. UNKNOWN equals no other."""
     match claimed_by.split("/"):
         case [_, _, _, claimed]:
             return claimed == replication_id[:_SHORT]
-    return not replication_id  # a claim of before histories were written down, or of `stopitctl restore`
+    return not replication_id  # a claim from before claims had it, or of `stopitctl restore`
 
 
 class StableReplicationId:
-    """The ledger's history, once it has held for a minute; UNKNOWN until then, and when nobody can tell.
+    """The ledger's replication id, once it has been the same for a minute; UNKNOWN until then, or without an answer.
 
-    For a minute after a failover a milter may still write to the server that lost it, and an own message's trace be
-    thrown away under the new history. `ask` gives the one that holds ("": there is only one), or raises Transient.
+    In the minute after a failover a milter may still write to the server that was replaced, and the trace of a
+    message of ours may be lost under the new id. `ask` returns the current id ("" where there is only one server), or
+    raises Transient.
     """
 
     def __init__(self, ask: Callable[[], str], monotonic: Callable[[], float]) -> None:
@@ -77,7 +77,7 @@ class StableReplicationId:
         self._since = self._next = monotonic()
 
     def current(self) -> str:
-        """The history, at most some seconds old: a failover meanwhile makes it another's."""
+        """Return the id, which may be 15 seconds old."""
         now = self._monotonic()
         if now >= self._next:
             self._next = now + _EVERY

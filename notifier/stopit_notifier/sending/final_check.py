@@ -1,7 +1,7 @@
-"""The last look at a row of the outbox before it leaves: `guard`, with what the record knows of the case.
+"""The final check of a message before it leaves: the leak check, with what the record knows of the case.
 
-A message to a sender is held against the addresses of everyone who reported in the case, and against its blank: the
-same notice about the same day, to nobody.
+A message to a sender is compared with the addresses of everyone who reported in the case, and with its blank: the
+same notice about the same day, addressed to nobody.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from stopit_core.outgoing.facts import MessageKind, NoticeFacts, Outgoing
 from stopit_core.outgoing.leak_check import Malformed, check_message, check_nothing_of
 from stopit_core.outgoing.render import Renderer
 
-__all__ = ["check", "vet"]
+__all__ = ["check", "check_with_record"]
 
 
 def check(message: Message) -> None:
-    """Raise `guard.Unsafe` when the message is not the message to one recipient that it should be."""
+    """Raise `leak_check.Unsafe` when the message is not a proper message to its one recipient."""
     check_message(_outgoing(message))
 
 
-def vet(message: Message, sending: Sending, renderer: Renderer) -> None:
-    """Raise `guard.Unsafe` when the message must not leave. Reads the record; writes nothing."""
+def check_with_record(message: Message, sending: Sending, renderer: Renderer) -> None:
+    """Raise `leak_check.Unsafe` when the message must not leave. Reads the record, and writes nothing."""
     outgoing = _outgoing(message)
     check_message(outgoing)
     if not outgoing.kind.to_sender:
@@ -45,6 +45,6 @@ def _outgoing(message: Message) -> Outgoing:
 
 
 def _day(message: Message, sending: Sending, renderer: Renderer, leaves_at: float) -> date:
-    """The day that the notice speaks of: that of the original in the report that led to it."""
+    """Return the day that the notice names: that of the original in the report that led to it."""
     report = sending.led_to(message)
     return renderer.day(report.message_sent_at if report else leaves_at)

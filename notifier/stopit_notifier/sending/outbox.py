@@ -1,31 +1,31 @@
-"""The outbox: sends what is due, and never a notice twice for one decision.
+"""The outbox: sends messages that are due, and never a notice twice for one decision.
 
-A notice is one row, written by the commit that holds the decision, with its Message-ID; what is to be shown is that
-the MTA takes a row at most once. Killed (-9) or stopped at any point:
+A notice is one row, with its Message-ID, written by the commit that holds the decision. The MTA must accept a row at
+most once, wherever the notifier is killed (-9) or stopped:
 
-1. before the claim's commit: nothing happened. The row is `pending`; whoever comes next begins anew.
+1. before the claim's commit: nothing happened. The row is `pending`, and the next notifier begins anew.
 2. from there to `begin` (MESSAGE_CLAIMED, CONNECTED, RECIPIENT_ACCEPTED): the row is `sending` without `data_at`.
-   No byte of the message has left, because `begin` comes first. It is put back.
+   No byte of the message has been sent, because `begin` comes first. It is put back.
 3. `begin` is a compare-and-swap on the claim. If another notifier put the row back meanwhile, because this one was
-   stopped for long, it fails, and DATA is never said. If it succeeds, nobody puts the row back for twice `settle`.
-4. from `begin` to the final dot (BEFORE_DATA, BEFORE_DOT): an MTA that has no dot drops what it has. A process that
-   was stopped here is late when it goes on, and the client tears the connection down instead of sending the dot.
-5. from the dot to the mark (AFTER_DOT, ACCEPTED, BEFORE_MARK): the MTA may have it; the record says `sending`. It is
-   not sent again before the ledger was asked (`settling`): a trace, and it was sent; none in a ledger that would
-   have one, and it was not; else it is `unclear`, and never sent again.
-6. after the mark (MARKED_SENT, WATCHED): `sent` is an end. The ledger's watch list is filled from the record.
+   stopped for long, it fails, and DATA is not sent. If it succeeds, nobody puts the row back for twice `settle`.
+4. from `begin` to the final dot (BEFORE_DATA, BEFORE_DOT): an MTA that gets no dot drops what it has. A process that
+   was stopped here is late when it continues, and the SMTP client closes the connection instead of sending the dot.
+5. from the dot to the mark (AFTER_DOT, ACCEPTED, BEFORE_MARK): the MTA may have it, and the record says `sending`. It
+   is not sent again before the ledger was asked (`recovery`). With a trace it was sent; without one in a ledger that
+   would have it, it was not; else it is `unclear`, and never sent again.
+6. after the mark (MARKED_SENT, WATCHED): `sent` is final. The ledger's watchlist is filled from the record.
 
-An MTA's 250 is a fact: it is written whoever has the claim by then, and kept in mind until the record takes it.
+An MTA's 250 is a fact: it is recorded whoever has the claim by then, and kept in memory until the record has it.
 
-All this is for messages that go out by themselves: notices always, and whatever is due alone. Acknowledgements and
-alerts, of which a second one does no harm, also go out in batches, by several connections side by side. A batch is
-claimed in one transaction that is its claim and its `begin` in one, and marked in another. Nobody is asked between
-RCPT and DATA; instead a batch is given `settle` seconds, and what has not come to its DATA by then is put back.
-Killed in between, each of a batch is found as in 5, and is sent again unless the ledger knows it. Two batches may be
-under way, and meanwhile the next reports are decided; no notice goes out until both have ended.
+All this is for messages that are sent alone: notices always, and any other message that is due alone.
+Acknowledgements and alerts, of which a second copy does no harm, are also sent in batches over several connections. A
+batch is claimed by one transaction, which is the claim and the `begin` of each message, and marked by another. The
+record is not asked between RCPT and DATA; instead a batch has `settle` seconds, and messages that have not reached
+DATA by then are put back. After a crash each message of a batch is in state 5, and is sent again unless the ledger
+knows it. Two batches may be in flight while the next reports are decided; no notice is sent until both are complete.
 
-What is left: a process that is stopped for longer than `settle` between its look at the clock and the system call
-that sends the dot, a few microseconds; and a crash while the milter hangs or dies, of which nothing tells until the
+Two gaps are left: a process that is stopped for longer than `settle` between its look at the clock and the system
+call that sends the dot, a few microseconds; and a crash while the milter hangs or dies, which shows only when the
 next message of ours has no trace.
 """
 
@@ -36,32 +36,34 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from stopit_core.cases import CaseStore, Message, Party
+from stopit_core.cases import Message, Party
+from stopit_core.clock import Time
 from stopit_core.daemon.systemd import Live
-from stopit_core.errors import Permanent, Transient
+from stopit_core.errors import Transient
 from stopit_core.outgoing.leak_check import Unsafe
 from stopit_notifier.configuration import NotifierContext
 from stopit_notifier.failpoints import Failpoint, FailpointHook
-from stopit_notifier.sending.claim import ClaimId, StableReplicationId
-from stopit_notifier.sending.final_check import check, vet
+from stopit_notifier.sending.final_check import check, check_with_record
 from stopit_notifier.sending.recovery import Recovery, RecoveryResult
 from stopit_notifier.sending.result import ResultRecorder
-from stopit_notifier.smtp.client import End, SmtpClient, SmtpMessage, Unanswered
+from stopit_notifier.smtp.client import SmtpClient, SmtpMessage
 from stopit_notifier.smtp.pipelined import PipelinedSender
-from stopit_notifier.smtp.pool import ConnectionPool, InFlightBatch, attempt
+from stopit_notifier.smtp.pool import ConnectionPool, InFlightBatch, Sent
+from stopit_notifier.smtp.send_result import SendResult, SendStatus
+from stopit_notifier.stores import Stores
 
 __all__ = ["Outbox", "Terms", "pause"]
 
 _BATCH = 256
 _IN_FLIGHT = 2
-"""So many batches are under way: while one is written down, and the next decided, the MTA has another."""
+"""Number of batches in flight: while one is recorded and the next decided, the MTA has another."""
 _FIRST_PAUSE = 30.0
 _LONGEST_PAUSE = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How messages are sent, and how long they are tried (seconds). The clients' `data_within` must be `settle`."""
+    """The connections, and for how many seconds a message is tried. The clients' `data_within` must be `settle`."""
 
     pool: ConnectionPool
     settle: float
@@ -69,53 +71,50 @@ class Terms:
 
 
 class Outbox:
-    """Sends what is due. For one thread; several processes may each have one."""
+    """Sends messages that are due. For one thread; several processes may each have one.
+
+    `claim_text` returns the text of a claim that is made now (`claim.ClaimId.text`).
+    """
 
     def __init__(
         self,
-        store: CaseStore,
+        stores: Stores,
         recovery: Recovery,
         recorder: ResultRecorder,
         live: Live[NotifierContext],
         terms: Terms,
-        claim_id: ClaimId,
-        replication_id: StableReplicationId,
+        claim_text: Callable[[], str],
+        time: Time,
         *,
-        clock: Callable[[], float],
-        monotonic: Callable[[], float],
-        draw: Callable[[], float],
         failpoint: FailpointHook,
     ) -> None:
-        self._store = store
+        self._cases = stores.cases
         self._recovery = recovery
         self._recorder = recorder
         self._live = live
         self._terms = terms
-        self._claim_id = claim_id
-        self._replication_id = replication_id
-        self._clock = clock
-        self._monotonic = monotonic
-        self._draw = draw
+        self._claim_text = claim_text
+        self._time = time
         self._failpoint = failpoint
         self._in_flight: deque[InFlightBatch] = deque()
-        self._taken: dict[int, tuple[Message, float]] = {}
+        self._accepted: dict[int, tuple[Message, float]] = {}
 
     def renew(self, terms: Terms) -> None:
-        """Go on under other terms."""
+        """Continue under other terms."""
         self.close()
         self._terms = terms
 
     def run_once(self, patient: bool = True) -> bool:
-        """Deal with the next message that is due, or set out with the next batch; False when none is due.
+        """Send the next message that is due, or submit the next batch. Return False if none is due.
 
-        What became of the batches before is written down as they end. What goes out by itself waits for them, and so
-        does a batch when two are under way; unless `patient`, that is False. Raises Transient when the record is
-        away.
+        The results of earlier batches are recorded as they complete. A message that is sent alone waits for them, and
+        so does a batch when two are in flight; unless `patient`, False is returned instead of waiting. Raises
+        Transient when the record is away.
         """
-        self._complete_finished()
+        self._complete_done()
         while self._in_flight:
             if len(self._in_flight) < _IN_FLIGHT and (batch := self._claim(alone=False)):
-                self._in_flight.append(self._set_out(batch))
+                self._submit(batch)
                 return True
             if not patient:
                 return False
@@ -124,136 +123,144 @@ class Outbox:
             case []:
                 return False
             case [message]:
-                self._deal_with(message)
+                self._send_alone(message)
             case batch:
-                self._in_flight.append(self._set_out(batch))
+                self._submit(batch)
         return True
 
     def recover(self) -> None:
-        """Deal with what a crash left half-sent. Raises Transient when the record or the ledger is away."""
-        self._mark_taken()
-        for message, finding, sent_at in self._recovery.results(self._live.current.people, self._terms.settle):
-            match finding:
+        """Deal with messages that a crash left half-sent. Raises Transient when the record or the ledger is away."""
+        self._mark_accepted()
+        for interrupted in self._recovery.interrupted(self._live.current.people, self._terms.settle):
+            message = interrupted.message
+            match interrupted.result:
                 case RecoveryResult.SENT:
-                    self._recorder.sent(message, sent_at)
+                    self._recorder.sent(message, interrupted.sent_at)
                 case RecoveryResult.AGAIN:
-                    self._recorder.put_off(message, message.error or "interrupted", self._clock())
+                    self._recorder.put_off(message, message.error or "interrupted", self._time.clock())
                 case RecoveryResult.UNCLEAR:
                     self._recorder.unclear(message, message.error or "interrupted while it was being sent")
             self._failpoint(Failpoint.RECOVERED)
 
-    def send_aside(self, message: SmtpMessage) -> End:
-        """Send what is no row of the record, once, and say what became of it. After the batches that are under
-        way."""
+    def send_unrecorded(self, message: SmtpMessage) -> SendResult:
+        """Send a message that is no row of the record, once, after the batches in flight."""
         for batch in self._in_flight:
-            batch.ends()
-        return attempt(self._terms.pool.first, message, lambda: True)
+            batch.results()
+        return self._terms.pool.first.send(message, lambda: True)
 
     def next_due(self) -> float | None:
-        """When the next message is due (seconds since the epoch), None when none waits."""
-        with self._store.sending() as sending:
+        """Return when the next message is due (seconds since the epoch), None when none waits."""
+        with self._cases.sending() as sending:
             return sending.next_due()
 
     def close(self) -> None:
-        """Finish the batches that are under way, and close the connections to the MTA."""
+        """Complete the batches in flight, and close the connections to the MTA."""
         try:
-            with suppress(Transient):  # what could not be written down is settled later
+            with suppress(Transient):  # results that could not be recorded are recovered later
                 while self._in_flight:
                     self._complete()
         finally:
             self._terms.pool.close()
 
     def _claim(self, *, alone: bool = True) -> list[Message]:
-        claim = self._claim_id.text(self._replication_id.current())
-        with self._store.sending() as sending:
-            batch = sending.claim_batch(claim, self._clock(), _BATCH, alone=alone)
+        with self._cases.sending() as sending:
+            batch = sending.claim_batch(self._claim_text(), self._time.clock(), _BATCH, alone=alone)
         for _ in batch:
             self._failpoint(Failpoint.MESSAGE_CLAIMED)
         return batch
 
-    def _deal_with(self, message: Message) -> None:
+    def _send_alone(self, message: Message) -> None:
         try:
-            with self._store.sending() as sending:
-                vet(message, sending, self._live.current.renderer)
+            with self._cases.sending() as sending:
+                check_with_record(message, sending, self._live.current.renderer)
         except Unsafe as error:
             self._recorder.failed(message, str(error))
             return
-        self._end(message, attempt(self._terms.pool.first, message, lambda: self._begin(message)))
-        self._mark_taken()
+        try:
+            result = self._terms.pool.first.send(message, lambda: self._begin(message))
+        except Transient as error:  # the record did not say whether the claim holds
+            result = SendResult(SendStatus.DEFERRED, str(error))
+        self._record(message, result)
+        self._mark_accepted()
 
-    def _set_out(self, batch: Sequence[Message]) -> InFlightBatch:
-        until = self._monotonic() + self._terms.settle
+    def _submit(self, batch: Sequence[Message]) -> None:
+        until = self._time.monotonic() + self._terms.settle
 
         def in_time() -> bool:
-            return self._monotonic() < until
+            return self._time.monotonic() < until
 
-        def send(client: SmtpClient, messages: Iterator[Message]) -> Iterator[tuple[Message, End]]:
+        def send(client: SmtpClient, messages: Iterator[Message]) -> Iterator[Sent]:
             return PipelinedSender(client, check, in_time).send(messages)
 
-        return self._terms.pool.submit(batch, send)
+        self._in_flight.append(self._terms.pool.submit(batch, send))
 
-    def _complete_finished(self) -> None:
-        self._mark_taken()
-        while self._in_flight and self._in_flight[0].over:
+    def _complete_done(self) -> None:
+        self._mark_accepted()
+        while self._in_flight and self._in_flight[0].done:
             self._complete()
 
     def _complete(self) -> None:
-        """Wait for the first batch that is under way, and write down what became of it."""
-        ended = self._in_flight.popleft().ends()
-        self._taken |= {message.id: (message, self._clock()) for message, end in ended if end is True}
-        self._mark_taken()
-        for message, end in ended:
-            if end is False:
-                self._recorder.put_off(message, "the ones before it took too long", self._clock())
-            elif end is not True:
-                self._end(message, end)
+        """Wait for the first batch in flight, and record its results. Raises what one of its attempts raised."""
+        batch = self._in_flight.popleft()
+        results = batch.results()
+        now = self._time.clock()
+        self._accepted |= {message.id: (message, now) for message, result in results if result.sent}
+        self._mark_accepted()
+        for message, result in results:
+            if result.status is SendStatus.CALLED_OFF:
+                self._recorder.put_off(message, "its batch took too long", self._time.clock())
+            elif not result.sent:
+                self._record(message, result)
+        for error in batch.errors:  # its message is still `sending`, and is recovered
+            raise error
 
-    def _end(self, message: Message, end: End) -> None:
-        """Write down what became of a message; what the MTA took is only noted, for `_mark_taken`."""
-        match end:
-            case True:
-                self._taken[message.id] = (message, self._clock())
-            case False:
-                pass  # the claim is another's now
-            case Unanswered():  # a broken connection leaves what a crash leaves, and is settled like it
-                if end.hung:
-                    self._recorder.unanswered(message, str(end))
-            case Permanent() | Unsafe():
-                self._recorder.failed(message, str(end))
-            case Transient():
-                self._put_off(message, str(end))
-            case _:
-                raise end
+    def _record(self, message: Message, result: SendResult) -> None:
+        """Record a result. A message that the MTA accepted is only noted, for `_mark_accepted`."""
+        match result.status:
+            case SendStatus.SENT:
+                self._accepted[message.id] = (message, self._time.clock())
+            case SendStatus.CALLED_OFF:
+                pass  # another notifier has the claim
+            case SendStatus.UNANSWERED:
+                pass  # the same as after a crash: it is recovered
+            case SendStatus.HUNG:
+                self._recorder.unanswered(message, result.error)
+            case SendStatus.REFUSED:
+                self._recorder.failed(message, result.error)
+            case SendStatus.DEFERRED:
+                self._defer(message, result.error)
 
     def _begin(self, message: Message) -> bool:
-        with self._store.sending() as sending:
-            return sending.begin(message, self._clock())
+        with self._cases.sending() as sending:
+            return sending.begin(message, self._time.clock())
 
-    def _mark_taken(self) -> None:
-        taken = list(self._taken.values())
-        together = [(message, at) for message, at in taken if message.party is not Party.SENDER]
+    def _mark_accepted(self) -> None:
+        accepted = list(self._accepted.values())
+        together = [(message, at) for message, at in accepted if message.party is not Party.SENDER]
         if together:
             self._recorder.all_sent(together)
             self._forget(together)
-        for message, at in taken:
+        for message, at in accepted:
             if message.party is Party.SENDER:
                 self._recorder.sent(message, at)
                 self._forget([(message, at)])
 
     def _forget(self, marked: Sequence[tuple[Message, float]]) -> None:
         for message, _ in marked:
-            del self._taken[message.id]
+            del self._accepted[message.id]
 
-    def _put_off(self, message: Message, error: str) -> None:
-        now = self._clock()
+    def _defer(self, message: Message, error: str) -> None:
+        now = self._time.clock()
         if now - message.created_at >= self._terms.give_up:
             self._recorder.failed(message, f"given up after {message.attempts} attempts: {error}")
         else:
-            self._recorder.put_off(message, error, now + pause(message.attempts, self._draw()))
+            self._recorder.put_off(message, error, now + pause(message.attempts, self._time.draw()))
 
 
 def pause(attempts: int, draw: float) -> float:
-    """Seconds until the next attempt: 30, doubling, at most an hour; `draw` in [0, 1) takes up to half of it off,
-    so that what failed together is not tried together."""
+    """Return the seconds until the next attempt: 30, doubling up to an hour.
+
+    `draw` in [0, 1) shortens it by up to a half, so that messages that failed together are not tried together.
+    """
     longest = min(_FIRST_PAUSE * 2.0 ** min(attempts - 1, 10), _LONGEST_PAUSE)
     return longest * (1.0 - draw / 2)

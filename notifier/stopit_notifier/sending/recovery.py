@@ -1,63 +1,70 @@
-"""What a crash left half-sent: was it sent, or not, or can nobody tell?
+"""Recovery of messages that a crash left half-sent: sent, to be sent again, or unclear.
 
-A message is found in `sending` when the one who claimed it was killed, stopped, or left by the MTA without an answer.
-Whoever finds it waits until nothing of the old attempt can still go out, and then asks the ledger: our own mail
-passes the milter, so what the MTA took has left a trace.
+A message is found in `sending` when the notifier that claimed it was killed or stopped, or when the MTA closed the
+connection without a reply. The notifier that finds it waits until nothing of the old attempt can still be sent, and
+then asks the ledger: our own mail passes the milter, so a message that the MTA accepted has left a trace.
 
-The wait is by the monotonic clock, from when this process first saw the attempt: a clock that is set can't shorten
-it. An attempt ends at most `settle` after its `data_at` (the client tears it down before the dot otherwise), so the
-question is asked at least `settle` after the last byte. When the ledger was away, the wait begins anew: the milter
-needs a moment, too, to write down what it kept meanwhile.
+The wait uses the monotonic clock, from when this process first saw the attempt: setting the clock cannot shorten it.
+An attempt ends at most `settle` after its `data_at` (the SMTP client closes the connection before the dot otherwise),
+so the ledger is asked at least `settle` after the last byte. When the ledger was away, the wait begins anew, because
+the milter needs a moment, too, to write the traces that it kept meanwhile.
 
-`assess` is the whole judgement:
+`assess` is the whole decision:
 
 | the attempt                                                | a notice | another message |
 |------------------------------------------------------------|----------|-----------------|
-| no `data_at`: not a byte of the message went out           | again    | again           |
+| no `data_at`: no byte of the message was sent              | again    | again           |
 | a trace of ours, from this attempt                         | sent     | sent            |
 | a trace of ours, from an earlier attempt only (4yz at EOM) | unclear  | again           |
 | no trace; the ledger can tell                              | again    | again           |
 | no trace; the ledger can't tell                            | unclear  | again           |
 
 A second acknowledgement does no harm, a second notice does. The ledger can tell when the message that was sent last
-has a trace in it (else our mail doesn't pass the milter there, or the milter is down); not for an MTA that had the
-whole message and was still connected when we gave up waiting (it may take it yet); not when the host has lost power
-since (the milter's last traces went with it); and not when a failover of Redis since, or in the minute before, may
-have thrown the trace away (`claim_id.StableReplicationId`).
+has a trace in it (else our mail does not pass the milter, or the milter is down). It cannot tell for an MTA that had
+the whole message and was still connected at the deadline (it may accept it later); nor when the host has lost power
+since (the milter's last traces are lost); nor when a failover of Redis since, or in the minute before, may have lost
+the trace (`claim.StableReplicationId`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum
 
-from stopit_core.cases import CaseStore, Message, Party
+from stopit_core.cases import Message, Party
+from stopit_core.clock import Time
 from stopit_core.identity.people import People
 from stopit_core.model import Trace
-from stopit_core.stores.ledger import Ledger
 from stopit_notifier.failpoints import Failpoint, FailpointHook
 from stopit_notifier.sending.claim import ClaimId, same_replication_id
+from stopit_notifier.stores import Stores
 
 __all__ = ["Interrupted", "Recovery", "RecoveryResult", "assess"]
 
 CLOCK_SKEW = 10.0
-"""Seconds by which the milter's host may be behind the notifier's."""
+"""Seconds by which the clock of the milter's host may be behind the notifier's."""
 
 
 class RecoveryResult(Enum):
-    """What is to be done about an interrupted message."""
+    """The result of the recovery of an interrupted message."""
 
     SENT = "sent"
     AGAIN = "again"
     UNCLEAR = "unclear"
 
 
-Interrupted = tuple[Message, RecoveryResult, float]
-"""A message, what was found, and when it was sent (seconds since the epoch; 0.0 unless SENT)."""
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """An interrupted message and the result of its recovery. `sent_at`: seconds since the epoch, for SENT only."""
+
+    message: Message
+    result: RecoveryResult
+    sent_at: float = 0.0
 
 
 def assess(message: Message, own: Sequence[Trace], *, can_tell: bool) -> RecoveryResult:
-    """What became of an interrupted attempt whose `own` traces the ledger has. Pure: the table above."""
+    """Return the result for an interrupted attempt whose `own` traces the ledger has. Pure: the table above."""
     if message.data_at is None:
         return RecoveryResult.AGAIN
     if any(message.attempts == 1 or trace.seen >= message.data_at - CLOCK_SKEW for trace in own):
@@ -68,28 +75,19 @@ def assess(message: Message, own: Sequence[Trace], *, can_tell: bool) -> Recover
 
 
 class Recovery:
-    """Finds interrupted messages and what became of them. Raises Transient when record or ledger is away."""
+    """Finds interrupted messages and assesses them. Raises Transient when the record or the ledger is away."""
 
-    def __init__(
-        self,
-        store: CaseStore,
-        ledger: Ledger,
-        claim_id: ClaimId,
-        *,
-        monotonic: Callable[[], float],
-        failpoint: FailpointHook,
-    ) -> None:
-        self._store = store
-        self._ledger = ledger
+    def __init__(self, stores: Stores, claim_id: ClaimId, time: Time, *, failpoint: FailpointHook) -> None:
+        self._stores = stores
         self._claim_id = claim_id
-        self._monotonic = monotonic
+        self._time = time
         self._failpoint = failpoint
         self._first_seen: dict[tuple[int, int], float] = {}
 
-    def results(self, people: People, settle: float) -> list[Interrupted]:
-        """The interrupted messages that have been so for twice `settle` seconds, and what became of each."""
-        now = self._monotonic()
-        with self._store.sending() as sending:
+    def interrupted(self, people: People, settle: float) -> list[Interrupted]:
+        """Return the messages that have been interrupted for twice `settle` seconds, each with its result."""
+        now = self._time.monotonic()
+        with self._stores.cases.sending() as sending:
             seen = self._first_seen
             self._first_seen = {attempt: seen.get(attempt, now) for attempt in sending.under_way()}
             old = {attempt for attempt, first in self._first_seen.items() if now - first >= 2 * settle}
@@ -108,17 +106,20 @@ class Recovery:
                 own = self._own_traces(message, people)
                 can_tell = self._can_tell(message, last, people)
             except BaseException:
-                self._first_seen.clear()  # and so the wait begins anew
+                self._first_seen.clear()  # the wait begins anew
                 raise
-        finding = assess(message, own, can_tell=can_tell)
-        return message, finding, max(trace.seen for trace in own) if finding is RecoveryResult.SENT else 0.0
+        result = assess(message, own, can_tell=can_tell)
+        if result is RecoveryResult.SENT:
+            return Interrupted(message, result, max(trace.seen for trace in own))
+        return Interrupted(message, result)
 
     def _can_tell(self, message: Message, last: Message | None, people: People) -> bool:
         if message.error or self._claim_id.lost_power_since(message.claimed_by):
             return False
-        if not same_replication_id(message.claimed_by, self._ledger.replication_id()):
+        if not same_replication_id(message.claimed_by, self._stores.ledger.replication_id()):
             return False
         return last is not None and bool(self._own_traces(last, people))
 
     def _own_traces(self, message: Message, people: People) -> list[Trace]:
-        return [trace for trace in self._ledger.find(people.keyring.message(message.message_id)) if trace.own]
+        digest = people.keyring.message(message.message_id)
+        return [trace for trace in self._stores.ledger.find(digest) if trace.own]

@@ -1,53 +1,56 @@
-"""What became of a message, written down: on the record, in the metrics, in the log, and to staff where it failed.
+"""Records the result of an attempt to send: in the case record, the metrics and the log, and to staff if it failed.
 
-The record first, in one transaction with all that belongs to it; the rest after its commit.
+The case record comes first, in one transaction with everything that belongs to the result; the rest follows its
+commit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from stopit_core.cases import CaseStore, Message, Party, Sending
+from stopit_core.cases import Message, Party, Sending
+from stopit_core.clock import Time
 from stopit_core.daemon.logs import Log, without_addresses
 from stopit_core.daemon.systemd import Live
 from stopit_core.errors import Transient
-from stopit_core.metrics import NotifierMetrics, SendResult
+from stopit_core.metrics import NotifierMetrics, SendLabel
 from stopit_core.outgoing.facts import AlertFacts, AlertKind, MessageKind
 from stopit_notifier.alerts import alert
 from stopit_notifier.configuration import NotifierContext
 from stopit_notifier.failpoints import Failpoint, FailpointHook
 from stopit_notifier.sending.watchlist import Watchlist, pairs_of
+from stopit_notifier.stores import Stores
 
 __all__ = ["ResultRecorder"]
 
 
 class ResultRecorder:
-    """Writes down how an attempt to send ended. Each method raises Transient when the record is away."""
+    """Records the results of attempts to send. Each method raises Transient when the case record is away."""
 
     def __init__(
         self,
-        store: CaseStore,
+        stores: Stores,
         watchlist: Watchlist,
         live: Live[NotifierContext],
         metrics: NotifierMetrics,
         log: Log,
+        time: Time,
         *,
-        clock: Callable[[], float],
         failpoint: FailpointHook,
     ) -> None:
-        self._store = store
+        self._cases = stores.cases
         self._watchlist = watchlist
         self._live = live
         self._metrics = metrics
         self._log = log
-        self._clock = clock
+        self._time = time
         self._failpoint = failpoint
 
     def sent(self, message: Message, at: float) -> None:
-        """The MTA took it at `at`. From a notice on, its pairs are watched: in the same transaction."""
+        """Record that the MTA accepted it at `at`. The same transaction begins to watch the pairs of a notice."""
         context = self._live.current
         until = at + context.rules.cooldown
-        with self._store.sending() as sending:
+        with self._cases.sending() as sending:
             if not sending.sent(message, at):
                 return
             notice = message.party is Party.SENDER
@@ -55,57 +58,57 @@ class ResultRecorder:
             sending.watch(pairs, message.case_id, at, until)
             self._failpoint(Failpoint.BEFORE_MARK)
         self._failpoint(Failpoint.MARKED_SENT)
-        self._note_sent(message)
+        self._report_sent(message)
         try:
             self._watchlist.watch(pairs, until)
-        except Transient as error:  # the next sync tells the ledger
-            self._log.warning("ledger doesn't watch the pairs yet", error=str(error), **_names(message))
+        except Transient as error:  # the next sync repeats it
+            self._log.warning("ledger does not watch the pairs yet", error=str(error), **_names(message))
         self._failpoint(Failpoint.WATCHED)
 
-    def all_sent(self, taken: Sequence[tuple[Message, float]]) -> None:
-        """The MTA took each of these at its time; none is a notice."""
-        with self._store.sending() as sending:
-            marked = sending.all_sent(taken)
+    def all_sent(self, accepted: Sequence[tuple[Message, float]]) -> None:
+        """Record that the MTA accepted each of these at its time. None of them may be a notice."""
+        with self._cases.sending() as sending:
+            marked = sending.all_sent(accepted)
             self._failpoint(Failpoint.BEFORE_MARK)
         self._failpoint(Failpoint.MARKED_SENT)
         for message in marked:
-            self._note_sent(message)
+            self._report_sent(message)
         self._failpoint(Failpoint.WATCHED)
 
     def put_off(self, message: Message, error: str, again_at: float) -> None:
-        """It was not sent, and is tried again at `again_at`."""
-        with self._store.sending() as sending:
+        """Record that it was not sent, and that the next attempt is at `again_at`."""
+        with self._cases.sending() as sending:
             if not sending.put_back(message, error, again_at):
                 return
-        self._count(message, SendResult.DEFERRED)
-        self._say("put off", message, error, again_at=round(again_at))
+        self._count(message, SendLabel.DEFERRED)
+        self._report("deferred, will retry", message, error, again_at=round(again_at))
 
     def unanswered(self, message: Message, error: str) -> None:
-        """The MTA has all of it and said nothing: the ledger will tell."""
-        with self._store.sending() as sending:
+        """Record that the MTA has all of it and has not replied: recovery asks the ledger."""
+        with self._cases.sending() as sending:
             sending.unanswered(message, error)
-        self._say("not answered, the ledger will tell", message, error)
+        self._report("no reply from the MTA, recovery will ask the ledger", message, error)
 
     def failed(self, message: Message, error: str) -> None:
-        """It cannot be sent, ever: staff are told."""
-        with self._store.sending() as sending:
-            if not sending.failed(message, error, self._clock()):
+        """Record that it can never be sent, and alert staff."""
+        with self._cases.sending() as sending:
+            if not sending.failed(message, error, self._time.clock()):
                 return
-            self._tell_staff(sending, message, AlertKind.NOT_SENT, error)
-        self._count(message, SendResult.FAILED)
-        self._say("could not be sent", message, error, grave=True)
+            self._alert_staff(sending, message, AlertKind.NOT_SENT, error)
+        self._count(message, SendLabel.FAILED)
+        self._report("could not be sent", message, error, grave=True)
 
     def unclear(self, message: Message, error: str) -> None:
-        """Nobody can tell whether it was sent, and it is not sent again: staff are told."""
-        with self._store.sending() as sending:
-            if not sending.unclear(message, error, self._clock()):
+        """Record that it may have been sent and is not sent again, and alert staff."""
+        with self._cases.sending() as sending:
+            if not sending.unclear(message, error, self._time.clock()):
                 return
-            self._tell_staff(sending, message, AlertKind.UNCLEAR, error)
-        self._count(message, SendResult.UNCLEAR)
-        self._say("unclear whether it was sent", message, error, grave=True)
+            self._alert_staff(sending, message, AlertKind.UNCLEAR, error)
+        self._count(message, SendLabel.UNCLEAR)
+        self._report("unclear whether it was sent", message, error, grave=True)
 
-    def _tell_staff(self, sending: Sending, message: Message, kind: AlertKind, error: str) -> None:
-        if message.party is Party.STAFF:  # an alert about an alert would go the same way
+    def _alert_staff(self, sending: Sending, message: Message, kind: AlertKind, error: str) -> None:
+        if message.party is Party.STAFF:  # an alert about an alert would fail in the same way
             return
         case = sending.work.case(message.case_id)
         reporter = message.recipient if message.party is Party.REPORTER else ""
@@ -119,20 +122,21 @@ class ResultRecorder:
             details=(error,),
         )
         context = self._live.current
-        alert(sending.work, context.renderer, context.staff_address, case, facts, self._clock(), observed=False)
+        now = self._time.clock()
+        alert(sending.work, context.renderer, context.staff_address, case, facts, now, observed=False)
 
-    def _note_sent(self, message: Message) -> None:
-        self._count(message, SendResult.SENT)
+    def _report_sent(self, message: Message) -> None:
+        self._count(message, SendLabel.SENT)
         recipient = self._live.current.people.keyring.log(message.recipient)
         self._log.info("sent", recipient=recipient, **_names(message))
 
-    def _count(self, message: Message, result: SendResult) -> None:
-        self._metrics.sent.labels(message.kind, result.value).inc()
+    def _count(self, message: Message, label: SendLabel) -> None:
+        self._metrics.sent.labels(message.kind, label.value).inc()
 
-    def _say(self, event: str, message: Message, error: str, *, grave: bool = False, **more: object) -> None:
+    def _report(self, event: str, message: Message, error: str, *, grave: bool = False, **more: object) -> None:
         text = without_addresses(error, self._live.current.people.keyring)
-        say = self._log.error if grave else self._log.warning
-        say(event, error=text, **_names(message), **more)
+        write = self._log.error if grave else self._log.warning
+        write(event, error=text, **_names(message), **more)
 
 
 def _names(message: Message) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""An SMTP connection with a deadline: no wait lasts longer, however slowly the server deals out its bytes."""
+"""An SMTP connection with a deadline: no wait lasts longer, however slowly the server sends its bytes."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ __all__ = ["SmtpConnection", "TlsSmtpConnection"]
 
 
 class SmtpConnection(smtplib.SMTP):
-    """An SMTP connection in which no wait lasts longer than `until` (on the monotonic clock), however the server
-    deals out its bytes."""
+    """An SMTP connection on which nothing waits beyond `until`, a time on the monotonic clock."""
 
     def __init__(self, until: float, monotonic: Callable[[], float], context: ssl.SSLContext | None) -> None:
         self.until = until
         self.hung = False
-        """The server said nothing in time: what it has been sent it may take later yet."""
+        """True if the server did not answer in time: it may still accept what it was sent."""
         self.begun: deque[float] = deque()
-        """When each message was written of which the server has said nothing yet (on the monotonic clock)."""
+        """The times on the monotonic clock at which the pipelined messages were written whose reply is pending."""
         self._monotonic = monotonic
         self._prepare(context)
 
@@ -30,35 +29,33 @@ class SmtpConnection(smtplib.SMTP):
         super().__init__(local_hostname="")
 
     def open(self, host: str, port: int, hostname: str) -> None:
-        """Connect, and say EHLO as `hostname`."""
+        """Connect, and send EHLO with `hostname`."""
         self.local_hostname = hostname
-        self._host = host  # what starttls checks the certificate against
+        self._host = host  # the name that starttls checks the certificate for
         self.timeout = self.remaining()
-        code, words = self.connect(host, port)
+        code, text = self.connect(host, port)
         if code != 220:
-            raise smtplib.SMTPConnectError(code, words)
-        # The dot goes out by itself, after a look at the clock. Without this it would wait until the server has
-        # acknowledged what came before, and a server takes 40 ms for that when it has nothing to say (RFC 1122).
+            raise smtplib.SMTPConnectError(code, text)
+        # The dot is a write of its own, after a look at the clock. Without this option it would wait until the server
+        # has acknowledged the write before, which takes 40 ms when the server has nothing to send (RFC 1122).
         if self.sock is not None:
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.greet()
 
     def greet(self) -> None:
-        """EHLO, else HELO."""
+        """Send EHLO, or HELO if the server does not know it."""
         self.ehlo_or_helo_if_needed()
 
     @property
-    def streams(self) -> bool:
-        """Whether the server takes messages one behind the other (PIPELINING and CHUNKING)."""
+    def pipelines_messages(self) -> bool:
+        """True if the server accepts whole messages without waiting for replies (PIPELINING and CHUNKING)."""
         return bool(self.has_extn("pipelining") and self.has_extn("chunking"))
 
     def ask(self, *commands: str) -> list[tuple[int, bytes]]:
-        """Say these commands, and what the server says to each.
+        """Send these commands, and return the replies.
 
-        In one go where it takes that (PIPELINING, RFC 2920); else one after the other, up to the first refusal.
+        With PIPELINING (RFC 2920) they are sent in one write; else one by one, up to the first refusal.
         """
-        if any("\r" in command or "\n" in command for command in commands):
-            raise ValueError("a line end in an SMTP command")
         if self.has_extn("pipelining"):
             self.send("".join(f"{command}\r\n" for command in commands))
             return [self.getreply() for _ in commands]
@@ -70,18 +67,18 @@ class SmtpConnection(smtplib.SMTP):
         return replies
 
     def remaining(self) -> float:
-        """Seconds left. Raises TimeoutError when there are none."""
+        """Return the seconds until the deadline. Raises TimeoutError when it has passed."""
         left = self.until - self._monotonic()
         if left <= 0:
             raise TimeoutError("timed out")
         return left
 
     def getreply(self) -> tuple[int, bytes]:
-        """The next reply, read by the deadline."""
+        """Read the next reply, by the deadline."""
         if self.sock is None:
             raise smtplib.SMTPServerDisconnected("the connection is closed")
         if self.file is None:
-            self.file = io.BufferedReader(_Timed(self.sock, self.remaining))
+            self.file = io.BufferedReader(_DeadlineReader(self.sock, self.remaining))
         try:
             return super().getreply()
         except (smtplib.SMTPException, OSError) as error:
@@ -89,7 +86,7 @@ class SmtpConnection(smtplib.SMTP):
             raise
 
     def send(self, s: Any) -> None:
-        """All of `s`, by the deadline."""
+        """Send all of `s`, by the deadline."""
         try:
             if self.sock is not None:
                 self.sock.settimeout(self.remaining())
@@ -100,21 +97,21 @@ class SmtpConnection(smtplib.SMTP):
 
 
 class TlsSmtpConnection(SmtpConnection, smtplib.SMTP_SSL):
-    """The same over TLS from the first byte (RFC 8314)."""
+    """An SMTP connection with TLS from the first byte (RFC 8314)."""
 
     def _prepare(self, context: ssl.SSLContext | None) -> None:
         smtplib.SMTP_SSL.__init__(self, local_hostname="", context=context)
 
 
-class _Timed(io.RawIOBase):
-    """What comes from a socket, each read with the time that is left."""
+class _DeadlineReader(io.RawIOBase):
+    """Reads from a socket, each time with the time that is left."""
 
     def __init__(self, sock: socket.socket, remaining: Callable[[], float]) -> None:
         self._sock = sock
         self._remaining = remaining
 
     def readable(self) -> bool:
-        """Yes."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int:

@@ -1,7 +1,7 @@
-"""Several connections to the MTA, on which messages go out side by side.
+"""A pool of connections to the MTA, on which the messages of a batch are sent side by side.
 
-An MTA that has the whole of a message writes it to its disk, and asks our milter, before it answers. One connection
-waits for that. With a few of them the MTA has the next messages meanwhile, and the milter writes their traces in one
+An MTA that has received a message writes it to its disk, and asks our milter, before it replies. A single connection
+waits for that. With several, the MTA receives the next messages meanwhile, and the milter writes their traces in one
 go.
 """
 
@@ -12,80 +12,84 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from stopit_core.cases import Message
-from stopit_core.errors import Permanent, Transient
-from stopit_notifier.smtp.client import End, SmtpClient, SmtpMessage, Unanswered
+from stopit_notifier.smtp.client import SmtpClient
+from stopit_notifier.smtp.send_result import SendResult
 
-__all__ = ["ConnectionPool", "InFlightBatch", "attempt"]
+__all__ = ["ConnectionPool", "InFlightBatch", "Sent"]
 
-
-def attempt(client: SmtpClient, message: SmtpMessage, before_data: Callable[[], bool]) -> End:
-    """`SmtpClient.send`, with what the MTA says of the message as a value."""
-    try:
-        return client.send(message, before_data)
-    except (Transient, Permanent, Unanswered) as error:
-        return error
+Sent = tuple[Message, SendResult]
+"""A message and the result of the attempt to send it."""
 
 
 class InFlightBatch:
-    """A batch that is under way."""
+    """A batch whose messages are being sent."""
 
-    def __init__(self, work: Sequence[Future[None]], ended: list[tuple[Message, End]]) -> None:
+    def __init__(self, work: Sequence[Future[None]], sent: list[Sent], errors: list[Exception]) -> None:
         self._work = work
-        self._ended = ended
+        self._sent = sent
+        self._errors = errors
 
     @property
-    def over(self) -> bool:
-        """Whether each message has ended."""
+    def done(self) -> bool:
+        """True when every message has a result."""
         return all(work.done() for work in self._work)
 
-    def ends(self) -> list[tuple[Message, End]]:
-        """How each message ended, when all have."""
+    def results(self) -> list[Sent]:
+        """Wait for the batch, and return the result of each message, in any order.
+
+        A message whose attempt raised an exception is missing: see `errors`.
+        """
         for work in self._work:
             work.result()
-        return self._ended
+        return self._sent
+
+    @property
+    def errors(self) -> Sequence[Exception]:
+        """The exceptions that attempts raised, after `results`."""
+        return self._errors
 
 
 class ConnectionPool:
-    """Some clients, one thread each. `first` is for what is sent by itself; not while the others are at work."""
+    """Several SMTP clients with a thread each.
+
+    `first` is for a message that is sent by itself, while no batch is in flight.
+    """
 
     def __init__(self, clients: Sequence[SmtpClient]) -> None:
         self.first = clients[0]
         self._clients = tuple(clients)
-        # A client is for one thread, so each has one, which takes batch after batch. They start when they are needed.
+        # A client is for one thread: each has its own, for one batch after the other. They start when needed.
         self._threads = tuple(ThreadPoolExecutor(1, "smtp") for _ in self._clients)
 
     def submit(
-        self, batch: Sequence[Message], send: Callable[[SmtpClient, Iterator[Message]], Iterator[tuple[Message, End]]]
+        self, batch: Sequence[Message], send: Callable[[SmtpClient, Iterator[Message]], Iterator[Sent]]
     ) -> InFlightBatch:
-        """Have the messages of the batch sent, in any order. Returns at once.
+        """Send the messages of the batch, in any order, with `send`. Returns at once.
 
-        `send` is called by several threads; each takes from the same messages as it gets ahead. What it raises counts
-        as how those ended that it has in hand.
+        `send` is called by several threads; each takes the next messages from the same iterator as it is ready for
+        them. When it raises an exception, the messages that it took and has not yielded have no result.
         """
         waiting = deque(batch)
-        ended: list[tuple[Message, End]] = []
+        sent: list[Sent] = []
+        errors: list[Exception] = []
 
-        def share(in_hand: dict[int, Message]) -> Iterator[Message]:
+        def remaining() -> Iterator[Message]:
             while waiting:
                 try:
-                    message = waiting.popleft()
-                except IndexError:  # another was quicker
+                    yield waiting.popleft()
+                except IndexError:  # another thread took the last one
                     return
-                in_hand[message.id] = message
-                yield message
 
         def work(client: SmtpClient) -> None:
             while waiting:
-                in_hand: dict[int, Message] = {}
                 try:
-                    for message, end in send(client, share(in_hand)):
-                        del in_hand[message.id]
-                        ended.append((message, end))
-                except Exception as error:  # noqa: BLE001  the others have still to be written down
-                    ended.extend((message, error) for message in in_hand.values())
+                    for each in send(client, remaining()):
+                        sent.append(each)
+                except Exception as error:  # noqa: BLE001  the other messages are still to be sent
+                    errors.append(error)
 
         together = zip(self._threads, self._clients, strict=True)
-        return InFlightBatch([thread.submit(work, client) for thread, client in together], ended)
+        return InFlightBatch([thread.submit(work, client) for thread, client in together], sent, errors)
 
     def close(self) -> None:
         """End the threads, and close every connection."""

@@ -1,4 +1,4 @@
-"""What an outbox needs around it: a real record, ledger and SMTP server, made-up time, and a milter in between."""
+"""An outbox with a real record, ledger and SMTP server around it, a set time, and a milter before the server."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from stopit_core.cases import Case, CaseState, CaseStore, Event, Message, Party, ReportRow
+from stopit_core.clock import Time
 from stopit_core.config import Smtp, parse
 from stopit_core.daemon.logs import open_log
 from stopit_core.daemon.systemd import Live
@@ -20,6 +21,7 @@ from stopit_core.metrics import NotifierMetrics
 from stopit_core.model import Assurance, Channel, Command, Digest, Trace
 from stopit_core.outgoing.facts import AcknowledgementFacts, Facts, MessageKind, NoticeFacts
 from stopit_core.stores.ledger.sqlite import SqliteLedger
+from stopit_core.stores.queue.sqlite import SqliteQueue
 from stopit_lab.sink import Sink, Taken
 from stopit_lab.waiting import until
 from stopit_notifier.configuration import NotifierContext
@@ -31,6 +33,7 @@ from stopit_notifier.sending.result import ResultRecorder
 from stopit_notifier.sending.watchlist import Watchlist
 from stopit_notifier.smtp.client import SmtpClient
 from stopit_notifier.smtp.pool import ConnectionPool
+from stopit_notifier.stores import Stores
 
 KEYRING = Keyring(b"k" * 32)
 MALLORY = Person("mallory@campus.example", Assurance.AUTHENTICATED)
@@ -50,7 +53,7 @@ GIVE_UP = 3 * 86400.0
 class Rig:
     """An outbox and what is around it. `now` is the clock, `ticks` the monotonic one: they stand until moved."""
 
-    def __init__(self, url: str, directory: Path, streams: bool = False) -> None:
+    def __init__(self, url: str, directory: Path, pipelining: bool = False) -> None:
         self.now = 1_700_000_000.0
         self.ticks = 1000.0
         self.milter = True
@@ -62,11 +65,14 @@ class Rig:
         self.registry = CollectorRegistry()
         self.metrics = NotifierMetrics(self.registry, pairs(), [kind.value for kind in MessageKind], CaseState)
         self.said = io.StringIO()
-        self.sink = Sink(on_taken=self._passes_the_milter, streams=streams)
+        self.sink = Sink(on_taken=self._passes_the_milter, pipelining=pipelining)
         self.boot = "boot-1"
-        self.history = ""
-        self.ledger.replication_id = lambda: self.history  # type: ignore[method-assign]
-        self.replication_id = StableReplicationId(lambda: self.history, self.monotonic)
+        self.replication_id = ""
+        self.ledger.replication_id = lambda: self.replication_id  # type: ignore[method-assign]
+        self.stable_id = StableReplicationId(lambda: self.replication_id, self.monotonic)
+        self.queue_store = SqliteQueue(directory / "queue.db", 3)
+        self.stores = Stores(self.store, self.queue_store, self.ledger, queue_faults=tuple)
+        self.time = Time(self.clock, self.monotonic, sleep=self.pass_time, draw=lambda: 0.0)
         self.data_within = 30.0  # real seconds, unlike `SETTLE`; less only where the MTA is to hang
         self._pools: list[ConnectionPool] = []
 
@@ -81,40 +87,32 @@ class Rig:
         self.ticks += seconds
 
     def outbox(self, failpoint: FailpointHook = no_failpoint) -> Outbox:
-        """An outbox of its own process: new claim_id, new connection."""
+        """Make the outbox of another process: with its own claim id and connections."""
         log = open_log("test", self.said)
-        watchlist = Watchlist(self.store, self.ledger, self.clock, self.monotonic)
-        recorder = ResultRecorder(
-            self.store, watchlist, self.context, self.metrics, log, clock=self.clock, failpoint=failpoint
-        )
+        watchlist = Watchlist(self.stores, self.time)
         claim_id = ClaimId("host", self.boot, new_ref()[:8])
-        recovery = Recovery(self.store, self.ledger, claim_id, monotonic=self.monotonic, failpoint=failpoint)
         smtp = Smtp.model_validate({"host": "localhost", "port": self.sink.port, "timeout": "30s"})
         clients = [SmtpClient(smtp, "notifier", self.data_within, failpoint) for _ in range(3)]
         self._pools.append(ConnectionPool(clients))
-        terms = Terms(self._pools[-1], SETTLE, GIVE_UP)
         return Outbox(
-            self.store,
-            recovery,
-            recorder,
+            self.stores,
+            Recovery(self.stores, claim_id, self.time, failpoint=failpoint),
+            ResultRecorder(self.stores, watchlist, self.context, self.metrics, log, self.time, failpoint=failpoint),
             self.context,
-            terms,
-            claim_id,
-            self.replication_id,
-            clock=self.clock,
-            monotonic=self.monotonic,
-            draw=lambda: 0.0,
+            Terms(self._pools[-1], SETTLE, GIVE_UP),
+            lambda: claim_id.text(self.stable_id.current()),
+            self.time,
             failpoint=failpoint,
         )
 
     def ends(self) -> None:
-        """What is left of outboxes that were killed ends: their threads, and what the MTA does with what it had."""
+        """Wait until the threads of killed outboxes have ended, and the MTA is done with their connections."""
         for pool in self._pools:
             pool.close()
         until(lambda: not self.sink.connected, "the MTA to see that the connections are closed")
 
-    def settled(self, outbox: Outbox | None = None) -> Outbox:
-        """The outbox of a notifier that was started and has had time to settle and send everything."""
+    def recovered(self, outbox: Outbox | None = None) -> Outbox:
+        """Return the outbox of a notifier that has had time to recover and to send everything."""
         outbox = outbox or self.outbox()
         for _ in range(3):
             outbox.recover()
@@ -126,7 +124,7 @@ class Rig:
     def queue(
         self, kind: MessageKind = MessageKind.NOTICE, reporters: tuple[str, ...] = ("vera@campus.example",)
     ) -> Message:
-        """A case with these reporters, and a message about it that is due now."""
+        """Make a case with these reporters, and a message about it that is due now."""
         context, now = self.context.current, self.now
         with self.store.work() as work:
             case, new = work.case_for(f"sender:{new_ref()}", MALLORY, now)
@@ -150,14 +148,14 @@ class Rig:
         return message
 
     def message(self, message: Message) -> Message:
-        """The message as the record has it now."""
+        """Return the message as the record has it now."""
         with self.store.work() as work:
             found = work.message_by_ref(message.ref)
         assert found is not None
         return found
 
     def case(self, message: Message) -> tuple[Case, list[Event], list[Message]]:
-        """A message's case, its history, and the messages about it."""
+        """Return a message's case, its events, and the messages about it."""
         with self.store.work() as work:
             number = work.case(message.case_id).number
         with self.store.reading() as reading:
@@ -166,23 +164,22 @@ class Rig:
             return case, reading.events(case), reading.messages(case)
 
     def alerts(self, message: Message) -> list[Message]:
-        """The alerts to staff about a message's case."""
+        """Return the alerts to staff about a message's case."""
         return [each for each in self.case(message)[2] if each.kind == MessageKind.STAFF_ALERT]
 
     def copies(self, message: Message) -> int:
-        """How often the MTA took it."""
+        """Return how often the MTA took it."""
         return sum(message.message_id.encode() in taken.data for taken in self.sink.taken)
 
     def trace(self, message: Message, seen: float, own: bool = True) -> None:
-        """The ledger has seen this message pass."""
+        """Put a trace of this message in the ledger."""
         self.ledger.write([Trace(KEYRING.message(message.message_id), seen, own=own)])
 
     def close(self) -> None:
         for pool in self._pools:
             pool.close()
         self.sink.stop()
-        self.ledger.close()
-        self.store.close()
+        self.stores.close()
 
     def _passes_the_milter(self, taken: Taken) -> None:
         if self.milter:
@@ -216,7 +213,7 @@ class Rig:
 
 @pytest.fixture
 def rig(cases_url: str, tmp_path: Path) -> Iterator[Rig]:
-    """A rig on each kind of database."""
+    """Return a rig on each kind of database."""
     rig = Rig(cases_url, tmp_path)
     rig.sink.start()
     yield rig
@@ -225,17 +222,17 @@ def rig(cases_url: str, tmp_path: Path) -> Iterator[Rig]:
 
 @pytest.fixture
 def quick_rig(tmp_path: Path) -> Iterator[Rig]:
-    """A rig on SQLite, for what the kind of database cannot matter to."""
+    """Return a rig on SQLite, for tests that do not depend on the database."""
     rig = Rig(f"sqlite:///{tmp_path}/cases.db", tmp_path)
     rig.sink.start()
     yield rig
     rig.close()
 
 
-@pytest.fixture(params=[True, False], ids=["streams", "by-itself"])
+@pytest.fixture(params=[True, False], ids=["pipelining", "one-by-one"])
 def batch_rig(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Rig]:
-    """A quick rig, whose MTA takes messages one behind the other, or does not."""
-    rig = Rig(f"sqlite:///{tmp_path}/cases.db", tmp_path, streams=request.param)
+    """Return a rig on SQLite whose MTA takes several commands at once, or does not."""
+    rig = Rig(f"sqlite:///{tmp_path}/cases.db", tmp_path, pipelining=request.param)
     rig.sink.start()
     yield rig
     rig.close()

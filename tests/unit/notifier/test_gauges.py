@@ -1,4 +1,4 @@
-"""The gauge of the queue's durability: looked for now and then; what was known stands while the server is away."""
+"""The gauge of the queue's durability: checked every minute; the last value stands while the server is away."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from stopit_core.cases import CaseStore
+from stopit_core.clock import Time
 from stopit_core.errors import NotAllowed, Transient
 from stopit_core.metrics import NotifierMetrics
+from stopit_core.stores.ledger.sqlite import SqliteLedger
 from stopit_core.stores.queue.sqlite import SqliteQueue
 from stopit_notifier.gauges import Gauges
+from stopit_notifier.stores import Stores
 
 
 @dataclass
 class Server:
-    """What the queue's server says of its settings."""
+    """The queue's server, which is asked for its settings."""
 
     faults: tuple[str, ...] = ()
     away: bool = False
@@ -44,11 +47,13 @@ def store(tmp_path: Path) -> Iterator[CaseStore]:
     store.close()
 
 
-def test_durability_is_looked_for_every_minute(store: CaseStore, tmp_path: Path) -> None:
+def test_durability_is_checked_every_minute(store: CaseStore, tmp_path: Path) -> None:
     server = Server()
     queue = SqliteQueue(tmp_path / "queue.db", 3)
     metrics = NotifierMetrics(CollectorRegistry(), [], [], [])
-    gauges = Gauges(store, queue, metrics, server.ask, clock=lambda: server.now, monotonic=lambda: server.now)
+    ledger = SqliteLedger(tmp_path / "ledger.db", 86400.0, lambda: server.now)
+    stores = Stores(store, queue, ledger, queue_faults=server.ask)
+    gauges = Gauges(stores, metrics, Time(clock=lambda: server.now, monotonic=lambda: server.now))
 
     def durable() -> float:
         value = metrics.registry.get_sample_value("stopit_queue_durable")
@@ -81,3 +86,4 @@ def test_durability_is_looked_for_every_minute(store: CaseStore, tmp_path: Path)
     gauges.refresh()
     assert durable() == 0, "nobody can tell"
     queue.close()
+    ledger.close()

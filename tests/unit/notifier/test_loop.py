@@ -1,4 +1,4 @@
-"""The loop with doubles for its parts: what it does when a part fails, and that none holds up the others."""
+"""The loop with doubles for its parts: the effects of a part that fails, and how the parts share the time."""
 
 from __future__ import annotations
 
@@ -8,21 +8,24 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from stopit_core.clock import Time
 from stopit_core.daemon.logs import open_log
-from stopit_core.errors import Transient
+from stopit_core.errors import DecodeError, Transient
 from stopit_core.metrics import NotifierMetrics
 from stopit_core.stores.queue import Delivery
+from stopit_notifier.faults import Faults, LoopStage
 from stopit_notifier.loop import Loop
+from stopit_notifier.reports.intake import ClaimedReport
 
 NOW = 1_700_000_000.0
 
 
 @dataclass
 class Parts:
-    """Every part that the loop has, as far as it sees them. `broken` names those that raise, and what."""
+    """All parts of a loop. `broken` holds the exception of each call that fails."""
 
     broken: dict[str, Exception] = field(default_factory=dict)
-    reports: list[Delivery] = field(default_factory=list)
+    batches: list[list[ClaimedReport]] = field(default_factory=list)
     due: int = 0
     next_due_at: float | None = None
     go: bool = True
@@ -36,17 +39,17 @@ class Parts:
         if what in self.broken:
             raise self.broken[what]
 
-    def claim(self, consumer: str, limit: int, lease: float, wait: float, again: int) -> list[Delivery]:
+    def check_ledger(self) -> None:
+        self.did("ledger")
+
+    def claim(self, limit: int, wait: float) -> list[list[ClaimedReport]]:
         self.waits.append(wait)
         self.did("claim")
-        out, self.reports = self.reports[:limit], self.reports[limit:]
+        out, self.batches = self.batches, []
         return out
 
-    def handle_together(self, deliveries: list[Delivery]) -> list[Delivery]:
-        return deliveries
-
-    def handle(self, delivery: Delivery) -> None:
-        self.did(f"report {delivery.id}")
+    def handle(self, batch: list[ClaimedReport]) -> None:
+        self.did("report " + "+".join(each.delivery.id for each in batch))
 
     def run_once(self, patient: bool) -> bool:
         self.patience.append(patient)
@@ -58,7 +61,7 @@ class Parts:
         return self.next_due_at
 
     def recover(self) -> None:
-        self.did("settle")
+        self.did("recover")
 
     def sync(self) -> None:
         self.did("sync")
@@ -79,21 +82,17 @@ class Running:
         self.metrics = NotifierMetrics(self.registry, [], [], [])
         self.said = io.StringIO()
         self.loop = Loop(
-            parts,
-            parts,
-            parts,
-            parts,
-            parts,
-            self.metrics,
-            open_log("test", self.said),  # type: ignore[arg-type]
-            consumer="me",
-            lease=lambda: 60.0,
-            prepare=lambda: parts.did("prepare"),
-            ledger_answers=lambda: parts.did("ledger"),
-            private=lambda text: text.replace("vera@x.example", "-"),
-            go_on=lambda: parts.go,
-            clock=lambda: NOW,
-            sleep=parts.sleep,
+            lambda: parts.did("prepare"),
+            parts,  # type: ignore[arg-type]
+            parts,  # type: ignore[arg-type]
+            [
+                (LoopStage.OUTBOX, parts.recover),
+                (LoopStage.OUTBOX, parts.sync),
+                (LoopStage.GAUGES, parts.refresh),
+            ],
+            Faults(self.metrics, open_log("test", self.said), lambda text: text.replace("vera@x.example", "-")),
+            Time(clock=lambda: NOW, sleep=parts.sleep),
+            lambda: parts.go,
         )
 
     def turn(self) -> list[str]:
@@ -104,22 +103,23 @@ class Running:
     def faults(self, stage: str) -> float | None:
         return self.registry.get_sample_value("stopit_notifier_faults_total", {"stage": stage})
 
-    def succeeded(self) -> bool:
-        return self.registry.get_sample_value("stopit_notifier_last_success_timestamp_seconds") == NOW
+
+def batch(*names: str) -> list[ClaimedReport]:
+    return [ClaimedReport(Delivery(name, b"", 1, NOW), DecodeError("not read here")) for name in names]
 
 
-def deliveries(*names: str) -> list[Delivery]:
-    return [Delivery(name, b"", 1, NOW) for name in names]
+def alone(*names: str) -> list[list[ClaimedReport]]:
+    return [batch(name) for name in names]
 
 
 def test_turn_does_everything_in_order_and_stores_are_looked_at_once() -> None:
-    running = Running(reports=deliveries("1"))
+    running = Running(batches=alone("1"))
 
     first, second = running.turn(), running.turn()
 
-    assert first == ["prepare", "ledger", "claim", "report 1", "send", "settle", "sync", "gauges"]
-    assert second == ["claim", "send", "settle", "sync", "gauges"]
-    assert running.succeeded()
+    assert first == ["prepare", "ledger", "claim", "report 1", "send", "recover", "sync", "gauges"]
+    assert second == ["claim", "send", "recover", "sync", "gauges"]
+    assert running.loop.fault is None
 
 
 def test_without_the_case_record_nothing_is_claimed() -> None:
@@ -127,7 +127,7 @@ def test_without_the_case_record_nothing_is_claimed() -> None:
 
     assert [running.turn(), running.turn()] == [["prepare"], ["prepare"]]
 
-    assert (running.faults("intake"), running.succeeded(), running.parts.slept) == (2, False, 2.0)
+    assert (running.faults("intake"), running.loop.fault is None, running.parts.slept) == (2, False, 2.0)
     assert running.said.getvalue().count("away") == 1
     assert "away" in running.loop.status
 
@@ -135,27 +135,27 @@ def test_without_the_case_record_nothing_is_claimed() -> None:
 def test_without_the_ledger_no_report_is_claimed_and_messages_are_sent() -> None:
     running = Running(broken={"ledger": Transient("away")})
 
-    assert running.turn() == ["prepare", "ledger", "send", "settle", "sync", "gauges"]
+    assert running.turn() == ["prepare", "ledger", "send", "recover", "sync", "gauges"]
 
 
 def test_report_that_fails_for_a_store_is_the_last_that_is_claimed_before_the_store_answers() -> None:
     running = Running(broken={"report 1": Transient("away"), "ledger": Transient("away")})
     running.parts.broken.pop("ledger")
     running.turn()
-    running.parts.reports = deliveries("1", "2")
+    running.parts.batches = alone("1", "2")
     running.parts.broken["ledger"] = Transient("away")
 
     assert running.turn()[:3] == ["claim", "report 1", "send"]
     assert "claim" not in running.turn()
     running.parts.broken.clear()
     assert running.turn()[:3] == ["prepare", "ledger", "claim"]
-    assert "all is well again" in running.said.getvalue()
+    assert "no faults any more" in running.said.getvalue()
 
 
-def test_bug_in_one_stage_stops_no_other_and_tells_no_address() -> None:
+def test_bug_in_one_stage_stops_no_other_and_logs_no_address() -> None:
     running = Running(broken={"send": KeyError("vera@x.example")})
 
-    assert running.turn()[-4:] == ["send", "settle", "sync", "gauges"]
+    assert running.turn()[-4:] == ["send", "recover", "sync", "gauges"]
 
     assert running.faults("outbox") == 1
     assert "KeyError" in running.said.getvalue()
@@ -163,22 +163,35 @@ def test_bug_in_one_stage_stops_no_other_and_tells_no_address() -> None:
 
 
 def test_reports_and_messages_share_the_time() -> None:
-    running = Running(reports=deliveries(*map(str, range(400))), due=20)
+    running = Running(batches=[batch(*map(str, range(255))), batch("255")], due=20)
 
     done = running.turn()
 
-    assert (done.count("send"), sum(each.startswith("report") for each in done)) == (8, 256)
-    assert running.parts.patience == [False] * 8  # more reports wait: they are decided while a batch is under way
+    assert (done.count("send"), sum(each.startswith("report") for each in done)) == (8, 2)
+    assert running.parts.patience == [False] * 8  # more reports wait: they are decided while a batch is in flight
     assert running.turn().count("send") == 8
     assert running.parts.waits == [0.0, 0.0]
 
 
-def test_report_that_comes_again_is_taken_last() -> None:
-    running = Running(reports=[Delivery("old", b"", 2, NOW), *deliveries("1", "2")])
+def test_batch_that_fails_is_logged_and_counted_and_each_of_its_reports_is_taken_alone() -> None:
+    running = Running(batches=[batch("1", "2"), batch("3")], broken={"report 1+2": KeyError("vera@x.example")})
 
     done = running.turn()
 
-    assert [each for each in done if each.startswith("report")] == ["report 1", "report 2", "report old"]
+    assert [each for each in done if each.startswith("report")] == ["report 1+2", "report 1", "report 2", "report 3"]
+    assert running.faults("intake") == 1
+    assert "KeyError" in running.said.getvalue()
+    assert "vera@" not in running.said.getvalue()
+
+
+def test_report_of_a_failed_batch_that_fails_alone_is_the_last_that_is_taken() -> None:
+    away = Transient("away")
+    running = Running(batches=[batch("1", "2", "3"), batch("4")], broken={"report 1+2+3": away, "report 2": away})
+
+    done = running.turn()
+
+    assert [each for each in done if each.startswith("report")] == ["report 1+2+3", "report 1", "report 2"]
+    assert running.faults("intake") == 2
 
 
 def test_it_waits_for_reports_until_the_next_message_is_due() -> None:
@@ -192,6 +205,6 @@ def test_it_waits_for_reports_until_the_next_message_is_due() -> None:
 
 
 def test_when_it_is_to_end_the_work_in_hand_is_finished_and_no_other_begun() -> None:
-    running = Running(reports=deliveries("1", "2"), go=False)
+    running = Running(batches=alone("1", "2"), go=False)
 
     assert running.turn() == ["prepare", "ledger", "claim", "report 1"]

@@ -1,4 +1,4 @@
-"""The program as the service manager runs it: starts whatever is away, reloads whole or not at all, ends in order."""
+"""The program as the service manager runs it: start-up while stores are away, reload, faults of the configuration."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ templates = "{directory}/templates"
 
 
 class Place:
-    """A directory with a configuration, and the notifier that runs on it."""
+    """A directory with a configuration, and its notifier."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -69,7 +69,7 @@ class Place:
         until(lambda: holds(self.metrics()), what)
 
     def refused(self) -> tuple[int, list[str]]:
-        """How it ends when it cannot start: exit code and what it says."""
+        """Run it where it cannot start, and return its exit code and its messages."""
         command = [program("stopit-notifier"), "--config", str(self.config)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
         return done.returncode, done.stderr.splitlines()
@@ -136,7 +136,7 @@ def test_port_of_the_metrics_that_is_taken_is_no_fault_of_the_configuration(plac
 
 
 def test_stores_that_are_away_are_waited_for(place: Place) -> None:
-    """PostgreSQL refuses connections, and the queue is no file; the MTA was never there."""
+    """PostgreSQL refuses connections, and there is no MTA."""
     (nobody,) = spare_ports(1)
     place.write(cases=f"postgresql+psycopg://nobody@127.0.0.1:{nobody}/none")
     place.daemon.start()
@@ -144,7 +144,7 @@ def test_stores_that_are_away_are_waited_for(place: Place) -> None:
 
     assert place.daemon.running
     assert place.metrics().value("stopit_notifier_last_success_timestamp_seconds") == 0
-    assert place.daemon.log_text().count("fault, is tried again") == 1  # said once, counted each time
+    assert place.daemon.log_text().count("fault, will retry") == 1  # said once, counted each time
     assert place.daemon.terminate() == 0
 
 
@@ -157,7 +157,7 @@ def test_queue_that_is_away_comes_back(place: Place) -> None:
 
     place.until(succeeded, "a turn without a fault")
 
-    assert "all is well again" in place.daemon.log_text()
+    assert "no faults any more" in place.daemon.log_text()
 
 
 def test_unreadable_report_is_a_dead_letter_and_stops_nothing(place: Place) -> None:
@@ -165,7 +165,7 @@ def test_unreadable_report_is_a_dead_letter_and_stops_nothing(place: Place) -> N
     queue = open_queue(load(place.config).queue)
     queue.put("a report", b"\xffnonsense")
 
-    place.until(lambda metrics: metrics.value("stopit_dead_letters") == 1, "a dead message in the metrics")
+    place.until(lambda metrics: metrics.value("stopit_dead_letters") == 1, "a dead letter in the metrics")
 
     queue.close()
     assert place.metrics().value("stopit_queue_depth") == 0

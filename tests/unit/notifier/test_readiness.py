@@ -1,4 +1,4 @@
-"""When a notifier says that it would handle a report: its stores answer, and its loop turns."""
+"""The readiness of a notifier: its stores answer, and its loop turns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from stopit_core.daemon.http import Part
 from stopit_core.errors import Transient
 from stopit_lab.waiting import until
-from stopit_notifier.readiness import LoopPulse, Stores, look
+from stopit_notifier.readiness import LoopPulse, StoreProbes, look
 
 
 @dataclass
@@ -26,11 +26,11 @@ def pulse(clock: Clock) -> LoopPulse:
 
 def test_not_before_the_first_turn() -> None:
     beating = pulse(Clock())
-    assert beating.fault == "is at its first turn"
+    assert beating.fault == "has not completed a turn yet"
     beating.beat()
-    assert beating.fault == "is at its first turn"
-    beating.turned("")
-    assert beating.fault == ""
+    assert beating.fault == "has not completed a turn yet"
+    beating.turned(None)
+    assert beating.fault is None
 
 
 def test_what_the_last_turn_failed_at_is_its_fault_until_one_goes_well() -> None:
@@ -38,20 +38,20 @@ def test_what_the_last_turn_failed_at_is_its_fault_until_one_goes_well() -> None
     beating.turned("intake waits: ledger away")
     beating.beat()
     assert beating.fault == "intake waits: ledger away"
-    beating.turned("")
-    assert beating.fault == ""
+    beating.turned(None)
+    assert beating.fault is None
 
 
 def test_a_loop_that_hangs_for_longer_than_any_work_takes() -> None:
     clock = Clock()
     beating = pulse(clock)
-    beating.turned("")
+    beating.turned(None)
     clock.now = 119
-    assert beating.fault == ""
+    assert beating.fault is None
     clock.now = 121
     assert beating.fault == "has done nothing for 121 s"
     beating.beat()
-    assert beating.fault == ""
+    assert beating.fault is None
 
 
 def test_each_store_is_asked_and_no_address_is_told() -> None:
@@ -59,10 +59,10 @@ def test_each_store_is_asked_and_no_address_is_told() -> None:
         raise Transient("case record: vera@x.example is not unique")
 
     beating = pulse(Clock())
-    beating.turned("")
-    stores = Stores({"case record": away, "queue": lambda: None})
+    beating.turned(None)
+    probes = StoreProbes({"case record": away, "queue": lambda: None})
 
-    found = look(beating, stores, lambda text: text.replace("vera@x.example", "-"))
+    found = look(beating, probes, lambda text: text.replace("vera@x.example", "-"))
 
     assert found == [Part("case record", "case record: - is not unique"), Part("queue"), Part("loop")]
 
@@ -74,19 +74,19 @@ def test_a_store_that_went_silent_is_not_waited_for_and_not_asked_again() -> Non
         asked.append(1)
         released.wait(60)
 
-    stores = Stores({"case record": silent, "queue": lambda: None})
+    probes = StoreProbes({"case record": silent, "queue": lambda: None})
     began = time.monotonic()
     for _ in range(2):
-        assert stores.faults() == {"case record": "no answer within 3 s", "queue": ""}
+        assert probes.faults() == {"case record": "no answer within 3 s", "queue": None}
     assert time.monotonic() - began < 20
     assert len(asked) == 1
 
     released.set()
-    until(lambda: stores.faults()["case record"] == "", "its answer")
+    until(lambda: probes.faults()["case record"] is None, "its answer")
 
 
 def test_a_bug_in_a_store_is_no_answer() -> None:
     def broken() -> None:
         raise KeyError("vera@x.example")
 
-    assert Stores({"ledger": broken}).faults() == {"ledger": "KeyError"}
+    assert StoreProbes({"ledger": broken}).faults() == {"ledger": "KeyError"}

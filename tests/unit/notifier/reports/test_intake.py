@@ -1,4 +1,4 @@
-"""From a report on the queue to what is on record: real case record, real words; ledger and queue are doubles."""
+"""Intake with a real case record and real templates; ledger and queue are doubles."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from stopit_core.cases import CaseState, CaseStore, EventKind, Message, MessageState
+from stopit_core.clock import Time
 from stopit_core.config import Settings, parse
 from stopit_core.daemon.logs import open_log
 from stopit_core.daemon.systemd import Live
@@ -35,9 +36,10 @@ from stopit_core.stores.queue import Delivery
 from stopit_core.wire import encode_report
 from stopit_notifier.configuration import NotifierContext
 from stopit_notifier.failpoints import no_failpoint
-from stopit_notifier.reports.intake import Intake
+from stopit_notifier.reports.intake import ClaimedReport, Consumer, Intake
 from stopit_notifier.smtp.client import SmtpMessage
-from stopit_notifier.smtp.pool import End
+from stopit_notifier.smtp.send_result import SENT, SendResult, SendStatus
+from stopit_notifier.stores import Stores
 
 KEYRING = Keyring(b"k" * 32)
 NOW = 1_700_000_000.0
@@ -79,14 +81,16 @@ class Traces:
 
 
 @dataclass
-class Acks:
-    """A queue to acknowledge to."""
+class Reports:
+    """A queue to claim from and to acknowledge to."""
 
     acked: list[str] = field(default_factory=list)
     buried: list[str] = field(default_factory=list)
+    waiting: list[Delivery] = field(default_factory=list)
 
-    def ack(self, delivery_id: str) -> None:
-        self.acked.append(delivery_id)
+    def claim(self, consumer: str, limit: int, lease: float, wait: float, again: int) -> list[Delivery]:
+        claimed, self.waiting = self.waiting[:limit], self.waiting[limit:]
+        return claimed
 
     def ack_all(self, delivery_ids: Sequence[str]) -> None:
         self.acked += delivery_ids
@@ -103,29 +107,26 @@ class Site:
         self.now = NOW
         self.store = CaseStore(f"sqlite:///{directory}/cases.db")
         self.store.migrate()
-        self.ledger, self.queue = Traces(), Acks()
+        self.ledger, self.queue = Traces(), Reports()
         self.metrics = NotifierMetrics(CollectorRegistry(), pairs(), list(MessageKind), list(CaseState))
         self.intake = Intake(
-            self.store,
-            self.queue,
-            self.ledger,
+            Stores(self.store, self.queue, self.ledger, queue_faults=tuple),  # type: ignore[arg-type]
+            Consumer("me", lambda: 60.0),
             Live(NotifierContext.of_site(settings, KEYRING)),
-            self.metrics,  # type: ignore[arg-type]
+            self.metrics,
             open_log("test", io.StringIO()),
-            clock=lambda: self.now,
-            draw=lambda: 0.5,
-            sleep=self.sleep,
+            Time(clock=lambda: self.now, sleep=self.sleep, draw=lambda: 0.5),
             failpoint=no_failpoint,
-            send_aside=self.send_aside,
+            send_unrecorded=self.send_unrecorded,
         )
         self._count = 0
-        self.aside: list[SmtpMessage] = []
-        self.end: End = True
+        self.unrecorded: list[SmtpMessage] = []
+        self.send_result = SENT
         self.while_waiting: list[Callable[[], object]] = []
 
-    def send_aside(self, message: SmtpMessage) -> End:
-        self.aside.append(message)
-        return self.end
+    def send_unrecorded(self, message: SmtpMessage) -> SendResult:
+        self.unrecorded.append(message)
+        return self.send_result
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
@@ -133,7 +134,7 @@ class Site:
             self.while_waiting.pop(0)()
 
     def take(self, report: Report) -> None:
-        self.intake.handle(Delivery(report.id, encode_report(report), 1, self.now))
+        self.intake.handle([ClaimedReport.read(Delivery(report.id, encode_report(report), 1, self.now))])
 
     def flag(
         self,
@@ -185,7 +186,7 @@ class Site:
             return [case.state for case in reading.list_cases(None, 100)]
 
     def send(self) -> Message:
-        """The outbox sends what is due first."""
+        """Mark the message that is due first as sent, as the outbox does."""
         with self.store.sending() as sending:
             message = sending.claim("outbox", self.now)
             assert message is not None
@@ -222,7 +223,7 @@ def test_a_redelivered_report_changes_nothing(site: Site) -> None:
 
 
 def test_an_unreadable_report_is_set_aside(site: Site) -> None:
-    site.intake.handle(Delivery("7", b"\xffnonsense", 1, NOW))
+    site.intake.handle([ClaimedReport.read(Delivery("7", b"\xffnonsense", 1, NOW))])
     assert site.queue.buried == ["7"]
     assert site.queue.acked == []
 
@@ -351,10 +352,20 @@ def test_observed_reports_send_nothing(site: Site) -> None:
 # -- several at once
 
 
-def together(site: Site, *reports: Report, attempts: int = 1) -> list[str]:
-    """The ids of what is left."""
-    batch = [Delivery(report.id, encode_report(report), attempts, NOW) for report in reports]
-    return [delivery.id for delivery in site.intake.handle_together(batch)]
+def batches(site: Site, *reports: Report, attempts: int = 1) -> list[list[ClaimedReport]]:
+    """Claim these reports, and return the batches in which they are to be handled."""
+    site.queue.waiting = [Delivery(report.id, encode_report(report), attempts, NOW) for report in reports]
+    return site.intake.claim(256, 0.0)
+
+
+def ids(claimed: Sequence[Sequence[ClaimedReport]]) -> list[list[str]]:
+    return [[each.delivery.id for each in batch] for batch in claimed]
+
+
+def together(site: Site, *reports: Report) -> None:
+    """Handle these reports, which make one batch."""
+    (batch,) = batches(site, *reports)
+    site.intake.handle(batch)
 
 
 def flag_by(reporter: str, original: Original, name: str = "") -> FlagReport:
@@ -368,16 +379,19 @@ def test_flags_that_are_decided_together_see_each_other(site: Site) -> None:
     contact = ContactReport("c1", NOW, "QC", Digest(b"p" * 8))
     again = flag_by(VERA, original)
 
-    left = together(site, flag_by(VERA, original), contact, flag_by(WALT, original), again, flag_by(EVE, original))
+    flags, alone = batches(
+        site, flag_by(VERA, original), contact, flag_by(WALT, original), again, flag_by(EVE, original)
+    )
+    site.intake.handle(flags)
 
-    assert left == ["c1"]
+    assert ids([flags, alone]) == [[VERA, WALT, VERA, EVE], ["c1"]]
     assert len(site.messages(MessageKind.NOTICE)) == 1
     assert [site.abouts(each) for each in (VERA, WALT, EVE)] == [
         ["notice-due"],
         ["notice-pending"],
         ["notice-pending"],
     ]
-    assert site.queue.acked == [VERA, WALT, EVE]
+    assert site.queue.acked == [VERA, WALT, VERA, EVE]
     with site.store.reading() as reading:
         (case,) = reading.list_cases(None, 9)
         assert reading.broken_at(case) is None
@@ -385,7 +399,7 @@ def test_flags_that_are_decided_together_see_each_other(site: Site) -> None:
         assert [row.notice_id for row in reading.reports(case)] == [notice.id] * 3
 
 
-def test_ledger_is_asked_once_a_lot_for_what_many_flag(site: Site) -> None:
+def test_ledger_is_asked_once_in_a_batch_for_a_message_that_many_flag(site: Site) -> None:
     members = [f"member{number}@campus.example" for number in range(20)]
     original = site.ledger.add("one@x", "mallory", *members)
 
@@ -394,7 +408,7 @@ def test_ledger_is_asked_once_a_lot_for_what_many_flag(site: Site) -> None:
     assert site.ledger.asked == 1
 
 
-def test_caps_hold_within_a_lot(site: Site) -> None:
+def test_caps_hold_within_a_batch(site: Site) -> None:
     originals = [site.ledger.add(f"{number}@x", "mallory", VERA, WALT) for number in range(5)]
 
     together(site, *(flag_by(VERA, each, f"f{number}") for number, each in enumerate(originals)))
@@ -402,33 +416,55 @@ def test_caps_hold_within_a_lot(site: Site) -> None:
     assert site.abouts(VERA) == ["notice-due", "notice-pending", "notice-pending", "reporter-cap"]
 
 
-def test_lot_in_which_one_fails_leaves_nothing_and_each_is_taken_by_itself(site: Site) -> None:
+def test_batch_in_which_one_fails_leaves_nothing_and_each_can_be_taken_alone(site: Site) -> None:
     good, bad = (flag_by(each, site.ledger.add(f"{each}@x", "mallory", VERA, WALT)) for each in (VERA, WALT))
     site.ledger.known[bad.originals[0].message] = [None]  # type: ignore[list-item]
 
-    assert together(site, good, bad) == [VERA, WALT]
+    (batch,) = batches(site, good, bad)
+    with pytest.raises(AttributeError):
+        site.intake.handle(batch)
     assert (site.messages(), site.queue.acked) == ([], [])
 
-    site.take(good)
+    site.intake.handle(batch[:1])
     assert (len(site.messages(MessageKind.NOTICE)), site.queue.acked) == (1, [VERA])
 
 
-def test_lot_that_was_dealt_with_before_leads_to_nothing_more(site: Site) -> None:
+def test_batch_that_was_handled_before_leads_to_nothing_more(site: Site) -> None:
     original = site.ledger.add("one@x", "mallory", VERA, WALT)
-    batch = [flag_by(VERA, original), flag_by(WALT, original)]
-    together(site, *batch)
+    flags = [flag_by(VERA, original), flag_by(WALT, original)]
+    together(site, *flags)
     before = len(site.messages())
 
-    assert together(site, *batch) == []
+    together(site, *flags)
 
     assert len(site.messages()) == before
     assert site.queue.acked == [VERA, WALT] * 2
 
 
-def test_flags_that_come_again_are_not_decided_together(site: Site) -> None:
+def test_flags_that_come_again_are_taken_alone(site: Site) -> None:
     original = site.ledger.add("one@x", "mallory", VERA, WALT)
 
-    assert together(site, flag_by(VERA, original), flag_by(WALT, original), attempts=2) == [VERA, WALT]
+    claimed = batches(site, flag_by(VERA, original), flag_by(WALT, original), attempts=2)
+
+    assert ids(claimed) == [[VERA], [WALT]]
+
+
+def test_report_that_comes_again_is_the_last(site: Site) -> None:
+    again = Delivery("again", encode_report(flag_by(VERA, Original(Digest(b"m")))), 2, NOW)
+    contact = Delivery("contact", encode_report(ContactReport("c1", NOW, "QC", Digest(b"p" * 8))), 1, NOW)
+    site.queue.waiting = [again, contact]
+
+    assert ids(site.intake.claim(256, 0.0)) == [["contact"], ["again"]]
+
+
+def test_unreadable_report_is_a_batch_of_its_own_and_is_buried(site: Site) -> None:
+    flag = Delivery("flag", encode_report(flag_by(VERA, Original(Digest(b"m")))), 1, NOW)
+    site.queue.waiting = [Delivery("broken", b"\xff", 1, NOW), flag]
+
+    for batch in site.intake.claim(256, 0.0):
+        site.intake.handle(batch)
+
+    assert (site.queue.buried, site.queue.acked) == (["broken"], ["flag"])
 
 
 # -- answers
@@ -531,7 +567,7 @@ def test_how_old_a_report_is_and_how_long_it_took_is_measured_once(site: Site) -
         )
         for number in range(2)
     ]
-    site.intake.handle_together([Delivery(each.id, encode_report(each), 1, NOW) for each in reports])
+    together(site, *reports)
 
     value = site.metrics.registry.get_sample_value
     assert value("stopit_report_age_at_decision_seconds_count") == 3
@@ -557,7 +593,7 @@ def test_an_answer_to_a_message_that_is_not_on_record_is_let_go(site: Site) -> N
 
 
 def test_a_notice_that_would_tell_of_the_reporter_is_not_sent(tmp_path: Path) -> None:
-    """A site's own template that names somebody in one person's notice only."""
+    """A site's own template names the reporter in one sender's notice only."""
     templates = tmp_path / "templates"
     templates.mkdir()
     subject = "Subject: {% block subject %}A report{% endblock %}\n\n"
@@ -576,7 +612,7 @@ def test_only_a_reply_to_somebody_else_was_kept_back(site: Site, channel: Channe
     assert (b"was kept back" in site.messages(to=VERA)[0].data) is said
 
 
-class TestTrial:
+class TestSelfTest:
     def report(self, site: Site) -> AnswerReport:
         ref = KEYRING.new_self_test_ref()
         return AnswerReport(KEYRING.self_test_id(ref), site.now, "QT", ref, "", True, b"Subject: a test\r\n\r\n")
@@ -585,7 +621,7 @@ class TestTrial:
         report = self.report(site)
         site.take(report)
         site.take(report)
-        (message,) = site.aside
+        (message,) = site.unrecorded
         assert message.recipient == f"stopit+{KEYRING.token(report.ref)}@campus.example"
         assert KEYRING.open_token(message.envelope_from.partition("+")[2].partition("@")[0])
         assert f"Message-ID: <trial-answer.{report.ref}@campus.example>".encode() in message.data
@@ -597,7 +633,7 @@ class TestTrial:
         assert site.messages() == []
 
     def test_an_mta_that_refuses_the_answer_holds_nothing_up(self, site: Site) -> None:
-        site.end = Transient("451 not now")
+        site.send_result = SendResult(SendStatus.DEFERRED, "451 not now")
         report = self.report(site)
         site.take(report)
         assert site.queue.acked == [report.id]

@@ -1,9 +1,9 @@
-"""The outbox with a real MTA's end, a real record and a ledger that a milter writes: killed at every failpoint, with
-every fault of SMTP, and two of them at once. What it must show: the MTA takes a notice once, or staff know why
-not."""
+"""The outbox with a real SMTP server, a real record and a ledger with the milter's traces: killed at every failpoint,
+with every fault of SMTP, and two outboxes at once. The MTA takes a notice once, or staff are told why not."""
 
 from __future__ import annotations
 
+import itertools
 import threading
 from typing import Any
 
@@ -32,13 +32,13 @@ SENDING_FAILPOINTS = [
     Failpoint.MARKED_SENT,
     Failpoint.WATCHED,
 ]
-NOT_IN_A_STREAM = {Failpoint.RECIPIENT_ACCEPTED, Failpoint.BEFORE_DOT}
+NOT_WHEN_PIPELINED = {Failpoint.RECIPIENT_ACCEPTED, Failpoint.BEFORE_DOT}
 DAY = 86400.0
 SLOW = 0.2
 
 
 class Killed(BaseException):
-    """kill -9: nothing of ours runs after it."""
+    """Stands for SIGKILL: no code of the notifier handles it."""
 
 
 def killer(at: Failpoint) -> Any:
@@ -50,7 +50,7 @@ def killer(at: Failpoint) -> Any:
 
 
 def sent_something(rig: Rig) -> None:
-    """The message before, which shows that our mail passes the milter."""
+    """Send a message, whose trace shows that our mail passes the milter."""
     rig.queue(MessageKind.ACKNOWLEDGEMENT)
     assert rig.outbox().run_once()
 
@@ -71,7 +71,7 @@ def test_what_is_due_is_sent_once_and_marked(rig: Rig) -> None:
     assert rig.registry.get_sample_value("stopit_messages_sent_total", {"kind": "notice", "result": "sent"}) == 1
 
 
-def test_sent_notice_is_watched_for_each_who_counts_on_it(rig: Rig) -> None:
+def test_sent_notice_is_watched_for_each_reporter_whose_report_stands(rig: Rig) -> None:
     reporters = ("vera@campus.example", "walt@campus.example", "eve@campus.example")
     notice = rig.queue(reporters=reporters)
     with rig.store.sending() as sending:
@@ -109,7 +109,7 @@ def acknowledgements(rig: Rig, number: int = 10) -> list[Any]:
     return [rig.queue(MessageKind.ACKNOWLEDGEMENT) for _ in range(number)]
 
 
-def test_acknowledgements_go_out_in_lots_and_notices_by_themselves(rig: Rig) -> None:
+def test_acknowledgements_go_out_in_batches_and_notices_alone(rig: Rig) -> None:
     first, notice, second = acknowledgements(rig), rig.queue(), acknowledgements(rig)
     outbox = rig.outbox()
 
@@ -123,23 +123,23 @@ def test_acknowledgements_go_out_in_lots_and_notices_by_themselves(rig: Rig) -> 
 
 
 @pytest.mark.parametrize("failpoint", SENDING_FAILPOINTS, ids=lambda failpoint: failpoint.value)
-def test_lot_that_is_killed_at_any_step_is_finished(batch_rig: Rig, failpoint: Failpoint) -> None:
+def test_batch_that_is_killed_at_any_failpoint_is_finished(batch_rig: Rig, failpoint: Failpoint) -> None:
     rig = batch_rig
-    if rig.sink.streams and failpoint in NOT_IN_A_STREAM:
-        pytest.skip("a message in a stream is one write")
+    if rig.sink.pipelining and failpoint in NOT_WHEN_PIPELINED:
+        pytest.skip("a pipelined message is one write")
     sent_something(rig)
     batch = acknowledgements(rig)
     with pytest.raises(Killed):
         everything(rig.outbox(killer(failpoint)))
 
     rig.ends()
-    rig.settled()
+    rig.recovered()
 
     assert [rig.message(each).state for each in batch] == [MessageState.SENT] * len(batch)
     assert [rig.copies(each) for each in batch] == [1] * len(batch)
 
 
-def test_message_of_a_lot_that_is_refused_holds_up_no_other(batch_rig: Rig) -> None:
+def test_message_of_a_batch_that_is_refused_holds_up_no_other(batch_rig: Rig) -> None:
     rig = batch_rig
     batch = acknowledgements(rig)
     _spoil(rig, batch[0], b"Subject:", b"Bcc: eve@campus.example\r\nSubject:")
@@ -150,17 +150,17 @@ def test_message_of_a_lot_that_is_refused_holds_up_no_other(batch_rig: Rig) -> N
 
     spoilt, *states = [rig.message(each).state for each in batch]
     assert spoilt is MessageState.FAILED
-    if rig.sink.streams:  # the connection that breaks takes with it what was behind
+    if rig.sink.pipelining:  # when the connection breaks, the messages behind have no reply
         assert states.count(MessageState.FAILED) == 1
         assert {MessageState.PENDING, MessageState.SENDING, MessageState.SENT} <= set(states)
     else:
-        assert sorted(states) == ["failed", "sending", *["sent"] * 7]  # 451 is tried again over a new connection
+        assert sorted(states) == ["failed", "sending", *["sent"] * 7]  # after 451 it is sent on a new connection
     rig.pass_time(30)
-    rig.settled()
+    rig.recovered()
     assert sorted(rig.copies(each) for each in batch) == [0, 0, *[1] * 8]
 
 
-def test_what_a_lot_has_no_time_for_is_put_back(batch_rig: Rig) -> None:
+def test_messages_for_which_a_batch_has_no_time_are_put_back(batch_rig: Rig) -> None:
     rig = batch_rig
     batch = acknowledgements(rig)
     outbox = rig.outbox(lambda failpoint: rig.pass_time(SLOW) if failpoint is Failpoint.CONNECTED else None)
@@ -171,11 +171,11 @@ def test_what_a_lot_has_no_time_for_is_put_back(batch_rig: Rig) -> None:
     states = [rig.message(each).state for each in batch]
     assert MessageState.PENDING in states
     assert sum(rig.copies(each) for each in batch) == states.count(MessageState.SENT)
-    rig.settled()
+    rig.recovered()
     assert [rig.copies(each) for each in batch] == [1] * len(batch)
 
 
-def test_lot_that_is_under_way_is_waited_for_by_who_has_nothing_else_to_do(rig: Rig) -> None:
+def test_batch_in_flight_is_waited_for_when_there_is_nothing_else_to_do(rig: Rig) -> None:
     batch, notice = acknowledgements(rig), rig.queue()
     go_on = threading.Event()
     outbox = rig.outbox(lambda failpoint: go_on.wait(10) and None if failpoint is Failpoint.CONNECTED else None)
@@ -189,7 +189,7 @@ def test_lot_that_is_under_way_is_waited_for_by_who_has_nothing_else_to_do(rig: 
     assert {rig.message(each).state for each in (*batch, notice)} == {MessageState.SENT}
 
 
-def test_two_lots_are_under_way_and_a_third_waits(batch_rig: Rig) -> None:
+def test_two_batches_are_in_flight_and_a_third_waits(batch_rig: Rig) -> None:
     rig = batch_rig
     batches = acknowledgements(rig, 260)
     notice = rig.queue()
@@ -206,12 +206,33 @@ def test_two_lots_are_under_way_and_a_third_waits(batch_rig: Rig) -> None:
     assert [rig.copies(each) for each in (*batches, notice)] == [1] * 261
 
 
+def test_exception_in_a_batch_is_raised_after_the_other_results_are_recorded(batch_rig: Rig) -> None:
+    rig = batch_rig
+    sent_something(rig)
+    batch = acknowledgements(rig)
+    passes = itertools.count()
+
+    def fail_once(failpoint: Failpoint) -> None:
+        if failpoint is Failpoint.CONNECTED and next(passes) == 0:
+            raise KeyError
+
+    outbox = rig.outbox(fail_once)
+    with pytest.raises(KeyError):
+        everything(outbox)
+
+    states = [rig.message(each).state for each in batch]
+    assert set(states) == {MessageState.SENDING, MessageState.SENT}
+    assert states.count(MessageState.SENDING) <= 5  # with those whose reply was pending
+    rig.recovered(outbox)
+    assert [rig.copies(each) for each in batch] == [1] * len(batch)
+
+
 # -- killed
 
 
 @pytest.mark.parametrize("kind", [MessageKind.NOTICE, MessageKind.FIRMER_NOTICE, MessageKind.ACKNOWLEDGEMENT])
 @pytest.mark.parametrize("failpoint", SENDING_FAILPOINTS, ids=lambda failpoint: failpoint.value)
-def test_killed_at_any_step_it_is_sent_once(quick_rig: Rig, failpoint: Failpoint, kind: MessageKind) -> None:
+def test_killed_at_any_failpoint_it_is_sent_once(quick_rig: Rig, failpoint: Failpoint, kind: MessageKind) -> None:
     rig = quick_rig
     sent_something(rig)
     message = rig.queue(kind)
@@ -219,7 +240,7 @@ def test_killed_at_any_step_it_is_sent_once(quick_rig: Rig, failpoint: Failpoint
         rig.outbox(killer(failpoint)).run_once()
 
     rig.ends()
-    rig.settled()
+    rig.recovered()
 
     assert rig.copies(message) == 1
     after = rig.message(message)
@@ -236,22 +257,22 @@ def test_killed_at_any_step_it_is_sent_once(quick_rig: Rig, failpoint: Failpoint
     ids=lambda failpoint: failpoint.value,
 )
 @pytest.mark.parametrize("first", [Failpoint.BEFORE_DOT, Failpoint.ACCEPTED], ids=lambda failpoint: failpoint.value)
-def test_killed_again_while_settling_it_is_sent_once(quick_rig: Rig, first: Failpoint, failpoint: Failpoint) -> None:
+def test_killed_again_during_recovery_it_is_sent_once(quick_rig: Rig, first: Failpoint, failpoint: Failpoint) -> None:
     rig = quick_rig
     sent_something(rig)
     notice = rig.queue()
     with pytest.raises(Killed):
         rig.outbox(killer(first)).run_once()
     with pytest.raises(Killed):
-        rig.settled(rig.outbox(killer(failpoint)))
+        rig.recovered(rig.outbox(killer(failpoint)))
 
-    rig.settled()
+    rig.recovered()
 
     assert rig.copies(notice) == 1
     assert rig.message(notice).state is MessageState.SENT
 
 
-def test_nothing_is_settled_before_the_old_attempt_is_over(rig: Rig) -> None:
+def test_nothing_is_recovered_before_the_old_attempt_is_over(rig: Rig) -> None:
     notice = rig.queue()
     with pytest.raises(Killed):
         rig.outbox(killer(Failpoint.MESSAGE_CLAIMED)).run_once()
@@ -285,7 +306,7 @@ def test_notice_is_unclear_where_our_mail_does_not_pass_the_milter(
     with pytest.raises(Killed):
         rig.outbox(killer(failpoint)).run_once()
 
-    rig.settled()
+    rig.recovered()
 
     assert (rig.message(notice).state, rig.copies(notice)) == (state, copies)
     unclear = state is MessageState.UNCLEAR
@@ -294,7 +315,7 @@ def test_notice_is_unclear_where_our_mail_does_not_pass_the_milter(
 
 
 def test_notice_is_unclear_after_the_host_lost_power(rig: Rig) -> None:
-    """The trace that the milter had not written yet went with it."""
+    """The trace that the milter had not written yet is lost."""
     sent_something(rig)
     rig.milter = False
     notice = rig.queue()
@@ -302,7 +323,7 @@ def test_notice_is_unclear_after_the_host_lost_power(rig: Rig) -> None:
         rig.outbox(killer(Failpoint.ACCEPTED)).run_once()
     rig.boot, rig.milter = "boot-2", True
 
-    rig.settled()
+    rig.recovered()
 
     assert (rig.message(notice).state, rig.copies(notice)) == (MessageState.UNCLEAR, 1)
 
@@ -319,8 +340,8 @@ def test_notice_is_unclear_after_the_host_lost_power(rig: Rig) -> None:
 def test_notice_is_unclear_after_a_failover_of_the_ledger(
     rig: Rig, at_first: str, then: str, state: MessageState
 ) -> None:
-    """The new master may lack the trace of just this message, and have those of the ones before it."""
-    rig.history = at_first
+    """The new master may lack the trace of this message, and have those of earlier ones."""
+    rig.replication_id = at_first
     outbox = rig.outbox()
     for _ in range(3):  # it has held for a minute by the claim
         outbox.run_once()
@@ -330,9 +351,9 @@ def test_notice_is_unclear_after_a_failover_of_the_ledger(
     notice = rig.queue()
     with pytest.raises(Killed):
         rig.outbox(killer(Failpoint.BEFORE_DOT)).run_once()
-    rig.history, rig.milter = then, True
+    rig.replication_id, rig.milter = then, True
 
-    rig.settled()
+    rig.recovered()
 
     assert rig.message(notice).state is state
     assert rig.copies(notice) == (1 if state is MessageState.SENT else 0)
@@ -341,7 +362,7 @@ def test_notice_is_unclear_after_a_failover_of_the_ledger(
 def test_notice_is_unclear_in_the_minute_after_a_failover(rig: Rig) -> None:
     """A milter may still have written to the old master."""
     sent_something(rig)
-    rig.history = "1" * 40
+    rig.replication_id = "1" * 40
     rig.pass_time(20)
     notice = rig.queue()
     rig.milter = False
@@ -349,18 +370,18 @@ def test_notice_is_unclear_in_the_minute_after_a_failover(rig: Rig) -> None:
         rig.outbox(killer(Failpoint.ACCEPTED)).run_once()
     rig.milter = True
 
-    rig.settled()
+    rig.recovered()
 
     assert (rig.message(notice).state, rig.copies(notice)) == (MessageState.UNCLEAR, 1)
 
 
-def test_acknowledgement_is_rather_sent_twice_than_never(rig: Rig) -> None:
+def test_acknowledgement_is_sent_again_when_nobody_can_tell(rig: Rig) -> None:
     rig.milter = False
     message = rig.queue(MessageKind.ACKNOWLEDGEMENT)
     with pytest.raises(Killed):
         rig.outbox(killer(Failpoint.BEFORE_DOT)).run_once()
 
-    rig.settled()
+    rig.recovered()
 
     assert (rig.message(message).state, rig.copies(message)) == (MessageState.SENT, 1)
 
@@ -418,7 +439,7 @@ def test_5yz_is_on_the_case_and_staff_are_told(quick_rig: Rig, at: At, kind: Mes
     message = rig.queue(kind)
     rig.sink.faults[at].append("550 5.1.1 <mallory@campus.example>: no such user")
 
-    rig.settled()
+    rig.recovered()
 
     assert (rig.message(message).state, rig.copies(message)) == (MessageState.FAILED, 0)
     case, events, _ = rig.case(message)
@@ -433,7 +454,7 @@ def test_alert_that_fails_makes_no_alert(rig: Rig) -> None:
     message = rig.queue()
     rig.sink.faults[At.RCPT].extend(["550 no", "550 neither"])
 
-    rig.settled()
+    rig.recovered()
 
     assert [alert.state for alert in rig.alerts(message)] == [MessageState.FAILED]
 
@@ -453,7 +474,7 @@ def test_message_that_is_put_off_for_too_long_is_given_up(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize(("act", "copies"), [(Act.DROP, 1), (Act.TAKE_AND_DROP, 1)])
-def test_connection_that_breaks_at_the_dot_is_settled_by_the_ledger(rig: Rig, act: Act, copies: int) -> None:
+def test_connection_that_breaks_at_the_dot_is_recovered_from_the_ledger(rig: Rig, act: Act, copies: int) -> None:
     sent_something(rig)
     notice = rig.queue()
     rig.sink.faults[At.DOT].append(act)
@@ -461,7 +482,7 @@ def test_connection_that_breaks_at_the_dot_is_settled_by_the_ledger(rig: Rig, ac
     outbox.run_once()
     between = rig.message(notice).state
 
-    rig.settled(outbox)
+    rig.recovered(outbox)
 
     assert between is MessageState.SENDING
     assert (rig.message(notice).state, rig.copies(notice)) == (MessageState.SENT, copies)
@@ -481,7 +502,7 @@ def test_mta_that_hangs_at_the_dot_may_take_a_notice_later_yet(
     rig.outbox().run_once()
     rig.data_within = 30.0
 
-    rig.settled()  # a notifier that was started meanwhile knows it from the record
+    rig.recovered()  # a notifier that was started meanwhile knows it from the record
 
     assert (rig.message(notice).state, rig.copies(notice)) == (state, copies)
 
@@ -497,25 +518,25 @@ def test_trace_of_an_attempt_that_was_refused_after_the_milter_is_no_proof(rig: 
     with pytest.raises(Killed):
         rig.outbox(killer(Failpoint.BEFORE_DOT)).run_once()
 
-    rig.settled()
+    rig.recovered()
 
     assert (rig.message(notice).state, rig.copies(notice)) == (MessageState.UNCLEAR, 0)
 
 
 def test_trace_that_is_not_ours_is_no_proof(rig: Rig) -> None:
-    """Somebody who knows the Message-ID of a notice cannot make it count as sent."""
+    """A member who knows the Message-ID of a notice cannot make it count as sent."""
     sent_something(rig)
     notice = rig.queue()
     with pytest.raises(Killed):
         rig.outbox(killer(Failpoint.BEFORE_DOT)).run_once()
     rig.trace(notice, rig.now, own=False)
 
-    rig.settled()
+    rig.recovered()
 
     assert rig.copies(notice) == 1
 
 
-# -- two of them
+# -- two outboxes
 
 
 def test_of_two_outboxes_one_sends(rig: Rig) -> None:
@@ -540,7 +561,7 @@ def test_notifier_that_stalls_past_its_claim_finds_it_gone(rig: Rig) -> None:
 
     def stall(failpoint: Failpoint) -> None:
         if failpoint is Failpoint.RECIPIENT_ACCEPTED:
-            rig.settled()
+            rig.recovered()
 
     assert rig.outbox(stall).run_once()
 
@@ -566,14 +587,14 @@ def test_250_that_the_record_could_not_take_is_written_as_soon_as_it_can(rig: Ri
     assert (rig.message(notice).state, rig.copies(notice)) == (MessageState.SENT, 1)
 
 
-# -- the last look
+# -- the final check
 
 
 def test_notice_that_names_a_reporter_is_never_sent(rig: Rig) -> None:
     notice = rig.queue(reporters=("vera@campus.example", "walt@campus.example"))
     _spoil(rig, notice, b"Hello,", b"Hello, Walt wrote to us,")
 
-    rig.settled()
+    rig.recovered()
 
     assert (rig.message(notice).state, rig.copies(notice)) == (MessageState.FAILED, 0)
     assert [alert.about for alert in rig.alerts(notice)] == ["not-sent:notice"]
@@ -585,7 +606,7 @@ def test_message_with_another_header_is_never_sent(rig: Rig) -> None:
     message = rig.queue(MessageKind.ACKNOWLEDGEMENT)
     _spoil(rig, message, b"Subject:", b"Bcc: eve@campus.example\r\nSubject:")
 
-    rig.settled()
+    rig.recovered()
 
     assert (rig.message(message).state, rig.copies(message)) == (MessageState.FAILED, 0)
 
@@ -593,7 +614,7 @@ def test_message_with_another_header_is_never_sent(rig: Rig) -> None:
 def test_reporter_whose_name_is_a_word_of_the_notice_stops_nothing(rig: Rig) -> None:
     notice = rig.queue(reporters=("november@campus.example", "account@campus.example", "stopit@other.example"))
 
-    rig.settled()
+    rig.recovered()
 
     assert rig.message(notice).state is MessageState.SENT
 

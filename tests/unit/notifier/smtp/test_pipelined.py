@@ -1,4 +1,4 @@
-"""Messages in a stream, to a real SMTP server that fails at each place: none is lost, doubled, or sent to another."""
+"""Pipelined messages with a real SMTP server that fails at each command: none is lost, doubled, or misdirected."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from dataclasses import dataclass
 import pytest
 
 from stopit_core.config import Smtp
-from stopit_core.errors import Permanent, Transient
 from stopit_core.outgoing.leak_check import Malformed
 from stopit_lab.ports import spare_ports
 from stopit_lab.sink import Act, At, Sink
 from stopit_lab.waiting import until
 from stopit_notifier.failpoints import Failpoint
-from stopit_notifier.smtp.client import SmtpClient, Unanswered
+from stopit_notifier.smtp.client import SmtpClient
 from stopit_notifier.smtp.pipelined import PipelinedSender
+from stopit_notifier.smtp.send_result import CALLED_OFF, SENT, SendResult, SendStatus
 
 
 @dataclass(frozen=True)
 class Note:
-    """A message that is no message of ours: nobody here cares."""
+    """A message that the renderer did not make."""
 
     number: int
 
@@ -43,15 +43,15 @@ NOTES = [Note(number) for number in range(12)]
 MakeClient = Callable[..., SmtpClient]
 
 
-@pytest.fixture(params=[True, False], ids=["streams", "by-itself"])
+@pytest.fixture(params=[True, False], ids=["pipelining", "one-by-one"])
 def any_sink(request: pytest.FixtureRequest) -> Iterator[Sink]:
-    with Sink(streams=request.param) as server:
+    with Sink(pipelining=request.param) as server:
         yield server
 
 
 @pytest.fixture
 def sink() -> Iterator[Sink]:
-    with Sink(streams=True) as server:
+    with Sink(pipelining=True) as server:
         yield server
 
 
@@ -77,15 +77,15 @@ def nothing(_note: Note) -> None:
 
 def stream(
     client: SmtpClient, check: Callable[[Note], None] = nothing, in_time: Callable[[], bool] = lambda: True
-) -> dict[int, object]:
-    """What became of each note."""
-    ends = list(PipelinedSender(client, check, in_time).send(iter(NOTES)))
-    assert sorted(note.number for note, _ in ends) == [note.number for note in NOTES]
-    return {note.number: end for note, end in ends}
+) -> dict[int, SendResult]:
+    """Send the notes, and return the result of each."""
+    results = list(PipelinedSender(client, check, in_time).send(iter(NOTES)))
+    assert sorted(note.number for note, _ in results) == [note.number for note in NOTES]
+    return {note.number: result for note, result in results}
 
 
 def arrived(sink: Sink) -> dict[int, int]:
-    """How often each note was taken; each is as it was sent, to its own recipient and no other."""
+    """Return how often each note was taken; each must be as it was sent, to its own recipient alone."""
     counts = dict.fromkeys(range(len(NOTES)), 0)
     for taken in sink.taken:
         (note,) = (each for each in NOTES if each.envelope_from == taken.mail_from)
@@ -97,15 +97,15 @@ def arrived(sink: Sink) -> dict[int, int]:
 def test_all_arrive_as_they_are_over_one_connection(any_sink: Sink, make: MakeClient) -> None:
     client = make(any_sink.port)
 
-    assert set(stream(client).values()) == {True}
-    assert set(stream(client).values()) == {True}
+    assert set(stream(client).values()) == {SENT}
+    assert set(stream(client).values()) == {SENT}
 
     assert set(arrived(any_sink).values()) == {2}
     assert sum(command.startswith("EHLO") for command in any_sink.commands) == 1
 
 
-def test_streams_do_not_wait_for_the_answer(sink: Sink, make: MakeClient) -> None:
-    """The server sees the next MAIL before anybody could have read its answer to the message before."""
+def test_pipelined_messages_do_not_wait_for_the_reply(sink: Sink, make: MakeClient) -> None:
+    """The next message is written before the reply to the one before is read."""
     failpoints: list[Failpoint] = []
 
     stream(make(sink.port, failpoint=failpoints.append))
@@ -119,28 +119,32 @@ def test_streams_do_not_wait_for_the_answer(sink: Sink, make: MakeClient) -> Non
 
 
 @pytest.mark.parametrize("at", [At.MAIL, At.RCPT, At.DATA, At.DOT])
-@pytest.mark.parametrize(("words", "kind"), [("451 4.3.0 later", Transient), ("550 5.1.1 no", Permanent)])
-def test_letter_that_is_refused_holds_up_no_other(
-    any_sink: Sink, make: MakeClient, at: At, words: str, kind: type[Exception]
+@pytest.mark.parametrize(
+    ("words", "status"), [("451 4.3.0 later", SendStatus.DEFERRED), ("550 5.1.1 no", SendStatus.REFUSED)]
+)
+def test_message_that_is_refused_holds_up_no_other(
+    any_sink: Sink, make: MakeClient, at: At, words: str, status: SendStatus
 ) -> None:
     any_sink.faults[at].append(words)
 
-    ends = stream(make(any_sink.port))
+    results = stream(make(any_sink.port))
 
-    again = not any_sink.streams and kind is Transient and at in (At.MAIL, At.RCPT)  # over a new connection
-    first = ends.pop(0)
-    assert first is True if again else isinstance(first, kind)
-    assert set(ends.values()) == {True}
+    again = (
+        not any_sink.pipelining and status is SendStatus.DEFERRED and at in (At.MAIL, At.RCPT)
+    )  # over a new connection
+    first = results.pop(0)
+    assert first.status is (SendStatus.SENT if again else status)
+    assert set(results.values()) == {SENT}
     assert arrived(any_sink) == {note.number: int(again or note.number > 0) for note in NOTES}
 
 
-def test_connection_on_which_a_letter_is_put_off_is_used_for_no_other(sink: Sink, make: MakeClient) -> None:
-    """Postfix answers 451 to all that comes over a connection that met a dead milter."""
+def test_connection_on_which_a_message_is_put_off_is_used_for_no_other(sink: Sink, make: MakeClient) -> None:
+    """Postfix answers 451 to every command on a connection that met a dead milter."""
     sink.faults[At.MAIL].extend(["451 4.7.1 later"] * 4)
 
-    ends = stream(make(sink.port))
+    results = stream(make(sink.port))
 
-    assert [number for number, end in ends.items() if isinstance(end, Transient)] == [0, 1, 2, 3]
+    assert [number for number, result in results.items() if result.status is SendStatus.DEFERRED] == [0, 1, 2, 3]
     assert sum(command.startswith("EHLO") for command in sink.commands) == 2
     assert sum(arrived(sink).values()) == len(NOTES) - 4
     until(lambda: len(sink.connected) == 1, "the first connection to be closed")
@@ -152,15 +156,16 @@ def test_connection_that_breaks_leaves_in_doubt_what_was_under_way_and_no_other(
 ) -> None:
     sink.faults[At.DOT].append(act)
 
-    ends = stream(make(sink.port, data_within=0.5))
+    results = stream(make(sink.port, data_within=0.5))
 
-    doubtful = {number for number, end in ends.items() if isinstance(end, Unanswered)}
-    unsent = {number for number, end in ends.items() if isinstance(end, Transient)}  # the line was dead already
+    unanswered = SendStatus.UNANSWERED if act in (Act.DROP, Act.TAKE_AND_DROP) else SendStatus.HUNG
+    doubtful = {number for number, result in results.items() if result.status is unanswered}
+    unsent = {
+        number for number, result in results.items() if result.status is SendStatus.DEFERRED
+    }  # the connection was closed
     assert 0 in doubtful
     assert len(doubtful | unsent) <= 4 + (len(unsent) > 0)
-    assert {end for number, end in ends.items() if number not in doubtful | unsent} == {True}
-    hangs = act not in (Act.DROP, Act.TAKE_AND_DROP)
-    assert {end.hung for end in ends.values() if isinstance(end, Unanswered)} == {hangs}
+    assert {result for number, result in results.items() if number not in doubtful | unsent} == {SENT}
     counts = arrived(sink)
     assert counts[0] == (act in (Act.TAKE_AND_DROP, Act.TAKE_AND_HANG))
     assert all(counts[number] == int(number not in unsent) for number in counts if number not in doubtful)
@@ -171,7 +176,7 @@ def test_connection_that_was_dropped_meanwhile_is_opened_again(sink: Sink, make:
     stream(client)
     sink.faults[At.RSET].append(Act.DROP)
 
-    assert set(stream(client).values()) == {True}
+    assert set(stream(client).values()) == {SENT}
 
     assert set(arrived(sink).values()) == {2}
 
@@ -179,30 +184,30 @@ def test_connection_that_was_dropped_meanwhile_is_opened_again(sink: Sink, make:
 def test_what_is_not_in_time_is_called_off(any_sink: Sink, make: MakeClient) -> None:
     asked = itertools.count()
 
-    ends = stream(make(any_sink.port), in_time=lambda: next(asked) < 6)
+    results = stream(make(any_sink.port), in_time=lambda: next(asked) < 6)
 
-    sent = {number for number, end in ends.items() if end is True}
+    sent = {number for number, result in results.items() if result.sent}
     assert sent
-    assert {end for number, end in ends.items() if number not in sent} == {False}
+    assert {result for number, result in results.items() if number not in sent} == {CALLED_OFF}
     assert {number for number, count in arrived(any_sink).items() if count} == sent
 
 
-def test_forbidden_letter_never_leaves(any_sink: Sink, make: MakeClient) -> None:
+def test_forbidden_message_never_leaves(any_sink: Sink, make: MakeClient) -> None:
     def check(note: Note) -> None:
         if note.number == 5:
             raise Malformed("not sent: it is number five")
 
-    ends = stream(make(any_sink.port), check)
+    results = stream(make(any_sink.port), check)
 
-    assert isinstance(ends.pop(5), Malformed)
-    assert set(ends.values()) == {True}
+    assert results.pop(5) == SendResult(SendStatus.REFUSED, "not sent: it is number five")
+    assert set(results.values()) == {SENT}
     assert arrived(any_sink)[5] == 0
 
 
-def test_server_that_is_away_is_transient_for_each(make: MakeClient) -> None:
+def test_server_that_is_away_defers_each(make: MakeClient) -> None:
     (port,) = spare_ports(1)
 
-    assert {type(end) for end in stream(make(port)).values()} == {Transient}
+    assert {result.status for result in stream(make(port)).values()} == {SendStatus.DEFERRED}
 
 
 def test_line_end_in_an_address_makes_no_command(sink: Sink, make: MakeClient) -> None:
@@ -214,6 +219,6 @@ def test_line_end_in_an_address_makes_no_command(sink: Sink, make: MakeClient) -
 
     (first, second) = PipelinedSender(make(sink.port), nothing, lambda: True).send(iter([Bad(0), NOTES[1]]))
 
-    assert isinstance(first[1], ValueError)
-    assert second[1] is True
+    assert first[1].status is SendStatus.REFUSED
+    assert second[1] == SENT
     assert [taken.recipients for taken in sink.taken] == [(NOTES[1].recipient,)]

@@ -1,4 +1,4 @@
-"""Lots that are carried by several clients: a client is for one thread, whatever else is under way."""
+"""Batches on several clients: a client is used by one thread, whatever else is in flight."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from stopit_notifier.smtp.pool import ConnectionPool
+from stopit_notifier.smtp.send_result import SENT, SendResult
 
 
-class Line:
-    """A client that notes who uses it, and whether two did at once."""
+class Client:
+    """A client that records its threads, and how many used it at once."""
 
     def __init__(self) -> None:
         self.threads: set[int] = set()
@@ -30,49 +31,50 @@ class Line:
             self.users -= 1
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing."""
 
 
 def batch(first: int) -> Any:
     return [SimpleNamespace(id=number) for number in range(first, first + 12)]
 
 
-def test_two_lots_under_way_never_share_a_mailer() -> None:
-    lines = [Line() for _ in range(4)]
-    pool = ConnectionPool(lines)  # type: ignore[arg-type]
+def test_batches_in_flight_never_share_a_client() -> None:
+    clients = [Client() for _ in range(4)]
+    pool = ConnectionPool(clients)  # type: ignore[arg-type]
 
-    def send(line: Any, messages: Iterator[Any]) -> Iterator[tuple[Any, bool]]:
-        with line:
+    def send(client: Any, messages: Iterator[Any]) -> Iterator[tuple[Any, SendResult]]:
+        with client:
             for message in messages:
-                time.sleep(0.002 * (1 + message.id % 4))  # so that some end their share well before the others
-                yield message, True
+                time.sleep(0.002 * (1 + message.id % 4))  # so that some are done well before the others
+                yield message, SENT
 
     in_flight = [pool.submit(batch(at), send) for at in (0, 100, 200)]
-    ended = [sorted(message.id for message, _ in batch.ends()) for batch in in_flight]
+    sent = [sorted(message.id for message, _ in each.results()) for each in in_flight]
     pool.close()
 
-    assert ended == [[message.id for message in batch(at)] for at in (0, 100, 200)]
-    assert {line.most for line in lines} == {1}
-    assert [len(line.threads) for line in lines] == [1] * 4
+    assert sent == [[message.id for message in batch(at)] for at in (0, 100, 200)]
+    assert {client.most for client in clients} == {1}
+    assert [len(client.threads) for client in clients] == [1] * 4
 
 
-def test_what_is_raised_is_the_end_of_what_was_in_hand_and_of_no_other() -> None:
-    pool = ConnectionPool([Line()])  # type: ignore[list-item]
+def test_exception_leaves_the_messages_in_hand_without_a_result_and_no_other() -> None:
+    pool = ConnectionPool([Client()])  # type: ignore[list-item]
     broken = RuntimeError("broken")
 
-    def send(_line: Any, messages: Iterator[Any]) -> Iterator[tuple[Any, bool]]:
+    def send(_client: Any, messages: Iterator[Any]) -> Iterator[tuple[Any, SendResult]]:
         held = []
         for message in messages:
             held.append(message)
             if message.id == 3:
                 raise broken
             if len(held) == 2:
-                yield held.pop(0), True
+                yield held.pop(0), SENT
         for message in held:
-            yield message, True
+            yield message, SENT
 
-    ended = {message.id: end for message, end in pool.submit(batch(0), send).ends()}
+    in_flight = pool.submit(batch(0), send)
+    sent = sorted(message.id for message, _ in in_flight.results())
     pool.close()
 
-    assert sorted(ended) == list(range(12))
-    assert {number for number, end in ended.items() if end is broken} == {2, 3}
+    assert sent == [number for number in range(12) if number not in (2, 3)]
+    assert in_flight.errors == [broken]

@@ -1,5 +1,4 @@
-"""Messages one behind the other to a real Postfix that forbids all pipelining but the allowed (RFC 2920, RFC
-3030)."""
+"""Pipelined messages to a real Postfix that rejects unauthorised pipelining (RFC 2920, RFC 3030)."""
 
 from __future__ import annotations
 
@@ -9,19 +8,19 @@ from dataclasses import dataclass
 import pytest
 
 from stopit_core.config import Smtp
-from stopit_core.errors import Permanent
 from stopit_lab.people import Cast
 from stopit_lab.ports import HOST
 from stopit_lab.site import Site
 from stopit_notifier.smtp.client import SmtpClient
 from stopit_notifier.smtp.pipelined import PipelinedSender
+from stopit_notifier.smtp.send_result import SendStatus
 
 pytestmark = pytest.mark.integration
 
 
 @dataclass(frozen=True)
 class Note:
-    """A message of nobody in particular."""
+    """A message that the renderer did not make."""
 
     name: str
     recipient: str
@@ -40,21 +39,20 @@ def client(site: Site) -> Iterator[SmtpClient]:
     made.close()
 
 
-def test_a_strict_postfix_takes_a_stream_and_a_refused_letter_leaves_nothing_behind(
+def test_a_strict_postfix_takes_pipelined_messages_and_a_refused_one_leaves_nothing_behind(
     site: Site, cast: Cast, client: SmtpClient
 ) -> None:
-    name = f"stream-{cast.number}"
+    name = f"pipelined-{cast.number}"
     people = [cast.vera, "nobody@nowhere.example", cast.walt, cast.bob]
     notes = [Note(f"{name}-{at}", people[at % 4], cast.eve) for at in range(20)]
 
-    ends = {
-        note.name: end for note, end in PipelinedSender(client, lambda _note: None, lambda: True).send(iter(notes))
-    }
+    sender = PipelinedSender(client, lambda _note: None, lambda: True)
+    results = {note.name: result for note, result in sender.send(iter(notes))}
 
-    assert client.ready().streams
+    assert client.ready().pipelines_messages
     for note in notes:
-        end = ends[note.name]
-        assert isinstance(end, Permanent) if note.recipient == people[1] else end is True, end
+        refused = note.recipient == people[1]
+        assert results[note.name].status is (SendStatus.REFUSED if refused else SendStatus.SENT)
     for person in (cast.vera, cast.walt, cast.bob):
         wanted = sorted(note.name for note in notes if note.recipient == person)
         for each in wanted:
