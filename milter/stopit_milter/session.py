@@ -1,20 +1,19 @@
-"""One connection of the MTA: the callbacks of libmilter, which collect, ask `dispose`, and apply. No policy here.
+"""One connection of the MTA: the callbacks collect, ask for the disposition, and apply it. No policy here.
 
-    MAIL, RCPT, header      collected, unanswered (no-reply steps; what is not needed is negotiated away)
+    MAIL, RCPT, header      collected, unanswered (no-reply steps; other steps are negotiated away)
     end of headers          `precheck`: nearly every message is accepted here, its body never sent
-    body                    collected up to what was asked for, then SKIP
+    body                    collected up to the cap of the precheck, then SKIP
     end of message          `dispose`, then: report durable -> edits -> traces -> answer
 
-libmilter calls from any of its threads, one callback at a time for a connection, so all state lives on the session;
-it begins anew at each MAIL, because several messages come over one connection and RSET is only an `abort`.
+libmilter calls from any of its threads, one callback at a time for a connection, so all state is on the session. It
+starts over at each MAIL: several messages come over one connection, and RSET is only an `abort`.
 
-A fault of ours must neither stop mail nor let a flag slip through to the sender. So after one the message passes
-untouched, unless it may be a member's flag or was already ruled to be one; then the client keeps it (451).
+A fault of ours must neither stop mail nor let a flag through to the sender. So after a fault the message passes
+unchanged, unless it may be a member's flag or its disposition has a report; then the client keeps it (451).
 
-Left to itself pymilter answers 451 to an exception, even to KeyboardInterrupt, and SystemExit hangs the connection.
-So `answered` catches everything in the callbacks that the MTA waits for. The steps that go unanswered (SMFIP_NR_*),
-some fifteen a message, catch for themselves: the MTA cannot be told there, so the fault is recorded for the next
-step that has an answer.
+By default pymilter answers 451 to an exception, even to KeyboardInterrupt, and SystemExit hangs the connection. So
+`answered` catches everything in the callbacks that the MTA waits for. The steps without an answer (SMFIP_NR_*), some
+fifteen a message, catch exceptions themselves and record the fault for the next step that has an answer.
 """
 
 from __future__ import annotations
@@ -30,13 +29,11 @@ from functools import partial
 from typing import Concatenate, ParamSpec
 
 import Milter
-from msgspec import structs
 
 from stopit_core.daemon.logs import Log, without_addresses
 from stopit_core.daemon.systemd import Live
 from stopit_core.decision.context import DecisionContext
-from stopit_core.decision.disposition import dispose, may_be_flag, precheck
-from stopit_core.decision.transaction import FIELD_BYTES
+from stopit_core.decision.disposition import dispose, may_be_flag
 from stopit_core.metrics import MessageResult, MilterMetrics, Stage
 from stopit_milter.content_thread import ContentThread
 from stopit_milter.edits import Mta, apply, macro
@@ -47,7 +44,7 @@ from stopit_milter.sinks import RefusedError, Sinks
 __all__ = ["ACTIONS", "Session", "SessionResources"]
 
 ACTIONS: int = Milter.ADDHDRS | Milter.CHGHDRS | Milter.ADDRCPT | Milter.DELRCPT
-"""What this milter may do to a message."""
+"""The changes that this milter may make to a message."""
 
 _STEPS: int = (
     Milter.P_NOHELO
@@ -59,7 +56,7 @@ _STEPS: int = (
     | Milter.P_NR_RCPT
     | Milter.P_NR_HDR
 )
-"""What is asked for: to be spared these steps, not to answer those, and to end a body early."""
+"""Protocol options: steps left out (P_NO*), steps without an answer (P_NR_*), and leave to end a body early."""
 
 _ACCEPT: int = Milter.ACCEPT
 _CONTINUE: int = Milter.CONTINUE
@@ -68,7 +65,7 @@ _SKIP: int = Milter.SKIP
 _TEMPFAIL: int = Milter.TEMPFAIL
 
 _UNREADABLE = "\ufffd"
-"""A login that is no UTF-8: somebody did log in, so a flag of theirs is withheld, but nobody is named by it."""
+"""Stands for a login that is no UTF-8: a flag with it is withheld as a member's, but it names nobody."""
 _KEPT_BY_CLIENT = "Stopit cannot take your report now. Please send it again in a few minutes."
 
 
@@ -90,7 +87,7 @@ Step = Callable[Concatenate["Session", Mta, P], int]
 
 
 def answered(stage: Stage) -> Callable[[Step[P]], Step[P]]:
-    """Decorate a callback that the MTA waits for: nothing is raised out of it."""
+    """Decorate a callback that the MTA waits for: it raises nothing, and its time is measured."""
 
     def decorate(callback: Step[P]) -> Step[P]:
         def guard(self: Session, mta: Mta, /, *args: P.args, **kwargs: P.kwargs) -> int:
@@ -110,7 +107,7 @@ def answered(stage: Stage) -> Callable[[Step[P]], Step[P]]:
 
 
 class Session:
-    """Collects one message after the other and does what is decided on each."""
+    """One connection: collects each message and applies its disposition."""
 
     def __init__(self, resources: SessionResources) -> None:
         self._resources = resources
@@ -122,7 +119,7 @@ class Session:
         self.began = 0.0
 
     def negotiate(self, options: list[int]) -> int:
-        """Ask for the steps that are used and the actions that are needed, and no more."""
+        """Ask for the steps and actions that are needed, and no others. `options` is changed in place."""
         try:
             steps = options[1] & _STEPS
             options[:] = [options[0] & ACTIONS, steps, 0, 0]
@@ -137,7 +134,7 @@ class Session:
         return _CONTINUE
 
     def connect(self, family: int, address: tuple[str, ...] | str | None) -> int:
-        """The client. `address` begins with its IP address, for the families that have one."""
+        """Take the client's address. `address` begins with the IP address, for the families that have one."""
         try:
             self._client = str(address[0]) if address and family in (socket.AF_INET, socket.AF_INET6) else ""
         except BaseException as fault:  # noqa: BLE001
@@ -145,11 +142,11 @@ class Session:
         return self._after_connect
 
     def envfrom(self, mta: Mta, path: bytes) -> int:
-        """MAIL: another message begins."""
+        """MAIL: begin a message."""
         try:
             message = self._message = Message(self._resources.live.current)
             message.login = macro(mta, "{auth_authen}", _UNREADABLE)
-            if self._client is None:  # pymilter could not read the client's name, and left `connect` out
+            if self._client is None:  # pymilter could not read the client's name, and did not call `connect`
                 self._client = macro(mta, "{client_addr}")
             message.client = self._client
             message.relay = message.context.people.is_relay(self._client)
@@ -160,7 +157,7 @@ class Session:
         return self._after_mail
 
     def envrcpt(self, path: bytes) -> int:
-        """RCPT: kept as it is, because by no other spelling can it be removed."""
+        """RCPT: add a recipient, spelled as it is: the MTA removes it by no other spelling."""
         try:
             self._message.recipients.append(path.decode("utf-8", "surrogateescape"))
         except BaseException as fault:  # noqa: BLE001
@@ -168,25 +165,22 @@ class Session:
         return self._after_rcpt
 
     def header(self, name: str, value: bytes) -> int:
-        """A header field. Beyond the cap its name is kept: the number of a field of ours must still be right."""
+        """Add a header field."""
         try:
-            message = self._message
-            message.field_bytes += len(value)
-            message.fields.append((name, value if message.field_bytes <= FIELD_BYTES else b""))
+            self._message.add_field(name, value)
         except BaseException as fault:  # noqa: BLE001
             self.record_fault(fault, Stage.HEADER)
         return self._after_field
 
     @answered(Stage.DECIDE)
     def eoh(self, mta: Mta) -> int:
-        """End of headers: accept, or ask for more."""
+        """End of headers: accept the message, or ask for its body."""
         message = self._message
         message.queue_id = macro(mta, "i")
         if message.faulty:
             return self.fail_open(mta)
-        transaction = message.transaction = message.at_end_of_headers(self._resources.clock())
-        message.precheck = precheck(transaction, message.context)
-        if message.precheck.to_end:
+        transaction, checked = message.end_headers(message.envelope(), self._resources.clock(), message.context)
+        if checked.to_end:
             return _CONTINUE
         self.stage = Stage.LEDGER
         self._resources.sinks.emit_trace(transaction, message.context)
@@ -194,20 +188,19 @@ class Session:
 
     @answered(Stage.BODY)
     def body(self, _mta: Mta, block: bytes) -> int:
-        """A part of the body."""
+        """Add a part of the body."""
         wants_more = self._message.add_body(block)
         return _CONTINUE if wants_more or not self._skips else _SKIP
 
     @answered(Stage.DECIDE)
     def eom(self, mta: Mta) -> int:
-        """End of message: dispose, and do it in the safe order."""
+        """End of message: find the disposition, and apply it in the safe order."""
         message, resources = self._message, self._resources
-        if message.faulty or message.transaction is None or message.precheck is None:
+        if message.faulty or message.precheck is None:
             return self.fail_open(mta)
-        whole = structs.replace(message.transaction, body=bytes(message.body), truncated=message.truncated)
-        disposition_of = partial(dispose, whole, message.context)
+        decided = partial(dispose, message.whole(), message.precheck, message.context)
         disposition = message.disposition = (
-            resources.content_thread.run(disposition_of) if message.precheck.content else disposition_of()
+            resources.content_thread.run(decided) if message.precheck.recognisers else decided()
         )
         self.stage = Stage.REPORT
         try:
@@ -224,7 +217,7 @@ class Session:
         return self._accept(MessageResult.ANSWERED if disposition.answers else MessageResult.ACCEPTED)
 
     def record_fault(self, fault: BaseException, stage: Stage) -> None:
-        """Count and log a fault of ours. Raises nothing: not even a full disk under the log decides on mail."""
+        """Count and log a fault of ours. Raises nothing, not even when the disk under the log is full."""
         message = self._message
         message.faulty = True
         message.field_lost = message.field_lost or stage is Stage.HEADER
@@ -235,7 +228,7 @@ class Session:
             self._resources.log.error("fault", queue_id=message.queue_id, stage=stage.value, trace=trace)
 
     def fail_open(self, mta: Mta) -> int:
-        """After a fault: let the message pass untouched, unless a flag could reach the sender by that."""
+        """After a fault: accept the message unchanged, unless a flag could reach the sender by that."""
         message = self._message
         try:
             return self._refuse(mta) if _may_hold_flag(message) else self._accept(MessageResult.ACCEPTED)
@@ -243,7 +236,7 @@ class Session:
             return _TEMPFAIL if message.login or message.relay else _ACCEPT
 
     def step_ended(self) -> None:
-        """Take down how long the step in hand took."""
+        """Add the time of this step to the message's."""
         self._message.spent += time.perf_counter() - self.began
 
     def _accept(self, result: MessageResult) -> int:
@@ -260,12 +253,12 @@ class Session:
 
 
 def _may_hold_flag(message: Message) -> bool:
-    """Whether a message must not pass unread after a fault of ours."""
+    """Return whether a message must not pass unread after a fault of ours."""
     if message.context.observe or (message.precheck is not None and not message.precheck.to_end):
         return False
     if message.disposition is not None:
         return bool(message.disposition.flag or message.disposition.answers)
-    if message.field_lost:  # it may have been the one that makes this a reply
+    if message.field_lost:  # it may have been the field that makes this a reply
         return message.envelope().trusted
     names = frozenset(name.strip().lower() for name, _ in message.fields)
     return may_be_flag(message.envelope(), names, message.context)

@@ -1,6 +1,6 @@
-"""What the milter decides by: all that the configuration, the key and the alias file say, in one frozen bundle.
+"""The context of a decision: what configuration, key and alias file say, as one frozen value.
 
-A reload builds a new one from the file, whole, and swaps it in; a message keeps the one that it began with.
+A reload makes a whole new one and swaps it in; a message keeps the one that was in force when it began.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class OwnMail:
-    """How mail that the notifier sends is known: by a token in its envelope sender, and by where it comes from.
+    """How to recognise mail that the notifier sends: by a token in its envelope sender, and by its origin.
 
-    The token alone proves nothing: whoever got a notice knows one, and could make mail of their own look like
-    Stopit's, which nobody can flag. So it must also come with the notifier's login, or without any from this host,
-    from `smtp.host`, or from a trusted relay.
+    The token alone proves nothing: a person who got a notice knows one, and could make other mail look like
+    Stopit's own, which nobody can flag. So the mail must also come with the notifier's login, or without any login
+    from this host, from `smtp.host`, or from a trusted relay.
     """
 
     login: str
@@ -37,11 +37,11 @@ class OwnMail:
 
     @classmethod
     def of(cls, smtp: Smtp) -> OwnMail:
-        """As the notifier sends it by these settings."""
+        """Return how the notifier sends by these settings."""
         return cls(smtp.login, smtp.host)
 
     def may_send(self, envelope: Envelope) -> bool:
-        """Whether the notifier can be the one who submits this."""
+        """Return whether the notifier may have submitted this message."""
         if envelope.login:
             return envelope.login == self.login
         client = envelope.client.removeprefix("IPv6:")
@@ -50,14 +50,18 @@ class OwnMail:
 
 @dataclass(frozen=True, slots=True)
 class DecisionContext:
-    """What a session needs to decide. `header` is the flag header's name; addresses are canonical."""
+    """All that the disposition of a message depends on. Made by `of`.
+
+    `header` is the flag header's name. `staff_address` is the staff mailbox as it is written in the configuration,
+    `staff` its canonical form.
+    """
 
     people: People
     flags: FlagRules
     recognisers: Recognisers
     own_mail: OwnMail
-    report_address: str
     staff_address: str
+    staff: str
     header: str
     authserv_ids: tuple[str, ...]
     withhold: bool
@@ -65,10 +69,10 @@ class DecisionContext:
 
     @classmethod
     def of(cls, settings: Settings) -> DecisionContext:
-        """The context of a configuration. Reads key and alias file; raises ConfigError with every fault found."""
+        """Make the context of a configuration. Reads key and alias file; raises ConfigError with every fault."""
         faults: list[Fault] = []
         keyring = _try(lambda: read_key(settings.ledger.key_file), faults)
-        # The alias file and the directory are looked at without the key, too: all faults at once.
+        # Without the key, the alias file and the directory are still checked: the error names all faults at once.
         stand_in = keyring or Keyring(bytes(32))
         people = _try(lambda: People.of_site(settings.campus, settings.identity, stand_in), faults)
         rules = FlagRules.of(settings.flag, settings.campus)
@@ -80,8 +84,8 @@ class DecisionContext:
             flags=rules,
             recognisers=recognisers,
             own_mail=OwnMail.of(settings.smtp),
-            report_address=settings.campus.report_address,
             staff_address=settings.campus.staff_address,
+            staff=people.canonical.of(settings.campus.staff_address),
             header=settings.flag.header,
             authserv_ids=settings.identity.trusted_authserv_ids,
             withhold=settings.milter.reply == "withhold",
@@ -90,11 +94,11 @@ class DecisionContext:
 
     @property
     def keyring(self) -> Keyring:
-        """The site's key."""
+        """Return the keyring of the site."""
         return self.people.keyring
 
     def ref_of(self, path: str) -> str | None:
-        """The ref that an envelope path's token seals; None unless it is a reply address that this site made."""
+        """Return the ref in an envelope path's token; None unless it is a reply address that this site made."""
         if "+" not in path:
             return None
         address = bare(path)
@@ -104,12 +108,12 @@ class DecisionContext:
         return self.keyring.open_token(local.partition("+")[2])
 
     def is_own(self, envelope: Envelope) -> bool:
-        """Whether Stopit itself sent this message."""
+        """Return whether Stopit itself sent this message."""
         return self.ref_of(envelope.mail_from) is not None and self.own_mail.may_send(envelope)
 
     def is_staff(self, recipient: str) -> bool:
-        """Whether a RCPT string is the staff mailbox, in any spelling."""
-        return self.people.canonical.of(recipient) == self.people.canonical.of(self.staff_address)
+        """Return whether a RCPT string is the staff mailbox, in any spelling."""
+        return self.people.canonical.of(recipient) == self.staff
 
 
 def _try(make: Callable[[], T], faults: list[Fault]) -> T | None:

@@ -1,55 +1,74 @@
-"""What is done with a message. Pure: a transaction and an context in, a `Disposition` out; no I/O and no clock.
+"""The disposition of a message. Pure: a transaction and a context in, a `Disposition` out; no I/O and no clock.
 
-Asked twice. At end of headers, `precheck` tells whether the message can go now, as nearly all do, or what must be
-seen of it first. At end of message, `dispose` gives the disposition, once:
+There are two steps. At end of headers, `precheck` asks everything that envelope and headers can answer; nearly every
+message can go then. At end of message, `dispose` takes those answers and the body, and returns the disposition:
 
-    Stopit sent it                                   -> its trace, marked as own, and at once in the ledger
+    own mail                                         -> its trace, marked as own, and at once in the ledger
     a flag (not if it goes to reply addresses only)  -> a report; withheld where the site does so
-    to a reply address whose token holds             -> a report for each token; staff get what a person wrote
+    to a reply address whose token is valid          -> a report for each token; staff get what a person wrote
     from outside, with header fields of ours         -> without these
-    anything else                                    -> as it is
+    anything else                                    -> unchanged
 
 Mail to the address of a self-test (`outgoing.self_test`) is Stopit's own mail, and reaches nobody in any mode.
 
-A flag comes before an answer: whoever flags by "reply to all" a message that names a reply address of ours must not
-reach the others by that.
+A flag comes before an answer: a member who flags a message by "reply to all" may have a reply address of ours among
+the recipients, and the reply must not reach the others.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
+import msgspec
 from msgspec import structs
 
 from stopit_core.decision.context import DecisionContext
 from stopit_core.decision.tracing import message_ids_of, traces_of
 from stopit_core.decision.transaction import Field, Transaction
 from stopit_core.envelope import Envelope
-from stopit_core.flags import Flag, NotFlagged
+from stopit_core.flags import Flag, NotFlagged, Recogniser, recognise
 from stopit_core.identity.people import Person
 from stopit_core.identity.reporter import reporter_of
-from stopit_core.mail import is_automatic, read
+from stopit_core.mail import REPORT_BYTES, is_automatic, read
 from stopit_core.model import AnswerReport, Channel, FlagReport, Original, Trace
 from stopit_core.wire import ANSWER_BYTES
 
-__all__ = ["ACCEPT_AT_EOH", "Disposition", "Edits", "Precheck", "dispose", "may_be_flag", "precheck"]
+__all__ = ["REPLY_BYTES", "Disposition", "Edits", "Precheck", "dispose", "may_be_flag", "precheck"]
+
+REPLY_BYTES = 256 * 1024
+"""Largest part of the body of a reply that is collected, in octets: what a person typed is near its start."""
+
+Tokens = Mapping[str, str]
+"""Recipients that are reply addresses of this site, as they stand in RCPT, and the ref that each token seals."""
+
+NumberedFields = tuple[tuple[str, int], ...]
+"""Header fields to be removed, as `Edits.removed_fields` has them."""
+
+_NO_TOKENS: Tokens = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Precheck:
-    """What must be seen of a message after its headers: nothing, or its end and so much of its body (bytes).
+class Precheck(msgspec.Struct, frozen=True):
+    """The answers to what is asked of a message at the end of its headers.
 
-    `content`: at its end the disposition depends on what it says, so its MIME is read.
+    `own`: Stopit sent it. `tokens`: its recipients that are reply addresses of this site. `recognisers`: those that
+    must read its body; when there is none, `not_flagged` is the reason, or None where they were not asked. `forged`:
+    its header fields that only the milter may add. `body_bytes`: the part of its body that is collected, in octets.
     """
 
-    to_end: bool
+    own: bool = False
+    tokens: Tokens = _NO_TOKENS
+    recognisers: tuple[Recogniser, ...] = ()
+    not_flagged: NotFlagged | None = None
+    forged: NumberedFields = ()
     body_bytes: int = 0
-    content: bool = False
 
-
-ACCEPT_AT_EOH = Precheck(to_end=False)
+    @property
+    def to_end(self) -> bool:
+        """Return whether the message is handled at its end; otherwise it is accepted now, unchanged."""
+        return bool(self.own or self.tokens or self.recognisers or self.forged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +77,7 @@ class Edits:
     position among the fields of that name (from 1), each highest first: removing one renumbers those after it."""
 
     removed_recipients: tuple[str, ...] = ()
-    removed_fields: tuple[tuple[str, int], ...] = ()
+    removed_fields: NumberedFields = ()
     added_fields: tuple[tuple[str, str], ...] = ()
     added_recipients: tuple[str, ...] = ()
 
@@ -68,10 +87,10 @@ class Edits:
 
 @dataclass(frozen=True, slots=True)
 class Disposition:
-    """What is done with a message. At most one of `flag` and `answers` is there.
+    """What is done with a message. It has a flag or answers, never both.
 
     The reports must be durable before the edits are made. `flush`: the traces must be in the ledger before the MTA
-    has its answer.
+    has its answer. `recognised` is what the recognisers found, None where they were not asked.
     """
 
     traces: tuple[Trace, ...] = ()
@@ -79,12 +98,14 @@ class Disposition:
     flag: FlagReport | None = None
     answers: tuple[AnswerReport, ...] = ()
     flush: bool = False
+    recognised: Flag | NotFlagged | None = None
 
 
 def may_be_flag(envelope: Envelope, names: frozenset[str], context: DecisionContext) -> bool:
-    """Whether a message could be a member's flag, by what can hardly go wrong. `names` are its header names, folded.
+    """Return whether a message could be a member's flag. `names` are its header names, in lower case.
 
-    Asked after a fault of ours: such a message must not pass unread, every other one passes untouched.
+    For use after a fault of ours: such a message must not pass unread, every other one passes unchanged. So it looks
+    only at what can hardly fail.
     """
     if context.observe or not envelope.trusted:
         return False
@@ -93,39 +114,43 @@ def may_be_flag(envelope: Envelope, names: frozenset[str], context: DecisionCont
 
 
 def precheck(transaction: Transaction, context: DecisionContext) -> Precheck:
-    """At end of headers: whether the message can go now."""
+    """At end of headers: return what is known of the message, and what must be seen of its body."""
     envelope = transaction.envelope
-    if context.is_own(envelope):
-        return Precheck(to_end=True)
     tokens = _tokens(envelope, context)
-    if _is_candidate(transaction, tokens, context):
-        return Precheck(to_end=True, body_bytes=context.recognisers.body_bytes(envelope), content=True)
-    if tokens:
-        return Precheck(to_end=True, body_bytes=ANSWER_BYTES)
-    return Precheck(to_end=True) if _forged(transaction, context) else ACCEPT_AT_EOH
-
-
-def dispose(transaction: Transaction, context: DecisionContext) -> Disposition:
-    """At end of message: the disposition."""
-    envelope = transaction.envelope
     if context.is_own(envelope):
-        return Disposition(traces_of(transaction, context, own=True), _to_nobody(envelope, context), flush=True)
-    tokens = _tokens(envelope, context)
-    if _is_candidate(transaction, tokens, context):
-        mail = read(transaction.headers, transaction.body)
-        flag = context.recognisers.recognise(_without(envelope, tokens), mail)
-        if isinstance(flag, Flag):
-            return _flagged(transaction, flag, transaction.truncated or mail.truncated, context)
-    if tokens:
-        return _answered(transaction, tokens, context)
-    return Disposition(traces_of(transaction, context), Edits(removed_fields=_forged(transaction, context)))
-
-
-def _is_candidate(transaction: Transaction, tokens: dict[str, str], context: DecisionContext) -> bool:
-    others = _without(transaction.envelope, tokens)
+        return Precheck(own=True, tokens=tokens)
+    forged = _forged(transaction, context)
+    others = _without(envelope, tokens)
     if tokens and not others.recipients:
-        return False
-    return not isinstance(context.recognisers.precheck(others, transaction.headers), NotFlagged)
+        return Precheck(tokens=tokens, forged=forged, body_bytes=ANSWER_BYTES)
+    found = context.recognisers.precheck(others, transaction.headers)
+    if not isinstance(found, NotFlagged):
+        body_bytes = REPORT_BYTES if context.flags.reports(envelope) else REPLY_BYTES
+        return Precheck(tokens=tokens, recognisers=found, forged=forged, body_bytes=body_bytes)
+    if tokens:
+        return Precheck(tokens=tokens, not_flagged=found, forged=forged, body_bytes=ANSWER_BYTES)
+    return Precheck(not_flagged=found, forged=forged)
+
+
+def dispose(transaction: Transaction, checked: Precheck, context: DecisionContext) -> Disposition:
+    """At end of message: return the disposition. `checked` is what `precheck` returned for the same headers."""
+    recognised: Flag | NotFlagged | None = checked.not_flagged
+    truncated = transaction.truncated
+    if checked.recognisers:
+        mail = read(transaction.headers, transaction.body)
+        truncated = truncated or mail.truncated
+        recognised = recognise(checked.recognisers, _without(transaction.envelope, checked.tokens), mail)
+    if checked.own:
+        found = Disposition(edits=_to_nobody(checked.tokens, context), flush=True)
+    elif isinstance(recognised, Flag):
+        found = _flagged(transaction, recognised, truncated, context)
+    elif checked.tokens:
+        found = _answered(transaction, checked, context)
+    else:
+        found = Disposition(edits=Edits(removed_fields=checked.forged))
+    # A removed recipient did not receive the message, so no trace may name it.
+    traces = traces_of(transaction, context, _reached(transaction.envelope, found.edits), own=checked.own)
+    return replace(found, traces=traces, recognised=recognised)
 
 
 def _flagged(transaction: Transaction, flag: Flag, truncated: bool, context: DecisionContext) -> Disposition:
@@ -148,18 +173,17 @@ def _flagged(transaction: Transaction, flag: Flag, truncated: bool, context: Dec
         truncated=truncated and flag.channel is Channel.REPORT_ADDRESS,
     )
     if context.observe:
-        return Disposition(traces_of(transaction, context), flag=report)
+        return Disposition(flag=report)
     edits = replace(
         edits,
         removed_fields=forged_fields(transaction.fields, f"{context.header}-"),
         added_fields=((f"{context.header}-Report", report.id), (f"{context.header}-Flag", report.command.value)),
     )
-    # Who was removed did not receive it, so no trace may say so.
-    return Disposition(traces_of(transaction, context, _reached(envelope, edits)), edits, flag=report)
+    return Disposition(edits=edits, flag=report)
 
 
 def _withholding(envelope: Envelope, context: DecisionContext) -> Edits:
-    """Who is removed and who added for a flag: everyone but staff, or only the report address."""
+    """Return the recipients that a flag removes (everyone but staff, or only the report address) and adds."""
     if context.observe:
         return Edits()
     everyone = dict.fromkeys(envelope.recipients)
@@ -173,14 +197,17 @@ def _withholding(envelope: Envelope, context: DecisionContext) -> Edits:
 
 
 def _flag_id(transaction: Transaction, reporter: Person, context: DecisionContext) -> str:
-    """The same for a client's retry. Who submitted it is in it, or one could use up another's ids beforehand."""
+    """Return an id that is the same for a client's retry.
+
+    The author is part of it: otherwise anybody could take the id of another person's report beforehand.
+    """
     envelope = transaction.envelope
     author = f"login {envelope.login}" if envelope.login else f"{reporter.assurance.name} {reporter.address}"
     return context.keyring.report_id("flag", author, *_retry_parts(transaction))
 
 
-def _answered(transaction: Transaction, tokens: dict[str, str], context: DecisionContext) -> Disposition:
-    envelope, headers = transaction.envelope, transaction.headers
+def _answered(transaction: Transaction, checked: Precheck, context: DecisionContext) -> Disposition:
+    envelope = transaction.envelope
     author = context.people.submitter(envelope).address
     parts = _retry_parts(transaction)
     raw = transaction.start()
@@ -199,66 +226,69 @@ def _answered(transaction: Transaction, tokens: dict[str, str], context: Decisio
             raw=raw,
             observed=context.observe,
         )
-        for ref in dict.fromkeys(tokens.values())
+        for ref in dict.fromkeys(checked.tokens.values())
     )
     if context.observe:
-        edits = _to_nobody(envelope, context)
-        return Disposition(traces_of(transaction, context, _reached(envelope, edits)), edits, answers=answers)
-    by_person = not is_automatic(headers, envelope.null_sender)
+        return Disposition(edits=_to_nobody(checked.tokens, context), answers=answers)
+    by_person = not is_automatic(transaction.headers, envelope.null_sender)
     edits = Edits(
-        removed_recipients=tuple(tokens),
-        removed_fields=_forged(transaction, context),
+        removed_recipients=tuple(checked.tokens),
+        removed_fields=checked.forged,
         added_recipients=_staff_unless_in(envelope.recipients, context) if by_person else (),
     )
-    return Disposition(traces_of(transaction, context, _reached(envelope, edits)), edits, answers=answers)
+    return Disposition(edits=edits, answers=answers)
 
 
-def _to_nobody(envelope: Envelope, context: DecisionContext) -> Edits:
-    """Without the recipients that are a self-test's."""
-    tokens = _tokens(envelope, context)
+def _to_nobody(tokens: Tokens, context: DecisionContext) -> Edits:
+    """Return the removal of the recipients that belong to a self-test."""
     return Edits(removed_recipients=tuple(path for path, ref in tokens.items() if context.keyring.is_self_test(ref)))
 
 
 def _retry_parts(transaction: Transaction) -> tuple[str, ...]:
-    """What is the same when a client sends a message again: its Message-IDs, else nothing that we know of."""
+    """Return what stays the same when a client sends a message again: its Message-IDs.
+
+    Without any, the queue id and the time stand in for them, and a retry counts as another message.
+    """
     return message_ids_of(transaction.headers) or (transaction.envelope.queue_id, repr(transaction.at))
 
 
-def _tokens(envelope: Envelope, context: DecisionContext) -> dict[str, str]:
-    """The recipients that are reply addresses of ours, as they stand in RCPT, with the ref that each seals."""
-    return {path: ref for path in envelope.recipients if (ref := context.ref_of(path)) is not None}
+def _tokens(envelope: Envelope, context: DecisionContext) -> Tokens:
+    found = {path: ref for path in envelope.recipients if (ref := context.ref_of(path)) is not None}
+    return found or _NO_TOKENS
 
 
-def _without(envelope: Envelope, tokens: dict[str, str]) -> Envelope:
+def _without(envelope: Envelope, tokens: Tokens) -> Envelope:
     if not tokens:
         return envelope
     return structs.replace(envelope, recipients=tuple(path for path in envelope.recipients if path not in tokens))
 
 
 def _staff_unless_in(recipients: Iterable[str], context: DecisionContext) -> tuple[str, ...]:
-    """The staff mailbox, unless it gets the message anyway: added again, it would get it twice."""
+    """Return the staff mailbox, unless it gets the message anyway: added again, it would get it twice."""
     return () if any(map(context.is_staff, recipients)) else (context.staff_address,)
 
 
 def _reached(envelope: Envelope, edits: Edits) -> tuple[str, ...]:
-    """Who gets the message after these edits."""
+    """Return the recipients after these edits."""
     removed = set(edits.removed_recipients)
     return tuple(path for path in envelope.recipients if path not in removed) + edits.added_recipients
 
 
-def _forged(transaction: Transaction, context: DecisionContext) -> tuple[tuple[str, int], ...]:
-    """Header fields of ours in mail from outside: only the milter adds them, and staff sort by them."""
+def _forged(transaction: Transaction, context: DecisionContext) -> NumberedFields:
+    """Return the header fields in mail from outside that only the milter may add: staff sort by them."""
     if context.observe or transaction.envelope.trusted:
         return ()
     return forged_fields(transaction.fields, f"{context.header}-")
 
 
-def forged_fields(fields: Iterable[Field], prefix: str) -> tuple[tuple[str, int], ...]:
-    """The fields whose name begins with `prefix` (any case), as `Edits.removed_fields` wants them."""
+def forged_fields(fields: Iterable[Field], prefix: str) -> NumberedFields:
+    """Return the fields whose name begins with `prefix` (any case), as `Edits.removed_fields` has them."""
     folded = prefix.lower()
     seen: Counter[str] = Counter()
     found: list[tuple[str, int]] = []
     for name, _ in fields:
+        if len(name) < len(folded):  # most names are: the message waits for this
+            continue
         key = name.strip().lower()
         if key.startswith(folded):
             seen[key] += 1

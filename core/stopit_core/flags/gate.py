@@ -1,7 +1,8 @@
-"""Call the recognisers, after the checks that apply to all of them.
+"""The recognisers of a site, behind the checks that hold for all of them.
 
-At end of headers `precheck` tells whether the message can be accepted now, without its body. At end of message
-`recognise` returns the flag, or why there is none. Automatic, list and null-sender mail is never a flag (RFC 3834).
+At end of headers, `Recognisers.precheck` returns the recognisers that must read the body; when there is none, the
+message can be accepted without it. At end of message, `recognise` asks those. Automatic, list and null-sender mail is
+never a flag (RFC 3834).
 """
 
 from __future__ import annotations
@@ -13,43 +14,40 @@ from stopit_core.envelope import Envelope
 from stopit_core.errors import ConfigError, Fault
 from stopit_core.flags.flag import Flag, NotFlagged, Recogniser
 from stopit_core.flags.rules import FlagRules
-from stopit_core.mail import REPLY_BYTES, REPORT_BYTES, Headers, Mail, is_automatic, is_list
+from stopit_core.mail import Headers, Mail, is_automatic, is_list
 
-__all__ = ["GROUP", "Recognisers", "load_recognisers", "recognisers_from"]
+__all__ = ["GROUP", "Recognisers", "load_recognisers", "recognise", "recognisers_from"]
 
 GROUP = "stopit.flags"
 
 
 class Recognisers:
-    """A site's recognisers, in the order in which they are called; the first flag counts."""
+    """A site's recognisers, in the order in which they are asked."""
 
-    def __init__(self, rules: FlagRules, recognisers: Sequence[Recogniser]) -> None:
-        self._rules = rules
+    def __init__(self, recognisers: Sequence[Recogniser]) -> None:
         self._recognisers = tuple(recognisers)
 
-    def precheck(self, envelope: Envelope, headers: Headers) -> NotFlagged | None:
-        """Return at end of headers why this can be no flag; None if the body must be read to know."""
+    def precheck(self, envelope: Envelope, headers: Headers) -> tuple[Recogniser, ...] | NotFlagged:
+        """At end of headers: return the recognisers that must read the body, or why this can be no flag."""
         if is_automatic(headers, envelope.null_sender):
             return NotFlagged.AUTOMATIC
         if is_list(headers):
             return NotFlagged.LIST
+        found = []
         for recogniser in self._recognisers:
             if recogniser.wants(envelope, headers):
-                return None
+                found.append(recogniser)
+        if found:
+            return tuple(found)
         return NotFlagged.NO_REPLY if envelope.trusted else NotFlagged.NOT_A_MEMBER
 
-    def body_bytes(self, envelope: Envelope) -> int:
-        """Return how much of the body to collect for `mail.read`."""
-        return REPORT_BYTES if self._rules.reports(envelope) else REPLY_BYTES
 
-    def recognise(self, envelope: Envelope, mail: Mail) -> Flag | NotFlagged:
-        """Return at end of message the flag, or why this is none."""
-        if (reason := self.precheck(envelope, mail.headers)) is not None:
-            return reason
-        for recogniser in self._recognisers:
-            if recogniser.wants(envelope, mail.headers) and (flag := recogniser.recognise(envelope, mail)):
-                return flag
-        return NotFlagged.NO_KEYWORD
+def recognise(recognisers: Iterable[Recogniser], envelope: Envelope, mail: Mail) -> Flag | NotFlagged:
+    """At end of message: return the first flag that the recognisers of `precheck` find, or why there is none."""
+    for recogniser in recognisers:
+        if flag := recogniser.recognise(envelope, mail):
+            return flag
+    return NotFlagged.NO_KEYWORD
 
 
 def load_recognisers(rules: FlagRules) -> Recognisers:
@@ -75,7 +73,7 @@ def recognisers_from(points: Iterable[EntryPoint], rules: FlagRules) -> Recognis
         faults.append(Fault(f"entry point {GROUP}", "", "", advice))
     if faults:
         raise ConfigError(faults)
-    return Recognisers(rules, made)
+    return Recognisers(made)
 
 
 def _make(point: EntryPoint, rules: FlagRules) -> Recogniser:

@@ -6,11 +6,10 @@ typed from what a client quoted. All pure: values in, values out.
 
 from stopit_core.mail.headers import Headers, addresses_in, message_ids
 from stopit_core.mail.origin import is_automatic, is_list
-from stopit_core.mail.reading import REPLY_BYTES, REPORT_BYTES, Mail, read, read_message
+from stopit_core.mail.reading import REPORT_BYTES, Mail, read, read_message
 from stopit_core.mail.typed import first_typed_line, typed_text, words_of
 
 __all__ = [
-    "REPLY_BYTES",
     "REPORT_BYTES",
     "Headers",
     "Mail",

@@ -16,12 +16,10 @@ from stopit_core.mail.headers import MAX_HEADERS, Headers
 from stopit_core.mail.html import html_text
 from stopit_core.mail.text import TEXT_BYTES, decode_charset, decode_transfer, plain_lines, unflow
 
-__all__ = ["MAX_DEPTH", "MAX_PARTS", "REPLY_BYTES", "REPORT_BYTES", "Mail", "read", "read_message"]
+__all__ = ["MAX_DEPTH", "MAX_PARTS", "REPORT_BYTES", "Mail", "read", "read_message"]
 
-REPLY_BYTES = 256 * 1024
-"""Size of the part of a reply's body that is collected: what a person typed is near its start."""
 REPORT_BYTES = 1024 * 1024
-"""Size of the part of the body that is collected for the report address; `read` reads no more."""
+"""Largest part of a body that `read` reads, in octets."""
 MAX_PARTS = 200
 MAX_DEPTH = 10
 

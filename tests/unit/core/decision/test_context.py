@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from stopit_core.addresses import Canonical
 from stopit_core.config import Settings, Smtp
 from stopit_core.decision.context import DecisionContext, OwnMail
 from stopit_core.envelope import Envelope
 from stopit_core.errors import ConfigError
 from stopit_core.identity.keys import new_ref
+from stopit_core.identity.people import People
 
 
 class TestReplyAddresses:
@@ -52,6 +55,33 @@ class TestReplyAddresses:
 def test_where_own_mail_may_come_from(login: str, client: str, relay: bool, expected: bool) -> None:
     smtp = Smtp.model_construct(login="notifier", host="192.0.2.25")
     assert OwnMail.of(smtp).may_send(Envelope(login=login, client=client, relay=relay)) is expected
+
+
+class CountingCanonical(Canonical):
+    """Remembers every path that it was asked for."""
+
+    def __init__(self, domains: tuple[str, ...]) -> None:
+        super().__init__(domains)
+        self.asked: list[str] = []
+
+    def of(self, path: str) -> str:
+        self.asked.append(path)
+        return super().of(path)
+
+
+def test_the_staff_address_is_made_canonical_once_and_not_for_each_recipient(context: DecisionContext) -> None:
+    canonical = CountingCanonical(("campus.example",))
+    counted = replace(context, people=People(canonical, Nobody(), (), context.keyring))
+    paths = ["<mallory@campus.example>", "<Staff+x@Campus.example>", "<walt@campus.example>"]
+    assert [counted.is_staff(path) for path in paths] == [False, True, False]
+    assert canonical.asked == paths
+
+
+class Nobody:
+    """A directory without entries."""
+
+    def address_of(self, login: str) -> str | None:
+        return None
 
 
 def test_every_fault_at_once(settings: Callable[..., Settings], tmp_path: Path) -> None:

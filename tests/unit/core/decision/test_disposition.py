@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from stopit_core.decision.context import DecisionContext
-from stopit_core.decision.disposition import ACCEPT_AT_EOH, dispose, may_be_flag, precheck
+from stopit_core.decision.disposition import Disposition, may_be_flag, precheck
+from stopit_core.decision.disposition import dispose as dispose_checked
 from stopit_core.decision.transaction import Transaction
 from stopit_core.identity.keys import new_ref
 from stopit_core.model import AnswerReport, Assurance, Channel, Command, FlagReport, Original
@@ -23,6 +24,10 @@ TO_REPORT = (
 )
 AUTOMATIC = (("Message-ID", "<trial@campus.example>"), ("Auto-Submitted", "auto-generated"))
 PASSED = ("Authentication-Results", "mx.campus.example; dmarc=pass header.from=campus.example")
+
+
+def dispose(transaction: Transaction, context: DecisionContext) -> Disposition:
+    return dispose_checked(transaction, precheck(transaction, context), context)
 
 
 def flag_of(transaction: Transaction, context: DecisionContext) -> FlagReport:
@@ -324,17 +329,17 @@ class TestForgedFields:
 
     def test_a_members_are_left(self, context: DecisionContext, transaction: Make) -> None:
         made = transaction(fields=(("X-Stopit-Report", "1"),))
-        assert precheck(made, context) == ACCEPT_AT_EOH
+        assert not precheck(made, context).to_end
         assert not dispose(made, context).edits
 
 
-class TestProspect:
+class TestPrecheck:
     def test_ordinary_mail_goes_at_once(
         self, context: DecisionContext, transaction: Make, ordinary: Any, reply: Any
     ) -> None:
-        assert precheck(transaction(fields=ordinary), context) == ACCEPT_AT_EOH
-        assert precheck(transaction(fields=reply, login=""), context) == ACCEPT_AT_EOH
-        assert precheck(transaction(fields=[*reply, ("List-Id", "<l.example>")]), context) == ACCEPT_AT_EOH
+        assert not precheck(transaction(fields=ordinary), context).to_end
+        assert not precheck(transaction(fields=reply, login=""), context).to_end
+        assert not precheck(transaction(fields=[*reply, ("List-Id", "<l.example>")]), context).to_end
 
     def test_what_may_matter_is_read_so_far(self, context: DecisionContext, transaction: Make) -> None:
         assert precheck(transaction(), context).body_bytes == 256 * 1024
@@ -365,7 +370,7 @@ def test_may_be_flag(
     assert may_be_flag(envelope, frozenset(names), context) is expected
 
 
-class TestTrial:
+class TestSelfTest:
     def self_test(self, context: DecisionContext) -> tuple[str, str]:
         ref = context.keyring.new_self_test_ref()
         return ref, token_path(context, ref)

@@ -21,8 +21,9 @@ from stopit_core.flags import (
     ReplyKeyword,
     ReportAddress,
     gate,
+    recognise,
 )
-from stopit_core.mail import REPLY_BYTES, REPORT_BYTES, Headers, Mail, read_message
+from stopit_core.mail import Headers, Mail, read_message
 from stopit_core.model import Channel, Command
 
 CAMPUS = Campus(
@@ -32,7 +33,7 @@ CAMPUS = Campus(
     staff_address="staff@example.edu",
 )
 RULES = FlagRules.of(FlagWords(), CAMPUS)
-RECOGNISERS = Recognisers(RULES, [FlagHeader(RULES), ReplyKeyword(RULES), ReportAddress(RULES)])
+RECOGNISERS = Recognisers([FlagHeader(RULES), ReplyKeyword(RULES), ReportAddress(RULES)])
 
 
 def member(*recipients: str) -> Envelope:
@@ -41,6 +42,12 @@ def member(*recipients: str) -> Envelope:
 
 def mail(text: str = "stopit", **fields: str) -> Mail:
     return Mail(Headers((name.replace("_", "-"), value) for name, value in fields.items()), text)
+
+
+def recognised(envelope: Envelope, message: Mail, recognisers: Recognisers = RECOGNISERS) -> Flag | NotFlagged:
+    """What is found at end of message, where it is not decided at end of headers."""
+    asked = recognisers.precheck(envelope, message.headers)
+    return asked if isinstance(asked, NotFlagged) else recognise(asked, envelope, message)
 
 
 # --- rules
@@ -112,13 +119,13 @@ def test_the_report_address_in_any_spelling(recipient: str, is_it: bool) -> None
     ],
 )
 def test_a_reply_names_what_it_answers(fields: dict[str, str], originals: tuple[NamedOriginal, ...]) -> None:
-    assert RECOGNISERS.recognise(member(), mail(**fields)) == Flag(Channel.REPLY, Command.FLAG, originals)
+    assert recognised(member(), mail(**fields)) == Flag(Channel.REPLY, Command.FLAG, originals)
 
 
 def test_two_in_reply_to_fields_are_ambiguous() -> None:
     headers = Headers([("In-Reply-To", "<a@b>"), ("In-Reply-To", "<c@d>")])
 
-    flag = RECOGNISERS.recognise(member(), Mail(headers, "stopit"))
+    flag = recognised(member(), Mail(headers, "stopit"))
 
     assert flag == Flag(Channel.REPLY, Command.FLAG, (NamedOriginal("a@b", ambiguous=True),))
 
@@ -126,33 +133,33 @@ def test_two_in_reply_to_fields_are_ambiguous() -> None:
 def test_a_trusted_relay_counts_as_a_member() -> None:
     envelope = Envelope(relay=True, mail_from="vera@example.edu", recipients=("<mallory@example.edu>",))
 
-    assert isinstance(RECOGNISERS.recognise(envelope, mail(In_Reply_To="<a@b>")), Flag)
+    assert isinstance(recognised(envelope, mail(In_Reply_To="<a@b>")), Flag)
 
 
 # --- the flag header
 
 
 def test_the_header_flags_whatever_the_text_says() -> None:
-    flag = RECOGNISERS.recognise(member(), mail("see you", In_Reply_To="<a@b>", X_Stopit="urgent"))
+    flag = recognised(member(), mail("see you", In_Reply_To="<a@b>", X_Stopit="urgent"))
 
     assert flag == Flag(Channel.HEADER, Command.URGENT, (NamedOriginal("a@b"),))
 
 
 def test_the_header_on_what_is_no_reply_names_none() -> None:
-    assert RECOGNISERS.recognise(member(), mail("x", X_Stopit="flag")) == Flag(Channel.HEADER, Command.FLAG, ())
+    assert recognised(member(), mail("x", X_Stopit="flag")) == Flag(Channel.HEADER, Command.FLAG, ())
 
 
 def test_the_header_of_a_stranger_is_nothing() -> None:
     envelope = Envelope(mail_from="eve@example.net", recipients=("<vera@example.edu>",))
 
-    assert RECOGNISERS.recognise(envelope, mail(X_Stopit="flag")) is NotFlagged.NOT_A_MEMBER
+    assert recognised(envelope, mail(X_Stopit="flag")) is NotFlagged.NOT_A_MEMBER
 
 
 def test_a_header_that_cannot_be_read_leaves_the_keyword() -> None:
     both = mail("stopit", In_Reply_To="<a@b>", X_Stopit="perhaps")
 
-    assert RECOGNISERS.recognise(member(), both) == Flag(Channel.REPLY, Command.FLAG, (NamedOriginal("a@b"),))
-    assert RECOGNISERS.recognise(member(), mail("x", X_Stopit="perhaps")) is NotFlagged.NO_REPLY
+    assert recognised(member(), both) == Flag(Channel.REPLY, Command.FLAG, (NamedOriginal("a@b"),))
+    assert recognised(member(), mail("x", X_Stopit="perhaps")) is NotFlagged.NO_REPLY
 
 
 # --- the report address
@@ -161,7 +168,7 @@ def test_a_header_that_cannot_be_read_leaves_the_keyword() -> None:
 def test_a_reply_that_goes_to_the_sender_too_is_a_reply() -> None:
     envelope = member("<mallory@example.edu>", "<stopit@example.edu>")
 
-    flag = RECOGNISERS.recognise(envelope, mail(In_Reply_To="<a@b>"))
+    flag = recognised(envelope, mail(In_Reply_To="<a@b>"))
 
     assert isinstance(flag, Flag)
     assert flag.channel is Channel.REPLY
@@ -170,7 +177,7 @@ def test_a_reply_that_goes_to_the_sender_too_is_a_reply() -> None:
 def test_a_forward_to_the_report_address_names_what_it_carries() -> None:
     forward = Mail(Headers([("References", "<a@b>")]), "stopit", (Headers([("Message-ID", "<c@d>")]),))
 
-    flag = RECOGNISERS.recognise(member("<STOPIT@example.edu>"), forward)
+    flag = recognised(member("<STOPIT@example.edu>"), forward)
 
     assert flag == Flag(Channel.REPORT_ADDRESS, Command.FLAG, (NamedOriginal("c@d"),))
 
@@ -178,7 +185,7 @@ def test_a_forward_to_the_report_address_names_what_it_carries() -> None:
 def test_a_resent_message_is_named_by_its_own_id() -> None:
     resent = mail("x", From="m@example.edu", Resent_From="vera@example.edu", Message_ID="<a@b>", In_Reply_To="<c@d>")
 
-    flag = RECOGNISERS.recognise(member("<stopit@example.edu>"), resent)
+    flag = recognised(member("<stopit@example.edu>"), resent)
 
     assert flag == Flag(Channel.REPORT_ADDRESS, Command.FLAG, (NamedOriginal("a@b"),))
 
@@ -186,7 +193,7 @@ def test_a_resent_message_is_named_by_its_own_id() -> None:
 def test_the_same_original_attached_twice_is_one() -> None:
     twice = (Headers([("Message-ID", "<c@d>")]), Headers([("Subject", "no id")]), Headers([("Message-ID", "<c@d>")]))
 
-    flag = RECOGNISERS.recognise(member("<stopit@example.edu>"), Mail(Headers(), "", twice))
+    flag = recognised(member("<stopit@example.edu>"), Mail(Headers(), "", twice))
 
     assert isinstance(flag, Flag)
     assert flag.originals == (NamedOriginal("c@d"),)
@@ -196,7 +203,7 @@ def test_the_report_address_takes_from_strangers_but_not_from_programs() -> None
     stranger = Envelope(mail_from="vera@example.net", recipients=("<stopit@example.edu>",))
     bounce = Envelope(recipients=("<stopit@example.edu>",))
 
-    assert RECOGNISERS.precheck(stranger, Headers()) is None
+    assert isinstance(RECOGNISERS.precheck(stranger, Headers()), tuple)
     assert RECOGNISERS.precheck(bounce, Headers()) is NotFlagged.AUTOMATIC
     assert RECOGNISERS.precheck(stranger, Headers([("List-Id", "x")])) is NotFlagged.LIST
 
@@ -209,12 +216,30 @@ def test_ordinary_mail_is_known_at_end_of_headers() -> None:
 
     assert RECOGNISERS.precheck(member(), Headers([("Subject", "stopit")])) is NotFlagged.NO_REPLY
     assert RECOGNISERS.precheck(inbound, Headers([("In-Reply-To", "<a@b>")])) is NotFlagged.NOT_A_MEMBER
-    assert RECOGNISERS.precheck(member(), Headers([("In-Reply-To", "<a@b>")])) is None
+    assert isinstance(RECOGNISERS.precheck(member(), Headers([("In-Reply-To", "<a@b>")])), tuple)
 
 
-def test_how_much_of_a_body_to_collect() -> None:
-    assert RECOGNISERS.body_bytes(member()) == REPLY_BYTES
-    assert RECOGNISERS.body_bytes(member("<stopit+x@example.edu>")) == REPORT_BYTES
+class Counting:
+    """A recogniser that counts how often it is asked, and wants the body where it is told to."""
+
+    def __init__(self, wanting: bool) -> None:
+        self.wanting = wanting
+        self.asked: list[str] = []
+
+    def wants(self, envelope: Envelope, headers: Headers) -> bool:
+        self.asked.append("wants")
+        return self.wanting
+
+    def recognise(self, envelope: Envelope, mail: Mail) -> Flag | None:
+        self.asked.append("recognise")
+        return None
+
+
+def test_each_recogniser_is_asked_once_and_reads_only_what_it_wants() -> None:
+    one, other = Counting(True), Counting(False)
+
+    assert recognised(member(), mail(), Recognisers([one, other])) is NotFlagged.NO_KEYWORD
+    assert (one.asked, other.asked) == (["wants", "recognise"], ["wants"])
 
 
 def test_every_reason_is_a_sentence() -> None:
@@ -228,8 +253,8 @@ def test_hostile_mail_never_raises(raw: bytes) -> None:
     prefix = b"In-Reply-To: <a@b>\n\n"
 
     for envelope in (member(), member("<stopit@example.edu>")):
-        RECOGNISERS.recognise(envelope, read_message(raw))
-        RECOGNISERS.recognise(envelope, read_message(prefix + raw))
+        recognised(envelope, read_message(raw))
+        recognised(envelope, read_message(prefix + raw))
 
 
 @given(st.text(alphabet=string.ascii_letters + string.digits + " -", min_size=1, max_size=30))
@@ -248,7 +273,7 @@ def test_a_flag_is_the_keyword_and_nothing_else(more: str) -> None:
 def test_the_installed_recognisers_are_loaded() -> None:
     loaded = gate.load_recognisers(RULES)
 
-    assert isinstance(loaded.recognise(member(), mail(In_Reply_To="<a@b>")), Flag)
+    assert isinstance(recognised(member(), mail(In_Reply_To="<a@b>"), loaded), Flag)
 
 
 def test_one_that_cannot_be_made_is_named() -> None:
