@@ -1,5 +1,7 @@
-"""`stopitctl simulate`: what would become of a message, and why. Reads what the milter and the notifier would read,
-asks the same pure functions, and writes nothing."""
+"""`stopitctl simulate`: what the milter would do with a message, what the notifier would decide, and why.
+
+The message is collected and judged by the functions that the milter uses, under the same caps. Nothing is written.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +15,23 @@ import click
 
 from stopit_core.addresses import bare
 from stopit_core.config import Settings
+from stopit_core.decision.collector import collected
+from stopit_core.decision.context import DecisionContext
+from stopit_core.decision.disposition import Disposition, Precheck, dispose
 from stopit_core.decision.identify import Finding, Identification, identify
 from stopit_core.decision.policy import Decision, Outcome, PolicyFacts, Reason, ReportCounts, decide
+from stopit_core.decision.transaction import Transaction
 from stopit_core.envelope import Envelope
-from stopit_core.flags import Flag, FlagRules, NamedOriginal, NotFlagged, load_recognisers
+from stopit_core.flags import Flag, NamedOriginal, NotFlagged
 from stopit_core.identity.people import People, Person
-from stopit_core.identity.reporter import reporter_of
-from stopit_core.mail import Mail, addresses_in, read_message
-from stopit_core.model import Digest, Original, Trace
+from stopit_core.mail import Headers, addresses_in, is_automatic
+from stopit_core.model import AnswerReport, Digest, FlagReport, Original, Trace
 from stopit_ctl.console_output import duration, local_time
+from stopit_ctl.message_file import split_message
 from stopit_ctl.site import Site, opened_ledger
 
-__all__ = ["FINDINGS", "REASONS", "simulate"]
+__all__ = ["FINDINGS", "REASONS", "judged", "simulate"]
 
-_READ = 4 * 1024 * 1024
 _RECIPIENT_HEADERS = ("To", "Cc", "Bcc")
 
 FINDINGS: Mapping[Finding, str] = MappingProxyType(
@@ -78,6 +83,9 @@ _OUTCOMES: Mapping[Outcome, str] = MappingProxyType(
 )
 
 
+_UNTOUCHED = "Its recipients get it, and staff get no copy."
+
+
 @click.command()
 @click.argument("file", type=click.File("rb"))
 @click.option("--login", metavar="NAME", default="", help="The SASL login that submits it. [default: nobody's]")
@@ -103,54 +111,69 @@ def simulate(
     is written, and nothing sent.
     """
     settings = site.settings()
-    mail = read_message(file.read(_READ))
     with site.notifier_user.acting():
-        people = People.of_site(settings.campus, settings.identity, site.keyring(settings))
-    envelope = _envelope(mail, people, login, client, recipients, mail_from)
-    simulation = _Simulation(site, settings, people, envelope, mail)
-    for line in simulation.story():
+        context = DecisionContext.of(settings, site.notifier_user.read)
+    raw = file.read()
+    headers = Headers(split_message(raw)[0])
+    envelope = _envelope(headers, context.people, login, client, recipients, mail_from)
+    for line in _Simulation(site, settings, context, *judged(raw, envelope, site.clock(), context)).story():
         site.screen.line(line)
 
 
+def judged(
+    raw: bytes, envelope: Envelope, at: float, context: DecisionContext
+) -> tuple[Transaction, Precheck, Disposition]:
+    """Return what the milter does with a message that comes at `at` (seconds since the epoch).
+
+    `raw` is the message as in a file. Where the precheck says that it does not go to its end, the milter leaves the
+    disposition's traces and makes no edits.
+    """
+    fields, body = split_message(raw)
+    transaction, checked = collected(envelope, fields, body, at, context)
+    return transaction, checked, dispose(transaction, checked, context)
+
+
 class _Undo(Exception):
-    """Ends a transaction of which nothing must stay."""
+    """Ends a transaction that must change nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Simulation:
-    """One message and all that it is judged by."""
+    """One message, and all that it is judged by."""
 
     site: Site
     settings: Settings
-    people: People
-    envelope: Envelope
-    mail: Mail
+    context: DecisionContext
+    transaction: Transaction
+    checked: Precheck
+    disposition: Disposition
 
     def story(self) -> Iterator[str]:
-        """What would happen, line by line."""
+        """Yield what would happen, line by line."""
         yield from self._came()
-        rules = FlagRules.of(self.settings.flag, self.settings.campus)
-        flag = load_recognisers(rules).recognise(self.envelope, self.mail)
-        if isinstance(flag, NotFlagged):
-            yield flag.sentence
-            return
-        reporter = reporter_of(
-            flag.channel, self.envelope, self.mail.headers, self.people, self.settings.identity.trusted_authserv_ids
-        )
-        yield f"A flag: channel {flag.channel.value}, command {flag.command.value}."
-        yield f"Reporter: {_person(reporter)}."
-        yield self._reply()
-        if self.settings.milter.mode == "observe":
-            yield 'milter.mode is "observe": all of this is only written down.'
-        for named in flag.originals or (None,):
-            yield ""
-            yield from self._original(flag, named, reporter)
+        disposition, recognised = self.disposition, self.disposition.recognised
+        if self.checked.own:
+            yield "Stopit's own mail: it is traced as such, and never a flag."
+        elif disposition.answers:
+            yield from map(self._answer, disposition.answers)
+        elif isinstance(recognised, NotFlagged):
+            yield recognised.sentence
+        reporter = None
+        if disposition.flag and isinstance(recognised, Flag):
+            reporter = Person(disposition.flag.reporter, disposition.flag.reporter_assurance)
+            yield f"A flag: channel {recognised.channel.value}, command {recognised.command.value}."
+            yield f"Reporter: {_person(reporter)}."
+        yield from self._milter()
+        if reporter and isinstance(recognised, Flag):
+            for named in recognised.originals or (None,):
+                yield ""
+                yield from self._original(recognised, named, reporter)
 
     def _came(self) -> Iterator[str]:
-        envelope = self.envelope
+        envelope, people = self.transaction.envelope, self.context.people
         recipients = ", ".join(map(bare, envelope.recipients)) or "nobody"
         yield f"MAIL FROM {envelope.mail_from or '<>'}, RCPT TO {recipients}."
-        submitter = self.people.submitter(envelope)
+        submitter = people.submitter(envelope)
         if envelope.login:
             known = submitter.address or "an address that the directory does not know"
             yield f"Submitted with the login {envelope.login}, who is {known}."
@@ -158,20 +181,47 @@ class _Simulation:
             yield f"Submitted through a trusted relay, as {submitter.address or 'nobody'}."
         else:
             yield "Not submitted by a member: no login, and no trusted relay."
-        refs = [ref for path in envelope.recipients if (ref := self._ref(path))]
-        if refs:
-            yield f"It answers {', '.join(refs)}: what is no flag goes on that case as an answer."
 
-    def _ref(self, path: str) -> str | None:
-        local, _, domain = bare(path).rpartition("@")
-        name, plus, tag = local.partition("+")
-        ours = f"{name}@{domain}".casefold() == self.settings.campus.report_address
-        return self.people.keyring.open_token(tag) if plus and ours else None
+    def _answer(self, answer: AnswerReport) -> str:
+        if self.context.keyring.is_self_test(answer.ref):
+            return "The message of a self-test (stopitctl doctor --send-test): it reaches nobody."
+        author = answer.author or "somebody outside"
+        if is_automatic(self.transaction.headers, answer.null_sender):
+            author = "a program"
+        return f"An answer to {answer.ref}, from {author}: it goes on the case of that message."
 
-    def _reply(self) -> str:
-        if not self.envelope.trusted or self.settings.milter.reply == "deliver":
+    def _milter(self) -> Iterator[str]:
+        """Yield what the milter answers and changes."""
+        disposition, edits = self.disposition, self.disposition.edits
+        if not self.checked.to_end:
+            yield "The milter accepts it at the end of its headers, unchanged, and does not read its body."
+            return
+        if disposition.flag:
+            yield self._withheld(disposition.flag)
+        elif disposition.answers and edits.removed_recipients:
+            copy = "staff get a copy" if edits.added_recipients else "nobody gets a copy"
+            yield f"The reply address gets nothing; {copy}."
+        elif disposition.answers:
+            yield _UNTOUCHED
+        elif not edits:
+            yield "The milter reads it and accepts it unchanged."
+        if edits.removed_fields:
+            names = ", ".join(sorted({name for name, _ in edits.removed_fields}))
+            yield f"Header fields that only the milter may add are removed: {names}."
+        if disposition.flag and disposition.flag.truncated:
+            yield "It is longer than what the milter reads: messages that it carries may be missing."
+        if self.context.observe and (disposition.flag or disposition.answers):
+            yield 'milter.mode is "observe": all of this is only written down.'
+
+    def _withheld(self, flag: FlagReport) -> str:
+        removed = self.disposition.edits.removed_recipients
+        if flag.observed:
+            return _UNTOUCHED
+        if not removed:
             return "Its recipients get it; staff get a copy."
-        return f"Withheld from all it is addressed to ({len(self.envelope.recipients)}); staff get the only copy."
+        if all(path in removed or self.context.is_staff(path) for path in self.transaction.envelope.recipients):
+            return f"Withheld from all it is addressed to ({flag.withheld}); staff get the only copy."
+        return f"Withheld from {', '.join(map(bare, removed))} alone; staff get a copy."
 
     def _original(self, flag: Flag, named: NamedOriginal | None, reporter: Person) -> Iterator[str]:
         original = Original(Digest(b""))
@@ -179,11 +229,11 @@ class _Simulation:
         if named is None:
             yield "Original: none that can be read."
         else:
-            original = Original(self.people.keyring.message(named.message_id), named.ambiguous)
+            original = Original(self.context.keyring.message(named.message_id), named.ambiguous)
             yield f"Original: <{named.message_id}>{', the first of several ids' if named.ambiguous else ''}."
             traces = self._traces(original)
-            yield from (_pass(trace, self.people, reporter) for trace in traces)
-        known = identify(original, traces, reporter.address, self.people)
+            yield from (_pass(trace, self.context.people, reporter) for trace in traces)
+        known = identify(original, traces, reporter.address, self.context.people)
         yield f"Ledger: {FINDINGS[known.finding]}."
         if known.sender.address:
             yield f"Sender: {_person(known.sender)}."
@@ -229,9 +279,8 @@ class _Simulation:
 
 
 def _envelope(
-    mail: Mail, people: People, login: str, client: str, recipients: tuple[str, ...], mail_from: str | None
+    headers: Headers, people: People, login: str, client: str, recipients: tuple[str, ...], mail_from: str | None
 ) -> Envelope:
-    headers = mail.headers
     found = recipients or tuple(
         address for name in _RECIPIENT_HEADERS for value in headers.all(name) for address in addresses_in(value)
     )

@@ -41,7 +41,7 @@ class Collector:
         self.body = bytearray()
 
     def add_field(self, name: str, value: bytes) -> None:
-        """Add a header field. Beyond the cap only its name is kept, so that fields to be removed are still counted."""
+        """Add a header field. Beyond the cap only its name is kept, so that removed fields are still counted."""
         room = self._field_room = self._field_room - len(value)
         self.fields.append((name, value if room >= 0 else b""))
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from stopit_core.addresses import bare, domain_of
 from stopit_core.config import Settings, Smtp
+from stopit_core.credentials import ReadSecret, read_secret
 from stopit_core.envelope import Envelope
 from stopit_core.errors import ConfigError, Fault
 from stopit_core.flags import FlagRules, Recognisers, load_recognisers
@@ -68,10 +69,13 @@ class DecisionContext:
     observe: bool
 
     @classmethod
-    def of(cls, settings: Settings) -> DecisionContext:
-        """Make the context of a configuration. Reads key and alias file; raises ConfigError with every fault."""
+    def of(cls, settings: Settings, read: ReadSecret = read_secret) -> DecisionContext:
+        """Make the context of a configuration. Reads the key by `read`, and the alias file.
+
+        Raises ConfigError with every fault.
+        """
         faults: list[Fault] = []
-        keyring = _try(lambda: read_key(settings.ledger.key_file), faults)
+        keyring = _try(lambda: read_key(settings.ledger.key_file, read), faults)
         # Without the key, the alias file and the directory are still checked: the error names all faults at once.
         stand_in = keyring or Keyring(bytes(32))
         people = _try(lambda: People.of_site(settings.campus, settings.identity, stand_in), faults)

@@ -134,17 +134,136 @@ def test_a_trusted_relay_counts(running) -> None:
     assert "(notice-due)" in said
 
 
-def test_observe_and_deliver_are_said(running) -> None:
-    running.configure(milter={"mode": "observe", "reply": "deliver"})
-    said = simulate(running, REPLY, "--login", "vera")
-    assert "only written down" in said
-    assert "Its recipients get it" in said
+def token_address(running, ref: str) -> str:
+    return f"stopit+{running.keyring.token(ref)}@campus.example"
 
 
-def test_an_answer_to_us_is_said(running) -> None:
-    token = running.keyring.token("a" * 16)
-    said = simulate(running, REPLY, "--login", "vera", "--rcpt", f"stopit+{token}@campus.example")
-    assert f"It answers {'a' * 16}" in said
+def behind_attachment(line: str, lines: int) -> str:
+    """A flagging reply whose text comes after an attachment of so many lines."""
+    head, _, _ = REPLY.partition("\nstopit")
+    attached = f"--b\nContent-Type: application/pdf\n\n{line * lines}"
+    text = "--b\nContent-Type: text/plain\n\nstopit\n--b--\n"
+    return f"{head}Content-Type: multipart/mixed; boundary=b\n\n{attached}{text}"
+
+
+ACCEPTED_AT_ONCE = "The milter accepts it at the end of its headers, unchanged, and does not read its body."
+UNCHANGED = "The milter reads it and accepts it unchanged."
+
+
+class TestWhatTheMilterDoes:
+    """Everything that the milter decides: each of these once differed from it."""
+
+    def test_ordinary_mail_is_accepted_at_end_of_headers(self, running) -> None:
+        said = simulate(running, REPLY.replace("In-Reply-To", "X-Other"), "--login", "vera")
+        assert ACCEPTED_AT_ONCE in said
+        assert UNCHANGED not in said
+
+    def test_a_reply_that_is_no_flag_is_read(self, running) -> None:
+        said = simulate(running, REPLY.replace("stopit", "hello"), "--login", "vera")
+        assert UNCHANGED in said
+        assert ACCEPTED_AT_ONCE not in said
+
+    def test_the_keyword_to_a_reply_address_alone_is_an_answer(self, running) -> None:
+        said = simulate(running, REPLY, "--login", "vera", "--rcpt", token_address(running, "a" * 16))
+        assert f"An answer to {'a' * 16}, from vera@campus.example" in said
+        assert "The reply address gets nothing; staff get a copy." in said
+        assert "flag" not in said
+
+    def test_a_flag_to_a_reply_address_and_others_is_a_flag(self, running) -> None:
+        path = token_address(running, "a" * 16)
+        said = simulate(running, REPLY, "--login", "vera", "--rcpt", path, "--rcpt", "mallory@campus.example")
+        assert "A flag: channel reply" in said
+        assert "Withheld from all it is addressed to (2)" in said
+        assert "An answer" not in said
+
+    @pytest.mark.parametrize(
+        ("extra", "options"),
+        [("", ("--mail-from", "")), ("Auto-Submitted: auto-replied\n", ())],
+        ids=["bounce", "vacation"],
+    )
+    def test_a_program_s_answer_reaches_nobody(self, running, extra: str, options: tuple[str, ...]) -> None:
+        said = simulate(running, extra + REPLY, "--rcpt", token_address(running, "a" * 16), *options)
+        assert f"An answer to {'a' * 16}, from a program" in said
+        assert "The reply address gets nothing; nobody gets a copy." in said
+
+    def test_own_mail_is_no_flag(self, running) -> None:
+        options = ("--mail-from", token_address(running, "a" * 16), "--client", "127.0.0.1")
+        said = simulate(running, REPLY, *options, "--rcpt", "stopit@campus.example")
+        assert "Stopit's own mail: it is traced as such, and never a flag." in said
+        assert "A flag" not in said
+        elsewhere = simulate(running, REPLY, *options[:3], "192.0.2.66", "--rcpt", "stopit@campus.example")
+        assert "own mail:" not in elsewhere
+        assert "A flag: channel report-address" in elsewhere
+
+    @pytest.mark.parametrize("mode", ["enforce", "observe"])
+    def test_a_self_test_reaches_nobody_in_any_mode(self, running, mode: str) -> None:
+        running.configure(milter={"mode": mode})
+        path = token_address(running, running.keyring.new_self_test_ref())
+        said = simulate(running, "Auto-Submitted: auto-generated\n\nx\n", "--mail-from", "", "--rcpt", path)
+        assert "The message of a self-test (stopitctl doctor --send-test): it reaches nobody." in said
+
+    def test_observe_withholds_nothing(self, running) -> None:
+        running.configure(milter={"mode": "observe"})
+        said = simulate(running, REPLY, "--login", "vera")
+        assert "Its recipients get it, and staff get no copy." in said
+        assert "only written down" in said
+        assert "Withheld" not in said
+        answer = simulate(running, REPLY, "--login", "vera", "--rcpt", token_address(running, "a" * 16))
+        assert "Its recipients get it, and staff get no copy." in answer
+
+    def test_deliver_still_puts_staff_in_place_of_the_report_address(self, running) -> None:
+        running.configure(milter={"reply": "deliver"})
+        said = simulate(
+            running, REPLY, "--login", "vera", "--rcpt", "stopit@campus.example", "--rcpt", "walt@campus.example"
+        )
+        assert "Withheld from stopit@campus.example alone; staff get a copy." in said
+
+    def test_from_outside_only_the_report_address_is_withheld(self, running) -> None:
+        said = simulate(running, REPLY, "--rcpt", "stopit@campus.example", "--rcpt", "walt@campus.example")
+        assert "Withheld from stopit@campus.example alone; staff get a copy." in said
+
+    def test_staff_among_the_recipients_keep_their_copy_and_are_not_counted(self, running) -> None:
+        paths = ("walt@campus.example", "walt@campus.example", "Stopit-Staff@campus.example")
+        options = [word for path in paths for word in ("--rcpt", path)]
+        assert "Withheld from all it is addressed to (1); staff get the only copy." in simulate(
+            running, REPLY, "--login", "vera", *options
+        )
+
+    def test_header_fields_of_ours_from_outside_are_removed(self, running) -> None:
+        forged = "X-Stopit-Report: 1\nx-stopit-flag: urgent\n" + REPLY
+        said = simulate(running, forged)
+        assert "Not a flag: it was not submitted by a member" in said
+        assert "Header fields that only the milter may add are removed: x-stopit-flag, x-stopit-report." in said
+        assert ACCEPTED_AT_ONCE not in said
+        members = simulate(running, forged.replace("stopit\n\n>", "hello\n\n>"), "--login", "mallory")
+        assert UNCHANGED in members
+        assert "removed" not in members
+
+    def test_headers_are_read_as_far_as_the_milter_reads_them(self, running) -> None:
+        pad = ("X-Pad: " + "x" * 993 + "\n") * 70
+        assert "A flag: channel reply" in simulate(running, pad * 4 + REPLY, "--login", "vera")
+        assert "Not a flag: its first typed line" in simulate(
+            running, pad * 8 + REPLY.replace("stopit", "hello"), "--login", "vera"
+        )
+
+    def test_a_reply_s_body_is_read_as_far_as_the_milter_reads_it(self, running) -> None:
+        assert "A flag" in simulate(running, behind_attachment("x" * 98 + "\n", 2000), "--login", "vera")
+        longer = simulate(running, behind_attachment("x" * 98 + "\n", 4000), "--login", "vera")
+        assert "Not a flag: its first typed line" in longer
+
+    def test_a_line_end_counts_as_the_two_octets_that_the_mta_sends(self, running) -> None:
+        """100,000 lines of one letter are 200 kB in a file and 300 kB for the milter."""
+        assert "A flag" in simulate(running, behind_attachment("x\n", 80_000), "--login", "vera")
+        assert "Not a flag" in simulate(running, behind_attachment("x\n", 100_000), "--login", "vera")
+
+    def test_what_was_cut_is_said(self, running) -> None:
+        text = REPLY + "x" * (1024 * 1024)
+        said = simulate(running, text, "--login", "vera", "--rcpt", "stopit@campus.example")
+        assert "It is longer than what the milter reads: messages that it carries may be missing." in said
+
+    def test_a_line_that_is_no_field_ends_the_headers(self, running) -> None:
+        said = simulate(running, REPLY.replace("In-Reply-To", "no field here\nIn-Reply-To"), "--login", "vera")
+        assert "Not a flag: it is no reply" in said
 
 
 @pytest.mark.parametrize("data", ["", "\n", "\0" * 50, "In-Reply-To: <>\n\nstopit\n", "To: \x1b[2J\n\nx"])
