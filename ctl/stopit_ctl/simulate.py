@@ -139,7 +139,7 @@ class _Undo(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Simulation:
-    """One message, and all that it is judged by."""
+    """One message, its disposition, and the site."""
 
     site: Site
     settings: Settings

@@ -1,1 +1,1 @@
-"""stopit-milter: traces every message, makes reports of flags, withholds the flagging replies. Imports do nothing."""
+"""stopit-milter: traces every message, makes reports of flags, and withholds flagging replies."""

@@ -1,12 +1,12 @@
-"""stopit-milter: the program that the MTA speaks to.
+"""stopit-milter: the milter, as the service manager runs it.
 
-    parent -- opens the socket, forks, watches, reloads
-      |-- worker 0 .. N-1   sessions -> decide -> reports (queue, spool), traces handed over
-      |-- writer            traces -> ledger
-      `-- metrics           what the others count, for Prometheus; and whether mail would be handled
+    parent                  opens the socket, forks, supervises, reloads
+      |-- worker 0 .. N-1   sessions -> dispositions -> reports (queue, spool) and traces (trace pipe)
+      |-- writer            trace pipe -> ledger
+      `-- metrics           serves /metrics and /readyz
 
-Ends with 0 after SIGTERM, 1 when it could not start, 78 (EX_CONFIG) when the configuration is faulty. SIGHUP reads
-the configuration again.
+Exit code 0 after SIGTERM, 1 when it could not start, 78 (EX_CONFIG) when the configuration is faulty. SIGHUP reloads
+the configuration.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _FAULTY_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
 )
 @click.version_option(__version__, prog_name=_PROGRAM)
 def command(config: Path | None) -> None:
-    """Trace the mail that passes, make reports of flags, and keep the flagging replies from whom they went to."""
+    """Trace the mail that passes, make reports of flags, and withhold flagging replies from their recipients."""
     try:
         configuration = MilterConfiguration.read(config_path(config))
     except ConfigError as error:
@@ -61,12 +61,12 @@ def command(config: Path | None) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The program. Takes the command line's arguments where none are given."""
+    """Run the program. `argv` stands in for the arguments of the command line."""
     command.main(args=argv, prog_name=_PROGRAM)
 
 
 def serve(configuration: MilterConfiguration, log: Log, environ: Mapping[str, str]) -> int:
-    """Serve until SIGTERM or SIGINT; the exit code."""
+    """Serve until SIGTERM or SIGINT. Return the exit code."""
     settings = configuration.settings.milter
     listener = Listener(settings.socket)
     try:
@@ -90,29 +90,29 @@ def serve(configuration: MilterConfiguration, log: Log, environ: Mapping[str, st
         def write(control: ChildControl) -> int:
             return run_writer(control, configuration, trace_pipe, directory, log, refused)
 
-        def tell(control: ChildControl) -> int:
+        def serve_metrics(control: ChildControl) -> int:
             trace_pipe.close()
             return run_metrics(control, started, directory, log)
 
         for slot in range(settings.workers):
             yield Role(f"worker {slot}", partial(work, slot), handles_mail=True)
         yield Role("writer", write)
-        yield Role("metrics", tell, counts=True)
+        yield Role("metrics", serve_metrics, counts=True)
 
     try:
         with _metrics_directory(environ) as directory:
-            watch = Supervisor(tuple(roles(directory)), reload, lambda: listener.intact, Notify(environ), log)
-            return watch.run(trace_pipe.close)
+            supervisor = Supervisor(tuple(roles(directory)), reload, lambda: listener.intact, Notify(environ), log)
+            return supervisor.run(trace_pipe.close)
     finally:
         listener.remove()
 
 
 @contextmanager
 def _metrics_directory(environ: Mapping[str, str]) -> Iterator[Path]:
-    """Where the children count: below $RUNTIME_DIRECTORY, else a private directory that is removed at the end."""
+    """Make the directory of the metrics, and remove it at the end: below $RUNTIME_DIRECTORY, else a private one."""
     given = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
     directory = Path(given) / "metrics" if given else Path(tempfile.mkdtemp(prefix=f"{_PROGRAM}-"))
-    # What a former run counted would be added to this one's.
+    # The counts of a former run would be added to those of this one.
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(mode=0o700)
     try:

@@ -1,12 +1,12 @@
-"""A thread of Python's own, for what must not run in libmilter's.
+"""A thread made by Python, for work that must not run in a thread of libmilter.
 
-libmilter serves a connection from whichever thread of its pool is free, and pymilter carries the interpreter's state
-of that connection from one to the next. A C extension that asks Python which thread it is in (PyGILState_Ensure, as
-lxml does while it reads HTML) is then given the state of another connection, or one that is no more: with twelve
-connections that bring HTML the worker dies of it within seconds. So a message's content is read here.
+libmilter serves a connection from any free thread of its pool, and pymilter carries the interpreter's state of that
+connection from one thread to the next. A C extension that asks Python for the current thread (PyGILState_Ensure, as
+lxml does while it parses HTML) then gets the state of another connection, or freed memory: with twelve connections
+that bring HTML the worker crashes within seconds. So the content of messages is parsed in this thread.
 
-One thread is enough: what it does is bound by the interpreter's lock anyway, and only a member's reply, mail to the
-report address and answers get here at all.
+One thread is enough: the work holds the interpreter's lock anyway, and only members' replies and mail to the report
+address need it.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ T = TypeVar("T")
 
 
 class ContentThread:
-    """Does work in its own thread. Must be made after a worker was forked and has blocked libmilter's signals."""
+    """One thread that runs work. Must be made after the fork, and after libmilter's signals were blocked."""
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="content")
-        self._executor.submit(threading.get_ident).result()  # it starts here, and not in a thread of libmilter's
+        self._executor.submit(threading.get_ident).result()  # start it here, and not from a thread of libmilter
 
     def run(self, work: Callable[[], T]) -> T:
-        """What `work` returns, or raises. The caller waits."""
+        """Run `work` and wait for it. Return what it returns, or raise what it raises."""
         return self._executor.submit(work).result()

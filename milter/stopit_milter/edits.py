@@ -1,7 +1,7 @@
-"""What is to be changed in a message, and the one order in which it is safe to do so.
+"""Apply the edits of a message, in the one order that is safe.
 
-The MTA applies edits one at a time, and a milter that dies between two leaves the half of them. So everybody who must
-not get the message is removed before anything else happens; the staff mailbox is added last.
+The MTA applies edits one at a time; when the milter crashes between two of them, the first stays applied. So the
+recipients that must not get the message are removed before anything else, and the staff mailbox is added last.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["Actions", "Mta", "apply", "macro"]
 
 
 class Actions(Protocol):
-    """The changes that an MTA takes at end of message; each raises when it could not be made (`Milter.Base`)."""
+    """The changes that an MTA takes at end of message (`Milter.Base`). Each raises when it cannot be made."""
 
     def delrcpt(self, rcpt: str) -> object:
         """Remove a recipient, by the exact string of its RCPT command."""
@@ -30,7 +30,7 @@ class Actions(Protocol):
 
 
 def apply(edits: Edits, actions: Actions) -> None:
-    """Make the changes, in the safe order. The first that fails ends it: the message must not be accepted then."""
+    """Apply the edits in the safe order. When one raises, the message must not be accepted."""
     for recipient in edits.removed_recipients:
         actions.delrcpt(recipient)
     for name, index in edits.removed_fields:
@@ -42,17 +42,17 @@ def apply(edits: Edits, actions: Actions) -> None:
 
 
 class Mta(Actions, Protocol):
-    """`milter.milterContext`: each callback is given one, and it is good until the callback returns."""
+    """The `milter.milterContext` that each callback gets; valid until the callback returns."""
 
     def getsymval(self, name: str) -> str | None:
-        """A macro's value, None when the MTA did not give it. Raises UnicodeDecodeError when it is no UTF-8."""
+        """Return a macro's value, None when the MTA sent none. Raises UnicodeDecodeError when it is no UTF-8."""
 
     def setreply(self, code: str, extended: str, text: str) -> None:
-        """What to say with a temporary or permanent failure."""
+        """Set the SMTP reply of a temporary or permanent failure."""
 
 
 def macro(mta: Mta, name: str, unreadable: str = "") -> str:
-    """A macro's value, "" when the MTA did not give it, `unreadable` when it is no UTF-8."""
+    """Return a macro's value, "" when the MTA sent none, `unreadable` when it is no UTF-8."""
     try:
         return mta.getsymval(name) or ""
     except UnicodeDecodeError:

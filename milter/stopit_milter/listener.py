@@ -1,8 +1,8 @@
-"""The milter socket: opened once by the parent, served by every worker; and libmilter's side of the callbacks.
+"""The milter socket, which the parent opens and every worker serves, and the callbacks that libmilter calls.
 
-libmilter keeps the socket, the callbacks and everything else in one place for each process, so this is the only
-module that calls its functions. The order is the one that was found to work: the parent opens the socket, with no
-thread and no connection there; then it forks; each worker registers and serves.
+libmilter has one socket and one set of callbacks for each process, so only this module calls its functions. The order
+matters: the parent opens the socket while it has no thread and no connection; then it forks; each worker registers
+the callbacks and serves.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ __all__ = ["Listener", "ListenerError"]
 _CONTINUE: int = Milter.CONTINUE
 _NAME = "stopit-milter"
 _UMASK = 0o007
-"""The socket is for its owner and its group, which it inherits from its directory: the MTA's (mode 2750)."""
+"""Lets owner and group use the socket. It inherits the MTA's group from its directory (mode 2750)."""
 
 
 class ListenerError(Exception):
-    """The socket cannot be opened; says what to do."""
+    """The socket cannot be opened. The text says what to do."""
 
 
 class Listener:
-    """`spec` is `milter.socket`: "unix:/path" or "inet:port@host"."""
+    """The milter socket of one process. `spec` is `milter.socket`: "unix:/path" or "inet:port@host"."""
 
     def __init__(self, spec: str) -> None:
         self._spec = spec
@@ -39,7 +39,7 @@ class Listener:
         self._path = Path(spec.removeprefix("unix:")) if spec.startswith("unix:") else None
 
     def open(self) -> None:
-        """Open the socket, in place of one that a former run left. Raises ListenerError."""
+        """Open the socket; a socket file that a former run left is replaced. Raises ListenerError."""
         if self._path and not os.access(self._path.parent, os.W_OK | os.X_OK):
             known = "cannot be written to" if self._path.parent.is_dir() else "is missing"
             advice = (
@@ -56,14 +56,14 @@ class Listener:
             advice = "is another process there? The system log has libmilter's reason"
             raise ListenerError(f"milter.socket = {self._spec}: cannot be opened ({error}); {advice}") from error
         (self._descriptor,) = _listening() - before
-        # Of all the workers that a connection wakes one gets it: the others must not wait for the next.
+        # A new connection wakes every worker and one gets it; the others must not block in accept().
         os.set_blocking(self._descriptor, False)
 
     def serve(self, make: Callable[[], Session]) -> None:
-        """Serve connections, a session of its own for each, until SIGTERM. Returns within 5 seconds of that."""
+        """Serve connections until SIGTERM, and return within 5 seconds of it. `make` makes a session for each."""
         Milter.set_flags(ACTIONS)
-        # What is raised before our code runs is a name or host that is no UTF-8, in a step that goes unanswered:
-        # without it the message is still whole, and any other answer than CONTINUE would put libmilter out of step.
+        # pymilter raises before our code runs when a name or host is no UTF-8, in a step without an answer. The
+        # message is still complete without it, and any other answer than CONTINUE would confuse libmilter.
         Milter.set_exception_policy(Milter.CONTINUE)
         _set_callbacks()
 
@@ -76,32 +76,32 @@ class Listener:
         Milter.main()
 
     def stop_accepting(self) -> None:
-        """Take no more connections in this process, and go on serving those that there are.
+        """Accept no more connections in this process, and continue to serve the open ones.
 
-        libmilter can only stop altogether, and breaks off what is under way. So its socket is put away under it: in
-        its place stands one that nobody can connect to, because its name is gone. The MTA's is open in the others.
+        libmilter itself can only stop everything, in the middle of messages. So its descriptor is replaced by a
+        socket without a name, to which nobody can connect. The other processes keep the milter socket open.
         """
         if self._descriptor is None:
             return
-        with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX) as deaf:
-            deaf.bind(f"{directory}/deaf")
-            deaf.listen()
-            deaf.setblocking(False)
-            os.dup2(deaf.fileno(), self._descriptor, inheritable=False)
+        with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX) as unreachable:
+            unreachable.bind(f"{directory}/unreachable")
+            unreachable.listen()
+            unreachable.setblocking(False)
+            os.dup2(unreachable.fileno(), self._descriptor, inheritable=False)
 
     @property
     def connections(self) -> int:
-        """How many connections pymilter holds in this process: contexts made, less contexts let go of."""
+        """Return the number of open connections in this process: contexts that pymilter made, less those it freed."""
         made, freed, *_ = Milter.getdiag()
         return int(made - freed)
 
     @property
     def intact(self) -> bool:
-        """Whether the MTA can still find the socket."""
+        """Return whether the socket file still exists, so that the MTA can connect."""
         return self._path is None or self._path.is_socket()
 
     def remove(self) -> None:
-        """Take the socket's file away."""
+        """Remove the socket file."""
         if self._path:
             with suppress(OSError):
                 self._path.unlink()
@@ -112,7 +112,7 @@ class Listener:
 
 
 def _listening() -> set[int]:
-    """The descriptors of this process that connections are accepted on."""
+    """Return the listening descriptors of this process."""
     found = set()
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  numbers, not paths
         with suppress(OSError):
@@ -124,11 +124,10 @@ def _listening() -> set[int]:
 
 
 def _set_callbacks() -> None:
-    """Hand each step to the session of its connection; where there is none, go on.
+    """Pass each step to the session of its connection; without a session, continue.
 
-    By the functions of pymilter's C module, and not by its `Milter.Base`, whose layers cost more than a step does
-    here (docs/adr/0006). An abort and the end of a connection need no callback: a message begins anew at MAIL, and
-    pymilter lets go of the session.
+    This uses the functions of pymilter's C module: the layers of `Milter.Base` cost more than a step does here
+    (docs/adr/0006). Abort and close need no callback: a message starts over at MAIL, and pymilter frees the session.
     """
     Milter.set_connect_callback(_connect)
     Milter.set_envfrom_callback(_envfrom)

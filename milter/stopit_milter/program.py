@@ -1,6 +1,6 @@
-"""Where stopit-milter begins: a look at whether libmilter is there, before anything is imported that needs it.
+"""The entry point of stopit-milter: it checks for libmilter before anything is imported that needs it.
 
-The Debian package only recommends libmilter, because a host with the notifier alone has no use for it.
+The Debian package only recommends libmilter, because a host with the notifier alone does not need it.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ import sys
 
 __all__ = ["main"]
 
-_UNAVAILABLE = 69  # EX_UNAVAILABLE of sysexits.h: not again until somebody has installed it
+_UNAVAILABLE = 69  # EX_UNAVAILABLE of sysexits.h: a restart does not help until it is installed
 
 
 def main() -> None:
-    """The program. Ends with 69 where libmilter is missing."""
+    """Run stopit-milter. Exits with 69 where libmilter is missing."""
     try:
-        import Milter  # noqa: F401  only to know
+        import Milter  # noqa: F401  to see whether it is there
     except ImportError as error:
         print(
             f"stopit-milter: needs libmilter, the mail filter library of Sendmail ({error}); as root: apt-get install"

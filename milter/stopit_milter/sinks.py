@@ -1,8 +1,8 @@
-"""Where a session's findings go: reports to the queue or the spool, traces to the ledger, a line to the log.
+"""The outputs of a session: reports to the queue or the spool, traces to the ledger, lines to the log.
 
-A report is durable before `persist` returns. A trace is only handed over to be written, so that no mail waits for the
-ledger; but a message of our own waits until its trace is written, in this very process, because after a crash the
-outbox asks the ledger whether the MTA took that message.
+A report is durable before `persist` returns. A trace is only passed on to be written later, so that no mail waits for
+the ledger. The exception is Stopit's own mail: it waits until its trace is written, in this process, because after a
+crash the outbox looks in the ledger whether the MTA took that message.
 """
 
 from __future__ import annotations
@@ -22,38 +22,38 @@ from stopit_core.stores.queue.spool import Where
 __all__ = ["FLUSH_SECONDS", "OwnTraces", "RefusedError", "Reports", "Sinks", "Traces"]
 
 FLUSH_SECONDS = 1.0
-"""So long a message of our own waits for its trace to be in the ledger; then it goes on without."""
+"""Longest time that own mail waits for its trace to be written, in seconds. Then it is accepted without."""
 
 _FLAG_RESULT = {Where.QUEUE: FlagResult.QUEUED, Where.SPOOL: FlagResult.SPOOLED}
 
 
 class RefusedError(Exception):
-    """A report could be made durable nowhere: the client must keep the message."""
+    """A report could not be made durable anywhere: the client must keep the message."""
 
 
 class Reports(Protocol):
-    """Keeps reports (`queue.spool.DurableReports`)."""
+    """Stores reports (`queue.spool.DurableReports`)."""
 
     def put(self, report: Report) -> Where:
-        """Make it durable and say where; raises Transient when that is possible nowhere."""
+        """Make the report durable. Return where it is. Raises Transient when neither queue nor spool takes it."""
 
 
 class Traces(Protocol):
-    """Takes traces to be written behind (`trace_pipe.TraceSender`)."""
+    """Takes traces to be written later (`trace_pipe.TraceSender`)."""
 
     def offer(self, trace: Trace) -> bool:
-        """Take it to be written soon; never wait."""
+        """Take the trace to be written soon; never wait. Return False when it was dropped."""
 
 
 class OwnTraces(Traces, Protocol):
-    """Writes them, and tells when (`ledger.writer.TraceWriter`)."""
+    """Takes traces, and can wait until they are written (`ledger.writer.TraceWriter`)."""
 
     def flush(self, timeout: float) -> bool:
-        """Wait until what was offered is written; False when it is not by then."""
+        """Wait until everything offered is written. Return False when it is not within `timeout` seconds."""
 
 
 class Sinks:
-    """One worker's ways out. Any thread may use it."""
+    """The outputs of one worker. Any thread may use it."""
 
     def __init__(self, reports: Reports, traces: Traces, own: OwnTraces, metrics: MilterMetrics, log: Log) -> None:
         self._reports = reports
@@ -63,22 +63,22 @@ class Sinks:
         self._log = log
 
     def emit_trace(self, transaction: Transaction, context: DecisionContext) -> None:
-        """An ordinary message goes its way: hand over its traces."""
+        """Emit the traces of an ordinary message."""
         for trace in traces_of(transaction, context):
             self._traces.offer(trace)
 
     def persist(self, disposition: Disposition, context: DecisionContext) -> None:
-        """Make the disposition's reports durable. Raises RefusedError when one of them cannot be."""
+        """Make the disposition's reports durable. Raises RefusedError when one of them cannot be stored."""
         if disposition.flag:
             self._persist_flag(disposition.flag, context)
         for answer in disposition.answers:
             self._persist_answer(answer, context)
 
     def emit(self, disposition: Disposition, queue_id: str) -> None:
-        """The message was edited and is about to be accepted: hand over its traces."""
-        outlet = self._own if disposition.flush else self._traces
+        """Emit the traces of a message that was edited and is about to be accepted."""
+        traces = self._own if disposition.flush else self._traces
         for trace in disposition.traces:
-            outlet.offer(trace)
+            traces.offer(trace)
         if disposition.flush and disposition.traces and not self._own.flush(FLUSH_SECONDS):
             self._metrics.faults.labels(Stage.LEDGER.value).inc()
             self._log.warning("own message accepted before its trace was in the ledger", queue_id=queue_id)

@@ -1,1 +1,1 @@
-"""The rules, pure: what is done with a message, who sent it, and what follows."""
+"""The decisions, all pure: the disposition of a message, the sender of an original, the policy on a report."""

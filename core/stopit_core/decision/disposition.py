@@ -73,8 +73,11 @@ class Precheck(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Edits:
-    """Changes to one message. `removed_recipients` are exact RCPT strings; `removed_fields` are names with the
-    position among the fields of that name (from 1), each highest first: removing one renumbers those after it."""
+    """Changes to one message.
+
+    `removed_recipients` are exact RCPT strings. `removed_fields` are names with the position among the fields of that
+    name (from 1), the highest first: removing one renumbers those after it.
+    """
 
     removed_recipients: tuple[str, ...] = ()
     removed_fields: NumberedFields = ()
@@ -87,7 +90,7 @@ class Edits:
 
 @dataclass(frozen=True, slots=True)
 class Disposition:
-    """What is done with a message. It has a flag or answers, never both.
+    """The actions for one message. It has a flag or answers, never both.
 
     The reports must be durable before the edits are made. `flush`: the traces must be in the ledger before the MTA
     has its answer. `recognised` is what the recognisers found, None where they were not asked.
@@ -287,7 +290,7 @@ def forged_fields(fields: Iterable[Field], prefix: str) -> NumberedFields:
     seen: Counter[str] = Counter()
     found: list[tuple[str, int]] = []
     for name, _ in fields:
-        if len(name) < len(folded):  # most names are: the message waits for this
+        if len(name) < len(folded):  # most are, and `strip` and `lower` cost more
             continue
         key = name.strip().lower()
         if key.startswith(folded):

@@ -1,12 +1,12 @@
-"""From the traces of a message to who really sent it, and whether the reporter really received it. Pure.
+"""Find the sender of a message from its traces, and check that the reporter received it. Pure.
 
-Anyone can send mail under a Message-ID that somebody else used, so one trace that names a sender proves nothing
-by itself. The rule that keeps the innocent out of it:
+Anybody can send mail under a Message-ID that was used before, so one trace that names a sender proves nothing by
+itself. Two rules protect the innocent:
 
-* only the passes in which the *reporter* was a recipient say how surely the sender is known, and of several the
-  least sure one counts (nobody knows which copy the reporter read);
-* *every* pass of the message has a say in who the sender is; two names, or a pass that names nobody, and it is
-  ambiguous: staff decide.
+* Only passes in which the *reporter* was a recipient say how surely the sender is known. Of several the least sure
+  one counts, since the reporter may have read any of the copies.
+* *Every* pass of the message counts for the name of the sender. When two passes disagree, or one names nobody, the
+  message is ambiguous and staff decide.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Finding", "Identification", "Passes", "identify"]
 
 
 class Finding(StrEnum):
-    """What the ledger says of a flagged message."""
+    """The result of looking up a flagged message in the ledger."""
 
     IDENTIFIED = "identified"
     NO_ORIGINAL = "no-original"
@@ -35,11 +35,11 @@ class Finding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Identification:
-    """Who sent the original, as far as it can be told.
+    """The sender of the original, as far as the traces tell.
 
-    `sender` is NOBODY unless the passes agree; with NOT_RECEIVED it is what they say, for staff only. `sent_at`:
-    the latest pass to the reporter (seconds since the epoch, 0.0 when there is none). `recipients`: how many
-    envelope recipients the message had, over all passes.
+    `sender` is NOBODY unless the passes agree; with NOT_RECEIVED it is their common sender, for staff only.
+    `sent_at`: the latest pass to the reporter (seconds since the epoch, 0.0 when there is none). `recipients`: the
+    number of envelope recipients over all passes.
     """
 
     finding: Finding
@@ -49,7 +49,7 @@ class Identification:
 
 
 class Passes:
-    """All passes of one message. What they say of its sender is worked out once, whoever of many reports it."""
+    """All passes of one message. What does not depend on the reporter is computed once, for all reports of it."""
 
     def __init__(self, original: Original, traces: Sequence[Trace], people: People) -> None:
         self.original = original
@@ -64,11 +64,11 @@ class Passes:
         self._own = {trace.own for trace in traces}
 
     def are(self, traces: Sequence[Trace], people: People) -> bool:
-        """Whether these are just the passes that `traces` tell of, to the same people."""
+        """Return whether these are the passes of `traces` at the same site."""
         return people is self._people and list(traces) == self._given
 
     def reported_by(self, reporter: str) -> Identification:
-        """Who sent the message, and did the canonical address `reporter` receive it?"""
+        """Return the sender of the message, given that the canonical address `reporter` reported it."""
         if not self.original.message:
             return Identification(Finding.NO_ORIGINAL)
         if self.original.ambiguous:
@@ -99,5 +99,5 @@ class Passes:
 
 
 def identify(original: Original, traces: Sequence[Trace], reporter: str, people: People) -> Identification:
-    """Who sent `original`, whose passes are `traces`, and did the canonical address `reporter` receive it?"""
+    """Return the sender of `original`, whose passes are `traces`, given that `reporter` (canonical) reported it."""
     return Passes(original, traces, people).reported_by(reporter)

@@ -1,8 +1,7 @@
-"""From a report to a decision: design section 4 as one pure function. No I/O, and no clock or dice of its own.
+"""The decision on a report, as one pure function: no I/O, no clock and no random numbers of its own.
 
-The table is read from the top, and the first row that holds decides; `decide` is that table, row by row. Every
-outcome has its reason from one enum: the reason stands on the case, in the metrics, and in plain words in the
-acknowledgement.
+The policy is a table, and `decide` goes through it row by row: the first row that holds decides. Every outcome has a
+reason from one enum. The reason is on the case, in the metrics, and in plain words in the acknowledgement.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ __all__ = ["Decision", "Outcome", "PolicyFacts", "PriorNotice", "Reason", "Repor
 
 
 class Outcome(StrEnum):
-    """What is done about a report."""
+    """The action that follows a report."""
 
     REJECT = "reject"
     STAFF_REVIEW = "staff-review"
@@ -30,7 +29,7 @@ class Outcome(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why. Each belongs to one outcome (`Reason.outcome`)."""
+    """The reason of a decision. Each belongs to one outcome (`Reason.outcome`)."""
 
     NO_ORIGINAL = "no-original"
     OWN_MESSAGE = "own-message"
@@ -57,7 +56,7 @@ class Reason(StrEnum):
 
     @property
     def outcome(self) -> Outcome:
-        """The outcome that this is a reason for."""
+        """Return the outcome that this is a reason for."""
         return _OUTCOMES[self]
 
 
@@ -88,7 +87,7 @@ _OUTCOMES = {
 
 
 def pairs() -> Iterator[tuple[str, str]]:
-    """Every (outcome, reason) that can come out, as the metrics label them."""
+    """Yield every possible (outcome, reason), as the metrics label them."""
     return ((outcome.value, reason.value) for reason, outcome in _OUTCOMES.items())
 
 
@@ -102,7 +101,7 @@ class PriorNotice:
 
 @dataclass(frozen=True, slots=True)
 class ReportCounts:
-    """What the case record knows. The counts are of the last 24 hours and leave out the report in hand.
+    """Counts from the case record, of the last 24 hours without the current report, and the latest notice.
 
     `sender_reported_reporter`: the sender flagged mail of this reporter within the cooldown.
     """
@@ -115,11 +114,11 @@ class ReportCounts:
 
 @dataclass(frozen=True, slots=True)
 class PolicyFacts:
-    """Everything that a decision rests on. `draw` in [0, 1) places the notice within `policy.notice_delay`.
+    """Everything that a decision depends on. `draw` in [0, 1) places the notice within `policy.notice_delay`.
 
-    `agreed`: the reporter said yes where Stopit asked. `excluded`: addresses of this service's own, which are
-    never noticed whatever the site's list says. `restored_at`: when the case record was last brought back from a
-    backup, 0.0 for never.
+    `agreed`: the reporter said yes where Stopit asked. `excluded`: addresses of this service, which never get a
+    notice, in addition to `policy.exclude`. `restored_at`: when the case record was last restored from a backup, 0.0
+    for never.
     """
 
     now: float
@@ -134,25 +133,25 @@ class PolicyFacts:
 
     @property
     def single_recipient(self) -> bool:
-        """Whether the sender may guess who reported, because nobody else received the message."""
+        """Return whether the sender can guess the reporter, because nobody else received the message."""
         return self.identification.finding is Finding.IDENTIFIED and self.identification.recipients == 1
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is done and why. `notice_at` is when the notice leaves (seconds since the epoch), else None."""
+    """An outcome with its reason. `notice_at`: when the notice leaves (seconds since the epoch), else None."""
 
     reason: Reason
     notice_at: float | None = None
 
     @property
     def outcome(self) -> Outcome:
-        """What is done."""
+        """Return the outcome that the reason belongs to."""
         return self.reason.outcome
 
 
 def decide(facts: PolicyFacts, rules: PolicyRules) -> Decision:
-    """The decision on one report: the first row of the table that holds."""
+    """Decide on one report: the first row of the table that holds."""
     reason = (
         _reject(facts)
         or _staff_review(facts, rules)
@@ -233,6 +232,6 @@ def _again_after_notice(facts: PolicyFacts, rules: PolicyRules) -> bool:
 
 
 def _restored(facts: PolicyFacts) -> Reason | None:
-    """Whether a notice for this message may have been sent, and forgotten."""
+    """Return RESTORED when a notice for this message may have been sent before a restore, and its record lost."""
     forgotten = facts.restored_at > 0.0 and facts.identification.sent_at <= facts.restored_at
     return Reason.RESTORED if forgotten else None

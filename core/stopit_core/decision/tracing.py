@@ -1,9 +1,9 @@
-"""The traces that a message leaves: one under each Message-ID that it bears. Pure, and on the way of every message.
+"""The traces of a message: one under each of its Message-IDs. Pure, and on the hot path of every message.
 
-A message without a Message-ID leaves none: nothing could find it, and a flag of it names nothing. One with several
-(RFC 5322 section 3.6.4 allows one) leaves a trace under *each*: no one knows which of them the reader's client will
-name in a reply, and were only the first traced, a forger could put somebody else's id second and let a flag land on
-that somebody. Traced under both, the two senders disagree, and staff decide.
+A message without a Message-ID leaves no trace: nothing could find it, and a flag of it names nothing. One with
+several (RFC 5322 section 3.6.4 allows one) leaves a trace under *each*. The client of the reader may name any of them
+in a reply; if only the first were traced, a forger could put another person's id second, and the flag would name that
+person. With a trace under both ids the two senders disagree, and staff decide.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from stopit_core.model import Trace
 __all__ = ["message_ids_of", "traces_of"]
 
 _IDS_AT_EACH_END = 16
-"""Of more Message-IDs than twice this, the middle ones are left out: clients take the first or the last."""
+"""Number of first and of last Message-IDs that are traced; the ones between are not, since clients name no such."""
 
 # `Name <local@domain>` or `local@domain` with nothing in it that needs the parser, which takes 20 times as long.
 _SPEC = r'[^<>()",;:@\\\s]+@[^<>()",;:@\\\s]+'
@@ -32,9 +32,9 @@ _PLAIN_FROM = re.compile(rf'[^<>()",;:@\\]*<({_SPEC})>|({_SPEC})')
 def traces_of(
     transaction: Transaction, context: DecisionContext, recipients: tuple[str, ...] | None = None, own: bool = False
 ) -> tuple[Trace, ...]:
-    """The traces of this pass, one for each Message-ID; () when it has none.
+    """Return the traces of this pass, one for each Message-ID; () when it has none.
 
-    `recipients` are those who get the message, where they are others than in the envelope. `own`: we sent it.
+    `recipients`: who gets the message, where that differs from the envelope. `own`: Stopit sent it.
     """
     headers, envelope = transaction.headers, transaction.envelope
     ids = message_ids_of(headers)
@@ -64,7 +64,7 @@ def traces_of(
 
 
 def message_ids_of(headers: Headers) -> tuple[str, ...]:
-    """The Message-IDs that a message bears, each once; of very many the first and the last ones."""
+    """Return the Message-IDs of a message, each once; of very many the first and the last ones."""
     values = headers.all("Message-ID")
     if len(values) == 1 and len(only := message_ids(values[0])) <= 1:
         return only
@@ -75,7 +75,7 @@ def message_ids_of(headers: Headers) -> tuple[str, ...]:
 
 
 def _header_from(headers: Headers) -> str:
-    """The address in From, "" unless there is exactly one (RFC 5322 section 3.6.2 allows several)."""
+    """Return the address in From, "" unless there is exactly one (RFC 5322 section 3.6.2 allows several)."""
     values = headers.all("From")
     if len(values) != 1:
         return ""
@@ -86,5 +86,5 @@ def _header_from(headers: Headers) -> str:
 
 
 def _wellformed(address: str) -> str:
-    """The address where it can be written down: an undecodable octet would make the whole trace unwritable."""
+    """Return the address, "" when it has an undecodable octet: the trace could not be written with it."""
     return address if address.isascii() or address.isprintable() else ""

@@ -1,1 +1,1 @@
-"""The processes of the milter: parent, workers, trace writer, and how they speak to each other."""
+"""The processes of the milter (parent, workers, trace writer, metrics) and the pipes between them."""

@@ -1,7 +1,7 @@
-"""A line between the parent and one child: the child tells that it lives, the parent gives orders.
+"""The control pipe between the parent and one child: the child reports its status, the parent sends messages.
 
-One byte a message. When the line breaks, the other side is dead: so no child outlives the parent, and the kernel
-tells, whatever killed it. Everyone else must close their copies of the parent's ends after a fork.
+A message is one byte. When the pipe breaks, the other side is dead; the kernel closes it however that process ended,
+so no child outlives the parent. Every other child must close its copies of the parent's ends after a fork.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ __all__ = ["BEAT_SECONDS", "ChildControl", "ChildStatus", "ControlMessage", "Par
 
 BEAT_SECONDS = 5.0
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
-"""What the parent handles, and a child does not."""
+"""Signals that the parent handles and a child does not."""
 _SOFTWARE_FAULT = 70  # EX_SOFTWARE of sysexits.h
 
 
 class ControlMessage(Enum):
-    """What the parent says. WORKER_ENDED is no more than news, for the one that counts."""
+    """A message of the parent. WORKER_ENDED asks for nothing; the child that serves the metrics counts it."""
 
     RELOAD = b"r"
     RELOAD_REFUSED = b"x"
@@ -33,7 +33,7 @@ class ControlMessage(Enum):
 
 
 class ChildStatus(Enum):
-    """What a child says. READY also when an order was carried out; RESTART_DUE when another should take its place."""
+    """A status of a child. READY: it started, or did what a message asked. RESTART_DUE: a successor should start."""
 
     READY = b"R"
     ALIVE = b"."
@@ -41,20 +41,20 @@ class ChildStatus(Enum):
 
 
 class ChildControl:
-    """The child's end."""
+    """The child's end of a control pipe."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
 
-    def report(self, word: ChildStatus) -> None:
-        """Tell the parent. Nothing when it is gone: `listen` sees that."""
+    def report(self, status: ChildStatus) -> None:
+        """Send a status to the parent. Does nothing when the parent is gone: `listen` finds that out."""
         try:
-            self._end.send(word.value, socket.MSG_DONTWAIT)
+            self._end.send(status.value, socket.MSG_DONTWAIT)
         except OSError:
             return
 
     def listen(self, handle: Callable[[ControlMessage], None]) -> None:
-        """Beat, and carry out orders, until the parent is gone."""
+        """Report ALIVE at intervals and pass messages to `handle`, until the parent is gone."""
         beat_at = time.monotonic()
         while True:
             wait = beat_at - time.monotonic()
@@ -73,7 +73,7 @@ class ChildControl:
 
 
 class ParentControl:
-    """The parent's end. `pid` is the child's."""
+    """The parent's end of a control pipe. `pid` is the child's."""
 
     def __init__(self, pid: int, end: socket.socket) -> None:
         self.pid = pid
@@ -81,31 +81,31 @@ class ParentControl:
         end.setblocking(False)
 
     def send(self, message: ControlMessage) -> None:
-        """Give an order. Nothing when the child is gone: it is started again with the configuration in force."""
+        """Send a message to the child. Does nothing when it is gone: the next starts with the current settings."""
         try:
             self.end.send(message.value)
         except OSError:
             return
 
     def statuses(self) -> list[ChildStatus]:
-        """What the child has said since; [] also when it is gone."""
+        """Return the statuses that arrived since the last call; [] also when the child is gone."""
         try:
             return [ChildStatus(bytes([each])) for each in self.end.recv(256)]
         except OSError:
             return []
 
     def close(self) -> None:
-        """Hang up."""
+        """Close this end."""
         self.end.close()
 
 
 def fork(run: Callable[[ChildControl], int], others: Iterable[ParentControl]) -> ParentControl:
-    """A child that runs `run` and ends with what that returns. The caller must have no other thread.
+    """Fork a child that exits with what `run` returns. The caller must have no other thread.
 
-    `others` are the lines that the parent holds to other children.
+    `others` are the control pipes of the parent to other children.
     """
     ours, theirs = socket.socketpair()
-    # No signal may come to the child while it still has the parent's handlers.
+    # The child must get no signal while it still has the parent's handlers.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     pid = os.fork()
     if pid:
@@ -122,7 +122,7 @@ def fork(run: Callable[[ChildControl], int], others: Iterable[ParentControl]) ->
         for other in others:
             other.close()
         code = run(ChildControl(theirs))
-    except BaseException:  # noqa: BLE001  the parent's frames must never run on in the child
+    except BaseException:  # noqa: BLE001  the child must never return into the parent's frames
         traceback.print_exc()
     finally:
         os._exit(code)

@@ -1,4 +1,4 @@
-"""What a worker does beside mail: brings the spool back to the queue, and counts."""
+"""The periodic tasks of a worker: drain the spool, look after failover copies, count."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["FailoverCopyKeeper", "PeriodicTask", "SpoolDrainer", "trace_counter"
 
 
 class PeriodicTask:
-    """A thread that does a piece of work again and again. `work` raises nothing; `pause` in seconds."""
+    """A thread that repeats `work`, which raises nothing, with `pause` seconds between."""
 
     def __init__(self, name: str, work: Callable[[], object], pause: float = 1.0) -> None:
         self._work = work
@@ -25,11 +25,11 @@ class PeriodicTask:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Start the thread; once, after any fork."""
+        """Start the thread. Call it once, and after the fork."""
         self._thread.start()
 
     def stop(self, timeout: float) -> bool:
-        """End the thread, after the work in hand; False when that was not done in time (seconds)."""
+        """End the thread after the work in progress. Return False when that takes over `timeout` seconds."""
         self._ended.set()
         if self._thread.ident is not None:
             self._thread.join(timeout)
@@ -41,7 +41,7 @@ class PeriodicTask:
 
 
 class SpoolDrainer:
-    """Moves what is in the spool to the queue, as soon as that takes it again."""
+    """Moves reports from the spool to the queue."""
 
     def __init__(self, spool: Spool, queue: Taker, metrics: MilterMetrics, log: Log) -> None:
         self._spool = spool
@@ -51,7 +51,7 @@ class SpoolDrainer:
         self._waiting = False
 
     def drain_once(self) -> int:
-        """One look; tells how many reports are left. A fault is counted, and the next look tries again."""
+        """Drain the spool, and return how many reports are left. A fault is counted; the next call tries again."""
         try:
             left = self._spool.depth()
             if left:
@@ -60,7 +60,7 @@ class SpoolDrainer:
                 if moved:
                     self._log.info("spool drained", reports=moved, left=left)
             self._waiting = False
-        except Exception as error:  # noqa: BLE001  the thread must outlive whatever the disk or the store does
+        except Exception as error:  # noqa: BLE001  the thread must survive every fault of disk and store
             self._metrics.faults.labels(Stage.SPOOL.value).inc()
             if not self._waiting:
                 self._log.warning("the spool cannot be drained yet", why=error)
@@ -77,7 +77,7 @@ class SpoolDrainer:
 
 
 class FailoverCopyKeeper:
-    """Puts reports into the queue again that a failover of Redis may have lost, and removes copies that are safe."""
+    """Puts reports again into the queue that a failover of Redis may have lost, and removes copies of safe ones."""
 
     def __init__(self, copies: FailoverCopies, metrics: MilterMetrics, log: Log) -> None:
         self._copies = copies
@@ -85,22 +85,24 @@ class FailoverCopyKeeper:
         self._log = log
         self._waiting = False
 
-    def look(self) -> None:
-        """One look. A fault is counted, and the next look tries again; until then everything is kept."""
+    def check_once(self) -> None:
+        """Check the copies. A fault is counted, and the copies are kept; the next call tries again."""
         try:
             again = self._copies.settle()
             if again:
-                self._log.warning("Redis has another history: reports put into the queue again", reports=again)
+                self._log.warning(
+                    "the replication id of Redis changed: reports were put into the queue again", reports=again
+                )
             self._waiting = False
-        except Exception as error:  # noqa: BLE001  the thread must outlive whatever the disk or the store does
+        except Exception as error:  # noqa: BLE001  the thread must survive every fault of disk and store
             self._metrics.faults.labels(Stage.SPOOL.value).inc()
             if not self._waiting:
-                self._log.warning("copies of reports are kept until it is clear which Redis holds", why=error)
+                self._log.warning("failover copies are kept: the replication id of Redis is not known", why=error)
             self._waiting = True
 
 
 def trace_counter(metrics: MilterMetrics) -> Callable[[TraceEvent, int], None]:
-    """Puts what the trace writer counts into the metrics."""
+    """Return a function that adds the events of a trace writer to the metrics."""
 
     def count(event: TraceEvent, number: int) -> None:
         match event:

@@ -1,9 +1,7 @@
-"""Whether a message would be handled now: asked by the process that answers Prometheus, and of nobody but the milter
-itself.
+"""The readiness check of the milter: would a message be handled now? Used by the process that serves the metrics.
 
-It greets the milter at its own socket, as an MTA does: a worker that is there but does not work gives no answer, and
-no worker has to be asked about another. Then a flag must be kept somewhere: in the queue, else in the spool. The
-ledger is not asked, because mail passes without it.
+It connects to the milter socket as an MTA does, and negotiates: a worker that hangs does not answer. Then a report
+must find a place: in the queue, else in the spool. The ledger is not checked, because mail passes without it.
 """
 
 from __future__ import annotations
@@ -19,25 +17,27 @@ from stopit_core.errors import Transient
 from stopit_core.stores.queue import Queue
 from stopit_core.stores.queue.spool import Spool
 
-__all__ = ["look"]
+__all__ = ["check"]
 
 _PATIENCE = 2.0
-"""Seconds for each step of the greeting: the MTA would wait longer, but for a member that is long enough."""
+"""Timeout of each step, in seconds. An MTA waits longer, but a member should not have to."""
 
 
-def look(socket: str, queue: Queue, spool_dir: Path) -> Sequence[Part]:
-    """What a message needs. `socket` is `milter.socket`. The spool is tried only where the queue does not answer: it
-    costs a sync of the disk."""
+def check(socket: str, queue: Queue, spool_dir: Path) -> Sequence[Part]:
+    """Check what a message needs. `socket` is `milter.socket`.
+
+    The spool is tried only where the queue does not answer, because that costs a sync of the disk.
+    """
     milter = Part(f"milter at {socket}", greet(partial(connect, socket, _PATIENCE)))
-    away = _fault(queue.ping)
-    if not away:
+    fault = _fault(queue.ping)
+    if not fault:
         return milter, Part("queue")
-    full = _fault(partial(_try_spool, spool_dir))
-    return milter, Part("queue", away, needed=bool(full)), Part("spool, in its place", full)
+    spool_fault = _fault(partial(_try_spool, spool_dir))
+    return milter, Part("queue", fault, needed=bool(spool_fault)), Part("spool, in its place", spool_fault)
 
 
 def _try_spool(directory: Path) -> None:
-    """The milter makes the directory at first need."""
+    """Write to the spool. A missing directory is no fault where the milter can make it. Raises Transient."""
     if not directory.exists() and os.access(directory.parent, os.W_OK | os.X_OK):
         return
     Spool(directory).ping()

@@ -1,4 +1,4 @@
-"""The configuration that a process goes by, and how it is replaced: whole, or not at all."""
+"""The configuration of a process, and its reload: a new one is taken as a whole, or not at all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["ActiveConfiguration", "MilterConfiguration"]
 
 
 class MilterConfiguration:
-    """The settings of one file, and the context made of them."""
+    """The settings of one file, and the decision context made of them."""
 
     def __init__(self, path: Path, settings: Settings, context: DecisionContext) -> None:
         self._path = path
@@ -28,7 +28,7 @@ class MilterConfiguration:
 
     @classmethod
     def read(cls, path: Path) -> MilterConfiguration:
-        """The configuration in this file. Raises ConfigError with every fault in it, and in what it names."""
+        """Read the configuration in this file. Raises ConfigError with every fault in it and in files it names."""
         settings = load(path)
         faults: list[Fault] = []
         context = None
@@ -42,7 +42,7 @@ class MilterConfiguration:
         return cls(path, settings, context)
 
     def reload(self, log: Log) -> bool:
-        """Read the file again. False, each fault logged and nothing changed, when it cannot be used."""
+        """Read the file again. When it is faulty, log each fault, change nothing and return False."""
         settings = reload_settings(self.settings, lambda: load(self._path), log)
         if settings is None:
             return False
@@ -57,7 +57,7 @@ class MilterConfiguration:
 
 
 class ActiveConfiguration:
-    """What a child goes by (`live`). Metrics tell whether the last reload was refused, at first as `refused` says."""
+    """The context in force in a child (`live`). `refused`: the last reload before its start was refused."""
 
     def __init__(self, configuration: MilterConfiguration, metrics: MilterMetrics, log: Log, refused: bool) -> None:
         self.live = Live(configuration.context)
@@ -67,7 +67,7 @@ class ActiveConfiguration:
         metrics.reload_successful.set(int(not refused))
 
     def handle(self, message: ControlMessage) -> None:
-        """Carry out the parent's order to reload, or learn that the parent refused to."""
+        """Reload at the parent's message RELOAD; at RELOAD_REFUSED, only set the metric."""
         held = message is ControlMessage.RELOAD and self._configuration.reload(self._log)
         if held:
             self.live.swap(self._configuration.context)
@@ -75,7 +75,7 @@ class ActiveConfiguration:
 
 
 def _store_faults(settings: Settings) -> list[Fault]:
-    """What is wrong with the stores' URLs. Making a store opens no file and no connection."""
+    """Return the faults of the stores' URLs. No file and no connection is opened."""
 
     def ledger() -> Ledger | Queue:
         return open_ledger(settings.ledger)

@@ -1,11 +1,11 @@
-"""The parent process: starts the children, watches over them, and says so to the service manager.
+"""The parent process: starts and supervises the children, and reports to the service manager.
 
-It has no thread and opens no store, so that it may fork at any time (forking after threads exist hangs). A child that
-ends, or whose beats stop, is started again; one that ends at once, after growing pauses. Before everything was
-ready for the first time, a child that ends is a failed start: whoever starts the service should see it.
+It has no thread and opens no store, so that it can fork at any time (a fork after threads exist hangs). A child that
+ends, or sends no status for some time, is started again; one that ends soon after its start, after growing pauses.
+When a child ends before all were ready for the first time, the start has failed, and the parent exits.
 
-A child may say that a restart is due. Then another is started in its role; once that one is ready, the first is told
-to drain: it ends with its last connection. Until it has ended, the role's next child is not replaced.
+A child may report that a restart is due. Then a successor is started; once that is ready, the first one gets DRAIN,
+serves its open connections and ends with the last. Until then, no other successor is started in that role.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _FAILED = 1
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What a child does, under the name that it has in the log. `counts`: it is told of each other one's end."""
+    """The work of a child, and its name in the log. `counts`: it gets WORKER_ENDED when another child ends."""
 
     name: str
     run: Callable[[ChildControl], int]
@@ -39,8 +39,9 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds. A child is hung when it was silent for `silence`; one that lived for `settled` is started again at
-    once, others after a pause that doubles from `pause` to `longest_pause`; `stop` is given for an orderly end."""
+    """Times, in seconds. A child without a status for `silence` is killed. One that lived for `settled` is started
+    again at once, others after a pause that doubles from `pause` to `longest_pause`. An orderly stop may take `stop`.
+    """
 
     silence: float = 30.0
     settled: float = 10.0
@@ -51,7 +52,7 @@ class Limits:
 
 
 class _Child:
-    """One role, and the process that has it now, if any."""
+    """One role, and its process, if there is one."""
 
     def __init__(self, role: Role) -> None:
         self.role = role
@@ -60,20 +61,20 @@ class _Child:
         self.started = self.heard = self.due = 0.0
         self.pause = 0.0
         self.draining: ParentControl | None = None
-        """The line to the process that had the role before, and has yet to end."""
+        """The control pipe of the process that is draining, the one before `control`."""
         self.draining_heard = 0.0
         self.drain_sent = False
 
     @property
     def controls(self) -> tuple[ParentControl, ...]:
-        """The lines to all processes of this role."""
+        """Return the control pipes of all processes of this role."""
         return tuple(control for control in (self.control, self.draining) if control)
 
 
 class Supervisor:
-    """Runs the roles until SIGTERM or SIGINT. `reload` is called at SIGHUP: whether the new configuration holds.
+    """Runs the roles until SIGTERM or SIGINT. `reload` is called at SIGHUP, and returns whether it succeeded.
 
-    `intact` tells whether the service can still be reached; when not, only a new start helps.
+    `intact` returns whether the service can still be reached; when not, the parent exits to be restarted.
     """
 
     def __init__(
@@ -93,15 +94,15 @@ class Supervisor:
         self._limits = limits
         self._selector = selectors.DefaultSelector()
         self._signals, self._wakeup = socket.socketpair()
-        self._settling = True  # a start or a reload is not yet done by all
+        self._settling = True  # not all children have finished the start or the reload
         self._was_ready = False
         self._ending: int | None = None
         self._alive_at = 0.0
 
     def run(self, stopping: Callable[[], None] = lambda: None) -> int:
-        """Start everything and stay until it is to end; the exit code.
+        """Start everything, and supervise it until it is to end. Return the exit code.
 
-        `stopping` is called when it is to, before the children are told: no other will be started.
+        `stopping` is called before the children are stopped; no child is started after it.
         """
         self._catch_signals()
         for child in self._children:
@@ -111,9 +112,9 @@ class Supervisor:
                 if key.fileobj is self._signals:
                     self._take_signals()
                 else:
-                    self._hear(*key.data)
+                    self._receive(*key.data)
             self._reap()
-            self._tend()
+            self._check_children()
         stopping()
         return self._stop(self._ending)
 
@@ -140,26 +141,26 @@ class Supervisor:
         child.ready = False
         self._selector.register(child.control.end, selectors.EVENT_READ, (child, child.control))
 
-    def _hear(self, child: _Child, control: ParentControl) -> None:
-        words = control.statuses()
-        if not words:  # the pipe is broken: the child is ending, and `_reap` will find it
+    def _receive(self, child: _Child, control: ParentControl) -> None:
+        statuses = control.statuses()
+        if not statuses:  # the pipe is broken: the child is ending, and `_reap` will find it
             return
         if control is child.draining:
             child.draining_heard = time.monotonic()
             return
         child.heard = time.monotonic()
-        if ChildStatus.READY in words and not child.ready:
+        if ChildStatus.READY in statuses and not child.ready:
             child.ready = True
             if child.draining and not child.drain_sent:
                 child.draining.send(ControlMessage.DRAIN)
                 child.drain_sent = True
-        if ChildStatus.RESTART_DUE in words and self._was_ready and child.ready and not child.draining:
-            self._log.info("restart due, a successor starts", child=child.role.name, pid=control.pid)
+        if ChildStatus.RESTART_DUE in statuses and self._was_ready and child.ready and not child.draining:
+            self._log.info("restart due, starting a successor", child=child.role.name, pid=control.pid)
             child.draining, child.draining_heard, child.drain_sent = control, child.heard, False
             self._start(child)
 
     def _reap(self) -> None:
-        """Take note of every child that ended."""
+        """Wait for every child that has ended."""
         for child in self._children:
             for control in child.controls:
                 pid, status = os.waitpid(control.pid, os.WNOHANG)
@@ -177,7 +178,7 @@ class Supervisor:
                     self._ended(child, pid, code)
 
     def _ended(self, child: _Child, pid: int, code: int) -> None:
-        """Nobody asked this child to end."""
+        """Handle a child that ended without being told to."""
         if not self._was_ready:
             self._log.error("could not be started", child=child.role.name, code=code)
             self._ending = _FAILED
@@ -192,11 +193,11 @@ class Supervisor:
         child.pause = 0.0 if settled else min(max(limits.pause, child.pause * 2), limits.longest_pause)
         child.due = now + child.pause
         if not self._intact():
-            self._log.error("the milter socket is gone; ending, to be started anew")
+            self._log.error("the milter socket is gone; exiting for a restart")
             self._ending = _FAILED
 
-    def _tend(self) -> None:
-        """Start what is due, end what hangs, and report."""
+    def _check_children(self) -> None:
+        """Start children that are due, kill those that hang, and notify the service manager."""
         now = time.monotonic()
         for child in self._children:
             if child.control is None and self._was_ready and now >= child.due and self._ending is None:
@@ -222,14 +223,14 @@ class Supervisor:
 
     def _reload_all(self) -> None:
         self._notify.reloading()
-        held = self._reload()
-        if held:
+        reloaded = self._reload()
+        if reloaded:
             self._log.info("configuration reloaded")
         self._settling = True
         for child in self._children:
             child.ready = False
             for control in child.controls:
-                control.send(ControlMessage.RELOAD if held else ControlMessage.RELOAD_REFUSED)
+                control.send(ControlMessage.RELOAD if reloaded else ControlMessage.RELOAD_REFUSED)
 
     def _stop(self, code: int) -> int:
         self._notify.stopping()

@@ -1,15 +1,15 @@
-"""Traces on their way from the workers to the child that writes them.
+"""The pipe that carries traces from the workers to the trace writer.
 
     worker:  offer -> packed -> buffer (bounded) -+
-    worker:  offer -> packed -> buffer (bounded) -+-> [socket] -> taken: the writing child
+    worker:  offer -> packed -> buffer (bounded) -+-> [socket] -> received: the trace writer
 
-To write traces holds up the interpreter that does it, and where it is a worker's, every message in it
-(docs/adr/0016). Here a trace costs a worker no more than to pack it.
+Writing traces blocks the interpreter, and in a worker every message would wait for it (docs/adr/0016). With the pipe,
+a trace costs a worker no more than the packing.
 
-The parent makes the one pair of sockets before it forks, and keeps both ends: so what was sent while the writing
-child was dead waits in the kernel for the next one. It takes sequenced packets (unix(7)): they stay whole though all
-workers send at one end, and they end once the last process has closed that end, by which the writing child knows
-that no more can come. Nobody else can get at it, so what it carries needs neither a version nor a check.
+The parent makes one pair of sockets before it forks, and keeps both ends: what is sent while the trace writer is dead
+waits in the kernel for the next one. The packets are sequenced (unix(7)): they stay whole although all workers send
+at one end, and the stream ends when the last process closes that end. No other process can write to it, so the data
+needs neither a version nor a check.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from stopit_milter.process.periodic import PeriodicTask
 __all__ = ["LARGEST", "TracePipe", "TraceSender"]
 
 LARGEST = 128 * 1024
-"""Octets of the largest packet. Every kernel takes one of this size; a trace has 8 octets for each recipient."""
+"""Size of the largest packet, in octets. Every kernel takes it. A trace has 8 octets for each recipient."""
 _PACKET_TRACES = 64
 _BUFFER_BYTES = 4 * 1024 * 1024
-"""Asked for in the kernel, which gives no more than net.core.wmem_max."""
+"""Socket buffer to ask for, in octets. The kernel gives no more than net.core.wmem_max."""
 _CAPACITY = 20_000
 _INTERVAL = 0.05
 _PAUSE = 0.01
@@ -41,36 +41,35 @@ _decoder: msgspec.msgpack.Decoder[list[Trace]] = msgspec.msgpack.Decoder(list[Tr
 
 
 class TracePipe:
-    """The pair of sockets. Each process keeps the end that it has a use for, and closes the other."""
+    """The pair of sockets. Each child keeps the end that it uses, and closes the other."""
 
     def __init__(self) -> None:
-        self._giving, self._taking = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._giving.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
+        self._sending_end, self._receiving_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._sending_end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
 
     def sender(self) -> socket.socket:
-        """In a worker, after the fork: the end that a TraceSender sends at."""
-        self._taking.close()
-        return self._giving
+        """In a worker, after the fork: return the end for its TraceSender."""
+        self._receiving_end.close()
+        return self._sending_end
 
     def received(self) -> Iterator[list[Trace]]:
-        """In the writing child, after the fork: what comes, until no process is left that could give anything."""
-        self._giving.close()
+        """In the trace writer, after the fork: yield what arrives, until no process is left that could send."""
+        self._sending_end.close()
         room = bytearray(LARGEST)
-        while size := self._taking.recv_into(room):
+        while size := self._receiving_end.recv_into(room):
             yield _decoder.decode(memoryview(room)[:size])
 
     def close(self) -> None:
-        """In the parent, when nobody is to be forked any more; and in a child that neither gives nor takes."""
-        self._giving.close()
-        self._taking.close()
+        """Close both ends: in the parent when it will not fork again, and in a child that uses neither."""
+        self._sending_end.close()
+        self._receiving_end.close()
 
 
 class TraceSender:
-    """A worker's way to the writing child: one thread that sends what was offered, at intervals.
+    """Sends a worker's traces to the trace writer: one thread that sends, at intervals, what was offered.
 
-    `offer` takes no lock and wakes nobody, as the trace writer's does. When the buffer is full, because for many
-    seconds no child took anything, a trace is dropped, and `count` told. `otherwise` gets one that is too large for a
-    packet. Must be started after the fork.
+    `offer` takes no lock and wakes no thread. When the buffer is full, because the trace writer received nothing for
+    many seconds, the trace is dropped and counted by `count`. A trace too large for a packet goes to `otherwise`.
     """
 
     def __init__(
@@ -86,19 +85,19 @@ class TraceSender:
         self._capacity = capacity
         self._buffer: deque[bytes] = deque()
         self._packet: list[bytes] = []
-        """What is to be sent next, when it could not be yet. The thread's own."""
+        """The next packet, when it could not be sent yet. Only the thread uses it."""
         self._stopping = False
         self._sending = PeriodicTask("trace-sender", self._send, _INTERVAL)
 
     def start(self) -> None:
-        """Start the thread; once, after any fork."""
+        """Start the thread. Call it once, and after the fork."""
         self._sending.start()
 
     def offer(self, trace: Trace) -> bool:
-        """Take a trace to be written soon; False, and counted, when it cannot be. Never waits."""
+        """Take a trace to be written soon; never wait. Return False, and count it, when it is dropped."""
         try:
             packed = _encoder.encode(trace)
-        except Exception:  # noqa: BLE001  such as an octet that is no text: the message is none the worse for it
+        except Exception:  # noqa: BLE001  such as an octet that is no text; the message must not suffer
             self._count(TraceEvent.DROPPED, 1)
             return False
         if len(packed) > LARGEST - len(_array_of(0)):
@@ -111,8 +110,10 @@ class TraceSender:
         return True
 
     def stop(self, timeout: float) -> bool:
-        """Take no more, send what is there, and end the thread; False when that was not done in time: the rest is
-        dropped, and counted."""
+        """Take no more traces, send those in the buffer, and end the thread.
+
+        Return False when that takes over `timeout` seconds; the rest is dropped and counted.
+        """
         self._stopping = True
         deadline = time.monotonic() + timeout
         if not self._sending.stop(timeout):
@@ -126,12 +127,12 @@ class TraceSender:
         return not left
 
     def _send(self) -> None:
-        """Send until there is nothing left, or no room for it."""
+        """Send until the buffer is empty or the socket is full."""
         while packet := self._packet or self._next_packet():
             self._packet = packet
             try:
                 self._end.send(_array_of(len(packet)) + b"".join(packet), socket.MSG_DONTWAIT)
-            except OSError:  # no room, or nobody there any more: tried again, and dropped in the end
+            except OSError:  # the socket is full or closed: tried again, and dropped in the end
                 return
             self._packet = []
 
@@ -149,5 +150,5 @@ class TraceSender:
 
 
 def _array_of(count: int) -> bytes:
-    """What stands before so many values to make them an array (MessagePack's array 16)."""
+    """Return the header of an array of `count` values (MessagePack's array 16)."""
     return b"\xdc" + count.to_bytes(2, "big")

@@ -1,7 +1,7 @@
-"""The child that writes the workers' traces to the ledger, and keeps the ledger's house.
+"""The trace writer: the child that writes the workers' traces to the ledger, and lets the ledger expire.
 
-One for all workers: of two that write to one SQLite file one waits for the other, and a batch of all their traces is
-cheaper than two. It handles no mail, so it may hold up its own interpreter for as long as it likes.
+There is one for all workers: two processes that write to one SQLite file wait for each other, and one batch costs
+less than two. It handles no mail, so it may block its interpreter.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from stopit_milter.process.periodic import trace_counter
 from stopit_milter.process.reload import ActiveConfiguration, MilterConfiguration
 from stopit_milter.process.trace_pipe import TracePipe
 
-__all__ = ["STOP_SECONDS", "contact_teller", "run_writer", "writer_to"]
+__all__ = ["STOP_SECONDS", "contact_reporter", "run_writer", "writer_to"]
 
 _LIMITS = WriterLimits()
 _ROOM_SECONDS = 0.1
-"""So long packets wait, in the kernel and in the workers, for a ledger that is slow for a moment."""
+"""Longest time that received traces wait for room in the writer's buffer, in seconds. The next wait in the pipe."""
 STOP_SECONDS = 3.0
-"""So long a process that is to end tries to get rid of the traces that it has in hand."""
+"""Longest time that a process spends at its end on the traces in its buffer, in seconds."""
 
 
 def run_writer(
@@ -46,9 +46,9 @@ def run_writer(
     log: Log,
     reload_refused: bool,
 ) -> int:
-    """Write what the workers hand over until all of them, and the parent, have ended. The exit code.
+    """Write the workers' traces until all of them and the parent have closed the pipe. Return the exit code.
 
-    It goes by that alone, because a signal may come to it while they still have traces.
+    Signals are ignored, because the workers may still have traces when one arrives.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
@@ -79,22 +79,27 @@ def writer_to(
     metrics: MilterMetrics,
     limits: WriterLimits = _LIMITS,
 ) -> TraceWriter:
-    """A writer of traces that is counted, and makes a report of each meeting of a watched pair; not yet started."""
+    """Return a trace writer, not started, that counts in `metrics` and reports the contacts of watched pairs."""
 
     def sender_of(trace: Trace) -> str:
         return live.current.people.sender(trace).address
 
     return TraceWriter(
-        ledger, live.current.keyring, sender_of, contact_teller(reports, live), trace_counter(metrics), limits=limits
+        ledger,
+        live.current.keyring,
+        sender_of,
+        contact_reporter(reports, live),
+        trace_counter(metrics),
+        limits=limits,
     )
 
 
-def contact_teller(reports: DurableReports, live: Live[DecisionContext]) -> Callable[[Trace, Digest], None]:
-    """Makes a report of each meeting of a watched pair."""
+def contact_reporter(reports: DurableReports, live: Live[DecisionContext]) -> Callable[[Trace, Digest], None]:
+    """Return a function that reports mail between a watched pair."""
 
-    def tell(trace: Trace, pair: Digest) -> None:
-        # The trace's digest stands in for a queue id where the MTA gave none.
-        met = live.current.keyring.report_id("contact", trace.queue_id, trace.message.hex(), pair.hex())
-        reports.put(ContactReport(id=met, at=trace.seen, queue_id=trace.queue_id, pair=pair))
+    def report(trace: Trace, pair: Digest) -> None:
+        # The digest of the Message-ID is part of it, because the MTA may give no queue id.
+        report_id = live.current.keyring.report_id("contact", trace.queue_id, trace.message.hex(), pair.hex())
+        reports.put(ContactReport(id=report_id, at=trace.seen, queue_id=trace.queue_id, pair=pair))
 
-    return tell
+    return report

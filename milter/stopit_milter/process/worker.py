@@ -1,8 +1,7 @@
-"""What the children of stopit-milter do: a worker handles mail, and one more answers who asks how they do. (The third
-kind is in `writing`.)
+"""Two kinds of children: a worker handles mail, and one process serves /metrics. `trace_writer` has the third.
 
-Everything that has threads, connections or files is made here, after the fork. A worker needs no store to be there
-when it starts: mail comes first, reports wait in the spool, and what cannot be written is counted.
+Everything with threads, connections or files is made here, after the fork. A worker starts without its stores if need
+be: mail is handled first, reports wait in the spool, and what cannot be written is counted.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from stopit_milter.listener import Listener
 from stopit_milter.message_counter import MessageCounter
 from stopit_milter.process.control import ChildControl, ChildStatus, ControlMessage
 from stopit_milter.process.periodic import FailoverCopyKeeper, PeriodicTask, SpoolDrainer, trace_counter
-from stopit_milter.process.readiness import look
+from stopit_milter.process.readiness import check
 from stopit_milter.process.reload import ActiveConfiguration, MilterConfiguration
 from stopit_milter.process.trace_pipe import TracePipe, TraceSender
 from stopit_milter.process.trace_writer import STOP_SECONDS, writer_to
@@ -42,11 +41,11 @@ from stopit_milter.sinks import Sinks
 
 __all__ = ["run_metrics", "run_worker"]
 
-_LOOK_SECONDS = 0.5
+_DRAIN_SECONDS = 0.5
 _COPIES_SECONDS = 3.0
-_QUIET_LOOKS = 3
+_QUIET_CHECKS = 3
 _OWN = WriterLimits(expire=math.inf)
-"""For the few traces that a worker writes itself: to let the ledger expire is the writing child's part."""
+"""Limits for the few traces that a worker writes itself. Only the trace writer lets the ledger expire."""
 
 
 def run_worker(
@@ -59,7 +58,7 @@ def run_worker(
     log: Log,
     reload_refused: bool,
 ) -> int:
-    """Handle mail until SIGTERM, or until the parent is gone. The exit code."""
+    """Handle mail until SIGTERM, or until the parent is gone. Return the exit code."""
     in_child(metrics_dir, f"worker{slot}")
     metrics = MilterMetrics(CollectorRegistry())
     settings = configuration.settings
@@ -71,18 +70,18 @@ def run_worker(
     trace_sender = TraceSender(trace_pipe.sender(), trace_counter(metrics), own.offer)
     message_counter = MessageCounter(metrics)
     drainer = PeriodicTask("spool-drainer", SpoolDrainer(spool, copies, metrics, log).drain_once)
-    keeper = PeriodicTask("copies", FailoverCopyKeeper(copies, metrics, log).look, _COPIES_SECONDS)
-    stock = partial(_take_stock, message_counter, metrics, listener, control, settings.milter.max_messages)
-    counting = PeriodicTask("message-counter", stock)
+    keeper = PeriodicTask("copies", FailoverCopyKeeper(copies, metrics, log).check_once, _COPIES_SECONDS)
+    count = partial(_count, message_counter, metrics, listener, control, settings.milter.max_messages)
+    counting = PeriodicTask("message-counter", count)
 
-    def let_go() -> None:
+    def send_traces() -> None:
         trace_sender.stop(STOP_SECONDS)
         own.stop(STOP_SECONDS)
 
     def end() -> None:
         drainer.stop(STOP_SECONDS)
         keeper.stop(STOP_SECONDS)
-        let_go()
+        send_traces()
         counting.stop(STOP_SECONDS)
         message_counter.fold()
         metrics.leave()
@@ -92,12 +91,12 @@ def run_worker(
     def handle(message: ControlMessage) -> None:
         if message is ControlMessage.DRAIN:
             listener.stop_accepting()
-            _in_background("drain", lambda: _end_after_the_last(listener, end))
+            _in_background("drain", lambda: _drain(listener, end))
             return
         active.handle(message)
 
-    # libmilter waits for these in a thread of its own; a thread of ours that did not block them would die of them,
-    # and the process with it, before the traces in hand are written.
+    # libmilter waits for these signals in a thread of its own. In any other thread they would end the process before
+    # the traces in the buffer are written, so all threads block them.
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
     resources = SessionResources(
         active.live, Sinks(reports, trace_sender, own, metrics, log), metrics, message_counter, log
@@ -106,8 +105,8 @@ def run_worker(
         each.start()
     if slot == 0:
         _in_background("durability", lambda: _warn_of_durability(configuration, log))
-    _in_background("control", lambda: _until_parent_ends(control, handle, let_go))
-    _settle_down()
+    _in_background("control", lambda: _until_parent_ends(control, handle, send_traces))
+    _freeze_heap()
     control.report(ChildStatus.READY)
     listener.serve(lambda: Session(resources))
     end()
@@ -115,16 +114,16 @@ def run_worker(
 
 
 def run_metrics(control: ChildControl, settings: Settings, metrics_dir: Path, log: Log) -> int:
-    """Answer Prometheus, and whoever asks for the milter's health, until the parent is gone.
+    """Serve the metrics and the health checks until the parent is gone.
 
-    The exit code: 1 when the address cannot be had. None of these settings changes without a restart.
+    Return the exit code, 1 when the address cannot be bound. A reload changes none of these settings.
     """
     disable_created_metrics()  # type: ignore[no-untyped-call]
     address = settings.milter.metrics
     metrics = MilterHttpMetrics(gathered(metrics_dir))
     queue = open_queue(settings.queue)
     try:
-        serve(address, metrics, Readiness(partial(look, settings.milter.socket, queue, settings.queue.spool_dir)))
+        serve(address, metrics, Readiness(partial(check, settings.milter.socket, queue, settings.queue.spool_dir)))
     except OSError as error:
         log.error("milter.metrics cannot be served; is another process there?", address=address, why=error)
         return 1
@@ -138,43 +137,42 @@ def run_metrics(control: ChildControl, settings: Settings, metrics_dir: Path, lo
     return 0
 
 
-def _take_stock(
+def _count(
     message_counter: MessageCounter, metrics: MilterMetrics, listener: Listener, control: ChildControl, limit: int
 ) -> None:
-    """Tell the metrics what was counted, and the parent when this worker has done its share (`limit`; 0: never)."""
+    """Update the metrics. Report RESTART_DUE after `limit` messages (0: never)."""
     message_counter.fold()
     metrics.connections.set(listener.connections)
     if limit and message_counter.total >= limit:
         control.report(ChildStatus.RESTART_DUE)
 
 
-def _settle_down() -> None:
-    """All that was made until now stays: the collector of cycles need not look at it again and again, with every
-    message waiting."""
+def _freeze_heap() -> None:
+    """Exclude everything made until now from garbage collection: it stays, and messages wait for the collector."""
     gc.collect()
     gc.freeze()
 
 
 def _until_parent_ends(
-    control: ChildControl, handle: Callable[[ControlMessage], None], let_go: Callable[[], None]
+    control: ChildControl, handle: Callable[[ControlMessage], None], send_traces: Callable[[], None]
 ) -> None:
-    """End this process with its parent.
+    """Exit when the parent is gone.
 
-    At once, and not by way of libmilter: that takes seconds, and removes the socket's file in the end, where by then
-    the next parent's socket may be.
+    libmilter's own stop takes seconds, and at its end removes the socket file, which by then may be that of the next
+    parent. So the process exits without it.
     """
     try:
         control.listen(handle)
     finally:
-        let_go()
+        send_traces()
         os._exit(1)
 
 
-def _end_after_the_last(listener: Listener, end: Callable[[], None]) -> None:
-    """End this process with its last connection. Not by way of libmilter, for the same reason as above."""
+def _drain(listener: Listener, end: Callable[[], None]) -> None:
+    """Exit after the last connection, without libmilter's own stop, as in `_until_parent_ends`."""
     quiet = 0
-    while quiet < _QUIET_LOOKS:  # a connection that was just accepted does not show at once
-        time.sleep(_LOOK_SECONDS)
+    while quiet < _QUIET_CHECKS:  # a connection that was just accepted is not counted at once
+        time.sleep(_DRAIN_SECONDS)
         quiet = 0 if listener.connections else quiet + 1
     end()
     os._exit(0)
@@ -185,9 +183,9 @@ def _warn_of_durability(configuration: MilterConfiguration, log: Log) -> None:
         for sentence in queue_durability_faults(configuration.settings.queue):
             log.warning("the queue could lose reports", why=sentence)
     except NotAllowed:
-        pass  # its user is a milter's own (config/redis/users.acl); the notifier's may ask, and has a gauge for it
+        pass  # the milter's user of Redis may not ask (config/redis/users.acl); the notifier's may, and has a gauge
     except Transient as error:
-        log.warning("the queue is away; reports go to the spool until it is back", why=error)
+        log.warning("the queue is not available; reports go to the spool meanwhile", why=error)
 
 
 def _in_background(name: str, work: Callable[[], None]) -> None:

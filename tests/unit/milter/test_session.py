@@ -277,7 +277,7 @@ class TestFaults:
         assert flag(mta, reply, login=login, queue_id=RuntimeError("x")) == expected
 
     @pytest.mark.parametrize(("login", "expected"), [("vera", Milter.TEMPFAIL), ("", Milter.ACCEPT)])
-    def test_a_fault_while_giving_way(self, mta: Any, login: str, expected: int) -> None:
+    def test_a_fault_while_failing_open(self, mta: Any, login: str, expected: int) -> None:
         mta.macros["{auth_authen}"] = login
         mta.session.envfrom(mta, b"<x@x.example>")
         mta.session._message.context = Broken(RuntimeError("x"))

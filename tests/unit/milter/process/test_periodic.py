@@ -20,7 +20,7 @@ from stopit_core.stores.queue.spool import Spool
 from stopit_core.stores.queue.sqlite import SqliteQueue
 from stopit_lab.waiting import until
 from stopit_milter.process.periodic import PeriodicTask, SpoolDrainer, trace_counter
-from stopit_milter.process.trace_writer import contact_teller
+from stopit_milter.process.trace_writer import contact_reporter
 
 
 class AwayQueue(SqliteQueue):
@@ -95,7 +95,7 @@ def test_what_the_writer_tells_is_counted(
 
 
 def test_a_meeting_of_a_watched_pair_is_one_report(context: DecisionContext, doubles: Any) -> None:
-    tell = contact_teller(doubles, Live(context))
+    tell = contact_reporter(doubles, Live(context))
     trace = Trace(message=context.keyring.message("a@b"), seen=5.0, queue_id="4X1")
     tell(trace, Digest(b"12345678"))
     tell(trace, Digest(b"12345678"))
