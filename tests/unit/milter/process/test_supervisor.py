@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,13 +18,21 @@ from stopit_lab.waiting import until
 from stopit_milter.process.control import ChildControl, ChildStatus, ControlMessage, ParentControl, fork
 from stopit_milter.process.supervisor import Limits, Role, Supervisor
 
-QUICK = Limits(silence=0.5, settled=0.1, pause=0.05, longest_pause=0.2, stop=2.0, tick=0.02)
+QUICK = Limits(settled=0.1, pause=0.05, longest_pause=0.2, stop=2.0, tick=0.02)
+SOON_HUNG = replace(QUICK, silence=0.5)
 
 
 class Watched:
     """A supervisor in a process of its own, because it takes the process's signals."""
 
-    def __init__(self, *roles: Role, intact: bool = True, watchdog: bool = False, directory: Path) -> None:
+    def __init__(
+        self,
+        *roles: Role,
+        intact: bool = True,
+        watchdog: bool = False,
+        limits: Limits = QUICK,
+        directory: Path,
+    ) -> None:
         self.log = directory / "log"
         self._channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._channel.bind(str(directory / "notify"))
@@ -35,7 +44,7 @@ class Watched:
         def run(control: ChildControl) -> int:
             with self.log.open("w", buffering=1) as stream:
                 log = open_log("test", stream)
-                return Supervisor(roles, lambda: True, lambda: intact, Notify(environ), log, QUICK).run()
+                return Supervisor(roles, lambda: True, lambda: intact, Notify(environ), log, limits).run()
 
         self.control: ParentControl = fork(run, [])
         self.told: list[str] = []
@@ -118,7 +127,7 @@ def test_a_silent_child_is_killed_and_started_again(tmp_path: Path) -> None:
         time.sleep(60)
         return 0
 
-    watched = Watched(Role("a", good), Role("b", counting(marks, hang)), directory=tmp_path)
+    watched = Watched(Role("a", good), Role("b", counting(marks, hang)), limits=SOON_HUNG, directory=tmp_path)
     until(lambda: starts(marks) >= 2, "another start")
     assert "hangs" in watched.log.read_text()
     watched.signal(signal.SIGTERM)
@@ -146,7 +155,7 @@ def test_one_that_ends_at_once_is_started_after_growing_pauses(tmp_path: Path) -
     watched.close()
 
 
-def test_without_its_socket_it_ends_to_be_started_anew(tmp_path: Path) -> None:
+def test_without_its_socket_it_exits_for_a_restart(tmp_path: Path) -> None:
     def end_later(control: ChildControl) -> int:
         control.report(ChildStatus.READY)
         time.sleep(0.2)
@@ -207,7 +216,7 @@ def test_a_reload_is_done_when_all_have_carried_it_out(tmp_path: Path) -> None:
     watched.close()
 
 
-def test_one_that_is_due_is_relieved_first_and_then_told_to_retire(tmp_path: Path) -> None:
+def test_one_that_is_due_for_a_restart_drains_once_its_successor_is_ready(tmp_path: Path) -> None:
     marks, drained = tmp_path / "marks", tmp_path / "drained"
 
     def due(control: ChildControl) -> int:
@@ -227,7 +236,7 @@ def test_one_that_is_due_is_relieved_first_and_then_told_to_retire(tmp_path: Pat
         return 1
 
     watched = Watched(Role("a", good), Role("b", counting(marks, due)), directory=tmp_path)
-    until(drained.exists, "the first to retire")
+    until(drained.exists, "the first to drain")
     until(lambda: "drained" in watched.log.read_text(), "its end")
     assert drained.read_text() == "DRAIN 2"
     assert starts(marks) == 2

@@ -81,9 +81,9 @@ TRACES = st.builds(
 )
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(TRACES, max_size=100))
-def test_what_is_taken_is_what_was_given(traces: list[Trace]) -> None:
+def test_what_is_received_is_what_was_offered(traces: list[Trace]) -> None:
     assert taken_of(offering(traces)) == traces
 
 
