@@ -10,7 +10,7 @@ from typing import Protocol
 
 from stopit_core.decision.disposition import Edits
 
-__all__ = ["Actions", "Mta", "apply", "macro"]
+__all__ = ["Mta", "apply", "macro"]
 
 
 class Actions(Protocol):

@@ -19,9 +19,9 @@ from stopit_core.metrics import FlagResult, MilterMetrics, Stage
 from stopit_core.model import AnswerReport, FlagReport, Report, Trace
 from stopit_core.stores.queue.spool import Where
 
-__all__ = ["FLUSH_SECONDS", "OwnTraces", "RefusedError", "Reports", "Sinks", "Traces"]
+__all__ = ["RefusedError", "Sinks"]
 
-FLUSH_SECONDS = 1.0
+_FLUSH_SECONDS = 1.0
 """Longest time that own mail waits for its trace to be written, in seconds. Then it is accepted without."""
 
 _FLAG_RESULT = {Where.QUEUE: FlagResult.QUEUED, Where.SPOOL: FlagResult.SPOOLED}
@@ -79,7 +79,7 @@ class Sinks:
         traces = self._own if disposition.flush else self._traces
         for trace in disposition.traces:
             traces.offer(trace)
-        if disposition.flush and disposition.traces and not self._own.flush(FLUSH_SECONDS):
+        if disposition.flush and disposition.traces and not self._own.flush(_FLUSH_SECONDS):
             self._metrics.faults.labels(Stage.LEDGER.value).inc()
             self._log.warning("own message accepted before its trace was in the ledger", queue_id=queue_id)
         if disposition.edits.removed_fields and not disposition.flag:

@@ -17,7 +17,6 @@ the recipients, and the reply must not reach the others.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -36,7 +35,7 @@ from stopit_core.mail import REPORT_BYTES, is_automatic, read
 from stopit_core.model import AnswerReport, Channel, FlagReport, Original, Trace
 from stopit_core.wire import ANSWER_BYTES
 
-__all__ = ["REPLY_BYTES", "Disposition", "Edits", "Precheck", "dispose", "may_be_flag", "precheck"]
+__all__ = ["Disposition", "Edits", "Precheck", "dispose", "forged_fields", "may_be_flag", "precheck"]
 
 REPLY_BYTES = 256 * 1024
 """Largest part of the body of a reply that is collected, in octets: what a person typed is near its start."""
@@ -287,13 +286,13 @@ def _forged(transaction: Transaction, context: DecisionContext) -> NumberedField
 def forged_fields(fields: Iterable[Field], prefix: str) -> NumberedFields:
     """Return the fields whose name begins with `prefix` (any case), as `Edits.removed_fields` has them."""
     folded = prefix.lower()
-    seen: Counter[str] = Counter()
+    seen: dict[str, int] = {}  # a Counter would cost every message more than the rest of this function
     found: list[tuple[str, int]] = []
     for name, _ in fields:
         if len(name) < len(folded):  # most are, and `strip` and `lower` cost more
             continue
         key = name.strip().lower()
         if key.startswith(folded):
-            seen[key] += 1
+            seen[key] = seen.get(key, 0) + 1
             found.append((key, seen[key]))
     return tuple(reversed(found))

@@ -15,9 +15,10 @@ import traceback
 from collections.abc import Callable, Iterable
 from enum import Enum
 
-__all__ = ["BEAT_SECONDS", "ChildControl", "ChildStatus", "ControlMessage", "ParentControl", "fork"]
+__all__ = ["SIGNALS", "ChildControl", "ChildStatus", "ControlMessage", "ParentControl", "fork"]
 
-BEAT_SECONDS = 5.0
+_ALIVE_SECONDS = 5.0
+"""Interval of a child's status ALIVE, in seconds."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 """Signals that the parent handles and a child does not."""
 _SOFTWARE_FAULT = 70  # EX_SOFTWARE of sysexits.h
@@ -55,12 +56,12 @@ class ChildControl:
 
     def listen(self, handle: Callable[[ControlMessage], None]) -> None:
         """Report ALIVE at intervals and pass messages to `handle`, until the parent is gone."""
-        beat_at = time.monotonic()
+        alive_at = time.monotonic()
         while True:
-            wait = beat_at - time.monotonic()
+            wait = alive_at - time.monotonic()
             if wait <= 0:
                 self.report(ChildStatus.ALIVE)
-                beat_at = time.monotonic() + BEAT_SECONDS
+                alive_at = time.monotonic() + _ALIVE_SECONDS
                 continue
             readable, _, _ = select.select([self._end], [], [], wait)
             if not readable:
