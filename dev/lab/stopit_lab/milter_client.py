@@ -65,7 +65,7 @@ class Submission:
 
 @dataclass(frozen=True)
 class Result:
-    """What a milter did with a message. `reply` is its last reply's code in the protocol (b"a": accept).
+    """The outcome of a message. `reply` is the last reply's code in the protocol (b"a": accept).
 
     `at_end_of_headers`: that reply came before the body.
     """
