@@ -8,16 +8,16 @@ import sys
 import click
 
 from stopit_ctl.backup import backup
+from stopit_ctl.case_actions import close, note, notice
 from stopit_ctl.cases import cases_group
-from stopit_ctl.casework import close, note, notice
 from stopit_ctl.check import check
+from stopit_ctl.cli import stopitctl
 from stopit_ctl.config import config_group
 from stopit_ctl.doctor.command import doctor
 from stopit_ctl.health import health
 from stopit_ctl.init import init
 from stopit_ctl.observe_report import observe_report
 from stopit_ctl.preview import preview_group
-from stopit_ctl.program import stopitctl
 from stopit_ctl.queue import queue_group
 from stopit_ctl.restore import restore
 from stopit_ctl.setup.command import setup_group

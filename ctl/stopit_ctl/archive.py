@@ -24,7 +24,7 @@ import msgspec
 from stopit_core import __version__
 from stopit_core.errors import Permanent
 
-__all__ = ["CASES", "LEDGER", "Archive", "Kept", "Manifest"]
+__all__ = ["CASES", "LEDGER", "Archive", "Manifest", "SavedFile"]
 
 CASES = "cases.jsonl"
 LEDGER = "ledger.db"
@@ -33,7 +33,7 @@ _FORMAT = 1
 _CHUNK = 1024 * 1024
 
 
-class Kept(msgspec.Struct, frozen=True):
+class SavedFile(msgspec.Struct, frozen=True):
     """One file of the configuration: where it was, whose it was, and its mode."""
 
     name: str
@@ -50,7 +50,7 @@ class Manifest(msgspec.Struct, frozen=True):
     version: str
     made_at: float
     checksums: dict[str, str]
-    configuration: tuple[Kept, ...]
+    configuration: tuple[SavedFile, ...]
 
 
 class Archive:
@@ -91,14 +91,14 @@ class Archive:
         found = (path.relative_to(self.directory).as_posix() for path in self.directory.rglob("*") if path.is_file())
         return sorted(name for name in found if name != _MANIFEST)
 
-    def finish(self, made_at: float, configuration: tuple[Kept, ...]) -> None:
+    def finish(self, made_at: float, configuration: tuple[SavedFile, ...]) -> None:
         """Write the manifest: it is whole from now on."""
         checksums = {name: self._checksum(name) for name in self.names()}
         manifest = Manifest(_FORMAT, __version__, made_at, checksums, configuration)
         with self.writing(_MANIFEST) as file:
             file.write(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
 
-    def checked(self) -> Manifest:
+    def verified_manifest(self) -> Manifest:
         """What it is, after every file was compared with it. Raises Permanent that says what is wrong."""
         path = self.directory / _MANIFEST
         try:

@@ -18,10 +18,10 @@ import click
 from stopit_core.config import Settings
 from stopit_core.errors import Permanent, Transient
 from stopit_core.stores.queue.spool import Spool
-from stopit_ctl.archive import CASES, LEDGER, Archive, Kept
+from stopit_ctl.archive import CASES, LEDGER, Archive, SavedFile
+from stopit_ctl.cli import EX_FOUND
 from stopit_ctl.console_output import local_time
-from stopit_ctl.program import EX_FOUND
-from stopit_ctl.site import Site, sqlite_file
+from stopit_ctl.local_site import Site, sqlite_file
 
 __all__ = ["backup"]
 
@@ -53,10 +53,10 @@ def backup(site: Site, directory: Path, no_ledger: bool) -> None:
         kept = _configuration(site, settings, archive)
         archive.finish(made_at, kept)
     except Permanent as error:
-        site.screen.complain(f"stopitctl: {error}")
+        site.output.error(f"stopitctl: {error}")
         raise click.exceptions.Exit(EX_FOUND) from error
-    site.screen.line(f"A backup of {local_time(made_at)} is in {archive.directory}:")
-    site.screen.facts(
+    site.output.line(f"A backup of {local_time(made_at)} is in {archive.directory}:")
+    site.output.fields(
         (
             ("files", f"{len(kept)} of the configuration, the key among them"),
             ("reports", f"{reports} that wait"),
@@ -64,7 +64,7 @@ def backup(site: Site, directory: Path, no_ledger: bool) -> None:
             ("ledger", ledger),
         )
     )
-    site.screen.line("With it every case can be read: keep it where only you can reach it.")
+    site.output.line("With it every case can be read: keep it where only you can reach it.")
 
 
 def _reports(site: Site, settings: Settings, archive: Archive) -> int:
@@ -112,7 +112,7 @@ def _ledger(site: Site, settings: Settings, archive: Archive) -> str:
     return f"{traces} traces, {target.stat().st_size // 1024} kB"
 
 
-def _configuration(site: Site, settings: Settings, archive: Archive) -> tuple[Kept, ...]:
+def _configuration(site: Site, settings: Settings, archive: Archive) -> tuple[SavedFile, ...]:
     kept = []
     for number, path in enumerate(dict.fromkeys(_paths(site, settings)), 1):
         name = f"etc/{number:02}-{path.name}"
@@ -122,7 +122,7 @@ def _configuration(site: Site, settings: Settings, archive: Archive) -> tuple[Ke
             raise Permanent(f"{path}: {error.strerror}") from error
         with archive.writing(name) as file:
             file.write(data)
-        kept.append(Kept(name, str(path), _user(status.st_uid), _group(status.st_gid), status.st_mode & 0o777))
+        kept.append(SavedFile(name, str(path), _user(status.st_uid), _group(status.st_gid), status.st_mode & 0o777))
     return tuple(kept)
 
 

@@ -17,9 +17,9 @@ from stopit_core.addresses import is_address
 from stopit_core.cases import Case, CaseState, Event, Message, MessageState, ReportRow
 from stopit_core.cases.reading import Reading
 from stopit_core.identity.keys import Keyring
-from stopit_ctl.console_output import Screen, local_time
-from stopit_ctl.program import EX_FOUND
-from stopit_ctl.site import Site
+from stopit_ctl.cli import EX_FOUND
+from stopit_ctl.console_output import ConsoleOutput, local_time
+from stopit_ctl.local_site import Site
 
 __all__ = ["case_of_number", "cases_group"]
 
@@ -53,9 +53,9 @@ def list_command(site: Site, state: str | None, limit: int, addresses: bool) -> 
         found = reading.list_cases(CaseState(state) if state else None, limit)
         rows = [_row(reading, case, people) for case in found]
     if not rows:
-        site.screen.line("No case." if state is None else f"No case in state {state}.")
+        site.output.line("No case." if state is None else f"No case in state {state}.")
         return
-    site.screen.table(("CASE", "STATE", "OPENED", "CHANGED", "REPORTS", "SENDER"), rows)
+    site.output.table(("CASE", "STATE", "OPENED", "CHANGED", "REPORTS", "SENDER"), rows)
 
 
 @cases_group.command("show")
@@ -72,36 +72,36 @@ def show_command(site: Site, number: str, addresses: bool, text: bool) -> None:
     settings = site.settings()
     people = _People(site.keyring(settings), addresses)
     with site.cases(settings) as store, store.reading() as reading:
-        case = case_of_number(site.screen, reading, number)
+        case = case_of_number(site.output, reading, number)
         reports, messages, events = reading.reports(case), reading.messages(case), reading.events(case)
         broken = reading.broken_at(case)
-    _show_case(site.screen, case, reports, people)
-    _show_messages(site.screen, messages, people)
+    _show_case(site.output, case, reports, people)
+    _show_messages(site.output, messages, people)
     if text:
         for message in messages:
-            _show_text(site.screen, message)
-    site.screen.line("History", style="bold")
-    site.screen.table(
+            _show_text(site.output, message)
+    site.output.line("History", style="bold")
+    site.output.table(
         ("WHEN", "WHO", "WHAT", "DETAILS"),
         [(local_time(event.at), event.actor.value, event.kind.value, people.detail(event)) for event in events],
     )
-    site.screen.line()
+    site.output.line()
     if broken is not None:
-        site.screen.complain(
+        site.output.error(
             f"stopitctl: the history of {case.number} does not hold from line {broken} on: it was changed outside of"
             " Stopit. Compare it with a backup of the case record"
         )
         raise click.exceptions.Exit(EX_FOUND)
-    site.screen.line(f"The history holds: {len(events)} lines.")
+    site.output.line(f"The history holds: {len(events)} lines.")
     if not (addresses or text):
-        site.screen.line("People are shown as digests; --addresses shows their addresses.")
+        site.output.line("People are shown as digests; --addresses shows their addresses.")
 
 
-def case_of_number(screen: Screen, reading: Reading, number: str) -> Case:
+def case_of_number(output: ConsoleOutput, reading: Reading, number: str) -> Case:
     """The case with this number; ends the program when there is none."""
     case = reading.case(number)
     if case is None:
-        screen.complain(f"stopitctl: there is no case {number}; `stopitctl cases list` shows what there is")
+        output.error(f"stopitctl: there is no case {number}; `stopitctl cases list` shows what there is")
         raise click.exceptions.Exit(EX_FOUND)
     return case
 
@@ -142,10 +142,10 @@ def _row(reading: Reading, case: Case, people: _People) -> tuple[str, ...]:
     )
 
 
-def _show_case(screen: Screen, case: Case, reports: list[ReportRow], people: _People) -> None:
+def _show_case(output: ConsoleOutput, case: Case, reports: list[ReportRow], people: _People) -> None:
     assurance = case.sender_assurance.name.lower()
-    screen.line(f"Case {case.number}", style="bold")
-    screen.facts(
+    output.line(f"Case {case.number}", style="bold")
+    output.fields(
         (
             ("state", case.state.value),
             ("sender", f"{people.shown(case.sender)} ({assurance})" if case.sender else "nobody is identified"),
@@ -153,9 +153,9 @@ def _show_case(screen: Screen, case: Case, reports: list[ReportRow], people: _Pe
             ("changed", local_time(case.changed_at)),
         )
     )
-    screen.line()
-    screen.line("Reports", style="bold")
-    screen.table(
+    output.line()
+    output.line("Reports", style="bold")
+    output.table(
         ("WHEN", "REPORTER", "KNOWN AS", "CHANNEL", "COMMAND", "DECISION"),
         [
             (
@@ -169,7 +169,7 @@ def _show_case(screen: Screen, case: Case, reports: list[ReportRow], people: _Pe
             for row in reports
         ],
     )
-    screen.line()
+    output.line()
 
 
 def _decision(row: ReportRow) -> str:
@@ -179,19 +179,19 @@ def _decision(row: ReportRow) -> str:
     return f"{said}, called off {local_time(row.withdrawn_at)}" if row.withdrawn_at is not None else said
 
 
-def _show_messages(screen: Screen, messages: list[Message], people: _People) -> None:
-    screen.line("Messages", style="bold")
+def _show_messages(output: ConsoleOutput, messages: list[Message], people: _People) -> None:
+    output.line("Messages", style="bold")
     if not messages:
-        screen.line("none")
+        output.line("none")
     else:
-        screen.table(
+        output.table(
             ("REF", "KIND", "ABOUT", "TO", "STATE", "WHEN"),
             [
                 (each.ref, each.kind, each.about, _recipient(each, people), _state(each), _when(each))
                 for each in messages
             ],
         )
-    screen.line()
+    output.line()
 
 
 def _recipient(message: Message, people: _People) -> str:
@@ -209,10 +209,10 @@ def _when(message: Message) -> str:
     return f"due {local_time(message.due_at)}" if waits else ""
 
 
-def _show_text(screen: Screen, message: Message) -> None:
-    screen.line(f"Message {message.ref}", style="bold")
-    screen.text("\n".join(_lines(message.data)))
-    screen.line()
+def _show_text(output: ConsoleOutput, message: Message) -> None:
+    output.line(f"Message {message.ref}", style="bold")
+    output.text("\n".join(_lines(message.data)))
+    output.line()
 
 
 def _lines(data: bytes) -> Iterator[str]:

@@ -10,7 +10,7 @@ import click
 
 from stopit_core.config import Settings, describe, describe_key
 from stopit_core.errors import ConfigError
-from stopit_ctl.site import Site
+from stopit_ctl.local_site import Site
 
 __all__ = ["config_group", "in_force"]
 
@@ -33,10 +33,10 @@ def describe_command(site: Site, key: str | None) -> None:
     Without a KEY the output is a whole file to begin with.
     """
     if key is None:
-        site.screen.text(describe())
+        site.output.text(describe())
         return
     try:
-        site.screen.text(describe_key(key))
+        site.output.text(describe_key(key))
     except ConfigError as error:
         raise click.BadParameter(error.faults[0].advice, param_hint=key) from error
 
@@ -48,7 +48,7 @@ def show_command(site: Site) -> None:
 
     Password files are not read, and passwords in URLs are shown as ***.
     """
-    site.screen.text(in_force(site.settings()))
+    site.output.text(in_force(site.settings()))
 
 
 def in_force(settings: Settings) -> str:

@@ -1,7 +1,7 @@
-"""What a command prints: tables and wrapped lines on a terminal, plain lines that other programs can read in a pipe.
+"""The output of a command: tables and wrapped lines on a terminal, plain lines for other programs in a pipe.
 
-Much of what is shown comes from mail, so nothing reaches the terminal but printable characters: an escape sequence
-in an error message of some server must not clear the screen, and a right-to-left mark must not turn an address round.
+Much of the output comes from mail, so only printable characters reach the terminal: an escape sequence in a server's
+error message must not clear the screen, and a right-to-left mark must not reverse an address.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Screen", "duration", "local_time", "printable"]
+__all__ = ["ConsoleOutput", "duration", "local_time", "printable"]
 
 _GAP = "  "
 
 
-class Screen:
+class ConsoleOutput:
     """Standard output and standard error of one run. Colours only on a terminal, and not with $NO_COLOR."""
 
     def __init__(self) -> None:
@@ -27,32 +27,32 @@ class Screen:
         self._err = Console(markup=False, emoji=False, highlight=False, stderr=True)
 
     def line(self, text: str = "", style: str = "") -> None:
-        """A line for the reader; wrapped at words on a terminal, as it is in a pipe."""
-        _put(self._out, printable(text), style)
+        """Print a line of prose; a terminal wraps it between words."""
+        _print(self._out, printable(text), style)
 
     def text(self, text: str) -> None:
-        """Text of several lines, as it stands."""
+        """Print text of several lines without wrapping it."""
         for line in text.splitlines():
             self._out.print(Text(printable(line)), soft_wrap=True)
 
-    def complain(self, text: str) -> None:
-        """A line on standard error: what is wrong, and what to do."""
-        _put(self._err, printable(text), "red")
+    def error(self, text: str) -> None:
+        """Print a line on standard error: what is wrong, and what to do."""
+        _print(self._err, printable(text), "red")
 
-    def state(self, state: str, text: str, style: str, wrong: bool) -> None:
-        """A line that begins with how something is; on standard error when it is wrong."""
-        console = self._err if wrong else self._out
+    def status(self, status: str, text: str, style: str, is_fault: bool) -> None:
+        """Print a line that begins with a status; on standard error for a fault."""
+        console = self._err if is_fault else self._out
         if not console.is_terminal:
-            _put(console, f"{state:<8}{printable(text)}", "")
+            _print(console, f"{status:<8}{printable(text)}", "")
             return
         grid = Table.grid(padding=(0, 1))
         grid.add_column(no_wrap=True, min_width=7)
         grid.add_column(overflow="fold")
-        grid.add_row(Text(state, style), Text(printable(text)))
+        grid.add_row(Text(status, style), Text(printable(text)))
         console.print(grid)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Rows under column names. On a terminal cells wrap where they must, but for the first of a row."""
+        """Print rows under column names. A terminal wraps every cell that is too long but the first of a row."""
         cells = [[printable(cell) for cell in row] for row in rows]
         if not self._out.is_terminal:
             for line in _aligned([list(columns), *cells]):
@@ -65,8 +65,8 @@ class Screen:
             table.add_row(*map(Text, row))
         self._out.print(table)
 
-    def facts(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Names and values, one pair a line; pairs without a value are left out."""
+    def fields(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Print names and values, a pair a line; pairs with an empty value are left out."""
         shown = [(name, value) for name, value in pairs if value]
         width = max((len(name) for name, _ in shown), default=0)
         for name, value in shown:
@@ -74,26 +74,26 @@ class Screen:
 
 
 def printable(text: str) -> str:
-    """The text with everything that is no printable character escaped."""
+    """Return the text with every character escaped that is not printable."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def local_time(at: float | None) -> str:
-    """Seconds since the epoch in this host's own time; "" for None and 0."""
+    """Format seconds since the epoch in this host's time zone; "" for None and 0."""
     return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S") if at else ""
 
 
 def duration(seconds: float) -> str:
-    """A length of time for people: "45 s", "12 min", "3 h", "5 d"."""
+    """Format a length of time: "45 s", "12 min", "3 h", "5 d"."""
     for unit, size, limit in (("s", 1, 120), ("min", 60, 7200), ("h", 3600, 172800)):
         if seconds < limit:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds / 86400:.0f} d"
 
 
-def _put(console: Console, text: str, style: str) -> None:
+def _print(console: Console, text: str, style: str) -> None:
     console.print(Text(text, style), soft_wrap=not console.is_terminal)
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import click
 
-from stopit_ctl.program import EX_FOUND
-from stopit_ctl.site import Site
+from stopit_ctl.cli import EX_FOUND
+from stopit_ctl.local_site import Site
 
 __all__ = ["Health", "ask", "health"]
 
@@ -51,7 +51,7 @@ def health(site: Site, daemons: tuple[str, ...], timeout: float) -> None:
     for daemon in dict.fromkeys(daemons or _DAEMONS):
         found = ask(addresses[daemon], timeout)
         state, style = ("ok", "green") if found.ready else ("FAULT", "bold red")
-        site.screen.state(state, f"stopit-{daemon}: {found.what}", style, wrong=not found.ready)
+        site.output.status(state, f"stopit-{daemon}: {found.what}", style, is_fault=not found.ready)
         well = well and found.ready
     if not well:
         raise click.exceptions.Exit(EX_FOUND)
@@ -60,16 +60,16 @@ def health(site: Site, daemons: tuple[str, ...], timeout: float) -> None:
 def ask(address: str, timeout: float) -> Health:
     """What the daemon at "host:port" answers to /readyz."""
     host, _, port = address.rpartition(":")
-    door = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=timeout)
+    connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=timeout)
     try:
-        door.request("GET", "/readyz")
-        answer = door.getresponse()
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
         first, *parts = answer.read().decode("utf-8", "replace").splitlines() or [""]
     except (OSError, http.client.HTTPException) as error:
         why = getattr(error, "strerror", None) or str(error) or type(error).__name__
         return Health(False, f"no answer at {address}: {why}")
     finally:
-        door.close()
+        connection.close()
     if (answer.status, first) not in ((200, "ready"), (503, "not ready")):
         return Health(False, f"something else answers at {address}")
     faults = [part for part in parts if not part.endswith(": ok")]

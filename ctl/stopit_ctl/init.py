@@ -16,9 +16,9 @@ from stopit_core import config
 from stopit_core.credentials import DIRECTORY
 from stopit_core.errors import ConfigError
 from stopit_core.identity.keys import new_key
-from stopit_ctl.console_output import Screen
-from stopit_ctl.program import EX_FOUND
-from stopit_ctl.site import Site
+from stopit_ctl.cli import EX_FOUND
+from stopit_ctl.console_output import ConsoleOutput
+from stopit_ctl.local_site import Site
 
 __all__ = ["init"]
 
@@ -87,13 +87,13 @@ def init(
     text = config.describe(values)
     settings = _usable(text)
     try:
-        written = _write(site.screen, _Place(directory), text, force)
+        written = _write(site.output, _Place(directory), text, force)
     except OSError as error:
-        site.screen.complain(f"stopitctl: {error.filename or directory}: {error.strerror}; --dir names another place")
+        site.output.error(f"stopitctl: {error.filename or directory}: {error.strerror}; --dir names another place")
         raise click.exceptions.Exit(EX_FOUND) from error
     if not written:
         raise click.exceptions.Exit(EX_FOUND)
-    site.screen.text("\n".join(_next_steps(settings, directory / _CONFIG)))
+    site.output.text("\n".join(_next_steps(settings, directory / _CONFIG)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +145,13 @@ def _usable(text: str) -> config.Settings:
         raise click.UsageError("\n".join(str(fault) for fault in error.faults)) from error
 
 
-def _write(screen: Screen, place: _Place, text: str, force: bool) -> bool:
+def _write(output: ConsoleOutput, place: _Place, text: str, force: bool) -> bool:
     """Write what is missing, and say what was done. False when there was nothing to do."""
     place.make()
     path, key = place.directory / _CONFIG, place.directory / _KEY
     force = force or _says_nothing(path)
     if path.exists() and key.exists() and not force:
-        screen.complain(
+        output.error(
             f"stopitctl: {path} and {key} are there already; --force writes a new {_CONFIG} and keeps the old one"
             " beside it (the key stays)"
         )
@@ -161,19 +161,19 @@ def _write(screen: Screen, place: _Place, text: str, force: bool) -> bool:
     elif path.exists() and force:
         kept = _free_name(path)
         path.rename(kept)
-        screen.line(f"kept     {kept} (what was {path})")
+        output.line(f"kept     {kept} (what was {path})")
     if path.exists():
-        screen.line(f"kept     {path}")
+        output.line(f"kept     {path}")
     else:
         place.write(_CONFIG, text)
-        screen.line(f"written  {path}")
+        output.line(f"written  {path}")
     if key.exists():
-        screen.line(f"kept     {key}: another key would make every trace and every reply address unreadable")
+        output.line(f"kept     {key}: another key would make every trace and every reply address unreadable")
     else:
         place.write(_KEY, new_key() + "\n")
-        screen.line(f"written  {key}: keep a copy of it where your backups are")
+        output.line(f"written  {key}: keep a copy of it where your backups are")
     if _group_id() is None:
-        screen.line(f"         Only you can read them; give them to the group {_GROUP} (0640) when there is one.")
+        output.line(f"         Only you can read them; give them to the group {_GROUP} (0640) when there is one.")
     return True
 
 

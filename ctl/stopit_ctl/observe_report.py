@@ -17,8 +17,8 @@ from stopit_core.errors import Transient
 from stopit_core.outgoing.facts import MessageKind
 from stopit_ctl.console_output import local_time
 from stopit_ctl.doctor.host import scrape
-from stopit_ctl.observed import Doubt, Observed, Passed, Written, add_up, doubts
-from stopit_ctl.site import Site
+from stopit_ctl.local_site import Site
+from stopit_ctl.observe_summary import Concern, MilterCounts, Summary, UnsentMessages, concerns, summarise
 
 __all__ = ["observe_report"]
 
@@ -72,24 +72,24 @@ def observe_report(site: Site, since: float, as_json: bool) -> None:
     """
     settings = site.settings()
     seen = _seen(site, settings, since)
-    found = list(doubts(seen))
+    found = list(concerns(seen))
     if as_json:
-        site.screen.text(json.dumps(_as_object(seen, found), indent=2))
+        site.output.text(json.dumps(_as_object(seen, found), indent=2))
         return
-    site.screen.text("\n".join([*_sums(seen), *_conclusion(seen, found)]))
+    site.output.text("\n".join([*_sums(seen), *_conclusion(seen, found)]))
 
 
-def _seen(site: Site, settings: Settings, span: float) -> Observed:
+def _seen(site: Site, settings: Settings, span: float) -> Summary:
     until = site.clock()
     with site.cases(settings) as store, store.reading() as reading:
         rows = reading.reports_since(until - span)
-        written = Written(*reading.observed_since(until - span))
+        written = UnsentMessages(*reading.observed_since(until - span))
     try:
         with site.queue(settings) as queue:
             set_aside = queue.depths().dead
     except Transient:
         set_aside = 0  # what the milter says shows that the queue is away
-    return add_up(
+    return summarise(
         rows,
         written,
         _passed(settings.milter.metrics),
@@ -101,7 +101,7 @@ def _seen(site: Site, settings: Settings, span: float) -> Observed:
     )
 
 
-def _passed(address: str) -> Passed | None:
+def _passed(address: str) -> MilterCounts | None:
     try:
         values = scrape(address)
     except (OSError, ValueError, http.client.HTTPException):
@@ -113,7 +113,7 @@ def _passed(address: str) -> Passed | None:
         return int(values.get((name, label), 0.0))
 
     faults = {label: int(value) for (name, label), value in values.items() if name == "stopit_milter_faults_total"}
-    return Passed(
+    return MilterCounts(
         messages=int(sum(value for (name, _), value in values.items() if name == "stopit_milter_messages_total")),
         put_off=count("stopit_milter_messages_total", "tempfailed"),
         traces_written=count("stopit_traces_total", "written"),
@@ -123,7 +123,7 @@ def _passed(address: str) -> Passed | None:
     )
 
 
-def _sums(seen: Observed) -> Iterator[str]:
+def _sums(seen: Summary) -> Iterator[str]:
     yield f"What would have happened from {local_time(seen.since)[:16]} to {local_time(seen.until)[:16]}"
     yield from _block(
         "Flags",
@@ -164,7 +164,7 @@ def _sums(seen: Observed) -> Iterator[str]:
         yield from _wrapped(f"Left out: {seen.not_observed} flags that were not seen in observe mode.", "")
 
 
-def _of_the_milter(passed: Passed | None) -> Iterator[str]:
+def _of_the_milter(passed: MilterCounts | None) -> Iterator[str]:
     if passed is None:
         yield ""
         yield "Mail: the milter does not answer."
@@ -182,9 +182,9 @@ def _of_the_milter(passed: Passed | None) -> Iterator[str]:
     )
 
 
-def _conclusion(seen: Observed, found: Sequence[Doubt]) -> Iterator[str]:
+def _conclusion(seen: Summary, found: Sequence[Concern]) -> Iterator[str]:
     staff = seen.of_outcome(Outcome.STAFF_REVIEW)
-    looks = [doubt.what for doubt in found]
+    looks = [concern.what for concern in found]
     if staff:
         looks.append(f"{staff} decisions would be staff's: `stopitctl cases list --state staff` shows their cases")
     if looks:
@@ -193,7 +193,7 @@ def _conclusion(seen: Observed, found: Sequence[Doubt]) -> Iterator[str]:
     for what in looks:
         yield from _wrapped(what[0].upper() + what[1:] + ("" if what.endswith("?") else "."), "- ")
     yield ""
-    if any(doubt.blocks for doubt in found):
+    if any(concern.blocks for concern in found):
         yield 'Not yet: look at these before you set milter.mode = "enforce".'
     elif seen.mode == "observe":
         yield 'It is safe: set milter.mode = "enforce", and reload both daemons.'
@@ -219,7 +219,7 @@ def _wrapped(text: str, mark: str) -> list[str]:
     )
 
 
-def _as_object(seen: Observed, found: Sequence[Doubt]) -> dict[str, Any]:
+def _as_object(seen: Summary, found: Sequence[Concern]) -> dict[str, Any]:
     passed = seen.passed
     return {
         "since": round(seen.since),
@@ -247,6 +247,6 @@ def _as_object(seen: Observed, found: Sequence[Doubt]) -> dict[str, Any]:
             "spooled": passed.spooled,
             "faults": dict(passed.faults),
         },
-        "safe": not any(doubt.blocks for doubt in found),
-        "look_at": [{"what": doubt.what, "blocks": doubt.blocks} for doubt in found],
+        "safe": not any(concern.blocks for concern in found),
+        "look_at": [{"what": concern.what, "blocks": concern.blocks} for concern in found],
     }

@@ -10,8 +10,8 @@ from stopit_core.decision.policy import Reason
 from stopit_core.identity.keys import KEY_BYTES, Keyring
 from stopit_core.outgoing.facts import AlertKind, AnswerEffect, MessageKind
 from stopit_core.outgoing.render import Renderer
-from stopit_ctl.preview_text import preview
-from stopit_ctl.site import Site
+from stopit_ctl.local_site import Site
+from stopit_ctl.message_text import preview
 
 __all__ = ["preview_group"]
 
@@ -31,7 +31,7 @@ def preview_group() -> None:
 @click.pass_obj
 def notice_command(site: Site, firmer: bool) -> None:
     """The notice to the sender."""
-    site.screen.text(preview(_renderer(site), MessageKind.FIRMER_NOTICE if firmer else MessageKind.NOTICE))
+    site.output.text(preview(_renderer(site), MessageKind.FIRMER_NOTICE if firmer else MessageKind.NOTICE))
 
 
 @preview_group.command("acknowledgement")
@@ -73,10 +73,10 @@ def _print(site: Site, kind: MessageKind, chosen: Sequence[About]) -> None:
     renderer = _renderer(site)
     for at, about in enumerate(chosen):
         if at:
-            site.screen.line()
+            site.output.line()
         if len(chosen) > 1:
-            site.screen.line(f"--- {about}", style="bold")
-        site.screen.text(preview(renderer, kind, about))
+            site.output.line(f"--- {about}", style="bold")
+        site.output.text(preview(renderer, kind, about))
 
 
 def _about(reason: str) -> Reason | AnswerEffect:

@@ -15,9 +15,9 @@ from stopit_core.model import AnswerReport, ContactReport, FlagReport, Report
 from stopit_core.stores.queue import DeadLetter, Delivery, Queue
 from stopit_core.stores.queue.spool import Spool
 from stopit_core.wire import decode_report
+from stopit_ctl.cli import EX_FOUND
 from stopit_ctl.console_output import duration, local_time
-from stopit_ctl.program import EX_FOUND
-from stopit_ctl.site import Site
+from stopit_ctl.local_site import Site
 
 __all__ = ["queue_group"]
 
@@ -53,18 +53,18 @@ def list_command(site: Site, dead: bool, limit: int) -> None:
             (each.id, _kind(each.payload), local_time(each.put_at), duration(now - each.put_at), str(each.attempts))
             for each in waiting
         ]
-        site.screen.table(("ID", "KIND", "PUT", "AGE", "TRIES"), rows)
-        site.screen.line()
+        site.output.table(("ID", "KIND", "PUT", "AGE", "TRIES"), rows)
+        site.output.line()
     if letters:
         dead_rows = [
             (each.id, _kind(each.payload), local_time(each.buried_at), str(each.attempts), each.error)
             for each in letters
         ]
-        site.screen.table(("SET ASIDE", "KIND", "WHEN", "TRIES", "WHY"), dead_rows)
-        site.screen.line()
+        site.output.table(("SET ASIDE", "KIND", "WHEN", "TRIES", "WHY"), dead_rows)
+        site.output.line()
     oldest = f", the oldest for {duration(depths.oldest_age)}" if depths.waiting + depths.claimed else ""
-    site.screen.line(f"{depths.waiting} waiting, {depths.claimed} in work, {depths.dead} set aside{oldest}.")
-    site.screen.line(_spool_line(site, Spool(settings.queue.spool_dir)))
+    site.output.line(f"{depths.waiting} waiting, {depths.claimed} in work, {depths.dead} set aside{oldest}.")
+    site.output.line(_spool_line(site, Spool(settings.queue.spool_dir)))
 
 
 @queue_group.command("show")
@@ -88,7 +88,7 @@ def show_command(site: Site, report_id: str, addresses: bool) -> None:
         size = f"{len(found.payload)} bytes"
         facts += [("kind", f"unreadable: {error}")]
         facts += [("payload", found.payload.hex() if addresses else f"{size}; --addresses shows them in hex")]
-    site.screen.facts(facts)
+    site.output.fields(facts)
 
 
 @queue_group.command("retry")
@@ -102,7 +102,7 @@ def retry_command(site: Site, dead_ids: tuple[str, ...], everything: bool) -> No
     with site.queue(site.settings()) as queue:
         chosen = tuple(each.id for each in queue.dead(_EVERYTHING)) if everything else dead_ids
         missing = [dead_id for dead_id in chosen if not queue.retry(dead_id)]
-    site.screen.line(f"{len(chosen) - len(missing)} put back in the queue.")
+    site.output.line(f"{len(chosen) - len(missing)} put back in the queue.")
     _complain_of(site, missing)
 
 
@@ -121,7 +121,7 @@ def drop_command(site: Site, dead_ids: tuple[str, ...], yes: bool) -> None:
         click.confirm(f"Drop {len(dead_ids)} for good? Nobody will hear of them any more", abort=True)
     with site.queue(settings) as queue:
         missing = [dead_id for dead_id in dead_ids if not queue.drop(dead_id)]
-    site.screen.line(f"{len(dead_ids) - len(missing)} dropped.")
+    site.output.line(f"{len(dead_ids) - len(missing)} dropped.")
     _complain_of(site, missing)
 
 
@@ -184,12 +184,12 @@ def _spool_line(site: Site, spool: Spool) -> str:
 
 
 def _unknown(site: Site, report_id: str, command: str) -> click.exceptions.Exit:
-    site.screen.complain(f"stopitctl: there is no {report_id}; `stopitctl {command}` shows what there is")
+    site.output.error(f"stopitctl: there is no {report_id}; `stopitctl {command}` shows what there is")
     return click.exceptions.Exit(EX_FOUND)
 
 
 def _complain_of(site: Site, missing: list[str]) -> None:
     for dead_id in missing:
-        site.screen.complain(f"stopitctl: nothing with the id {dead_id} is set aside; `stopitctl queue list --dead`")
+        site.output.error(f"stopitctl: nothing with the id {dead_id} is set aside; `stopitctl queue list --dead`")
     if missing:
         raise click.exceptions.Exit(EX_FOUND)

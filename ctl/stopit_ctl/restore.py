@@ -22,11 +22,11 @@ from stopit_core.config import Settings
 from stopit_core.errors import DecodeError, Permanent
 from stopit_core.open_stores import open_cases, open_queue
 from stopit_core.wire import decode_report
-from stopit_ctl.archive import CASES, LEDGER, Archive, Kept, Manifest
+from stopit_ctl.archive import CASES, LEDGER, Archive, Manifest, SavedFile
+from stopit_ctl.cli import EX_FOUND
 from stopit_ctl.console_output import local_time
-from stopit_ctl.forgotten import Forgotten, deal_with_forgotten
-from stopit_ctl.program import EX_FOUND
-from stopit_ctl.site import Site, opened_cases, sqlite_file
+from stopit_ctl.local_site import Site, opened_cases, sqlite_file
+from stopit_ctl.restored_notices import SettledNotices, settle_pending_notices
 
 __all__ = ["restore"]
 
@@ -59,7 +59,7 @@ def restore(site: Site, directory: Path | None, in_place: bool, nothing_since: b
         else:
             _Restoring(site, Archive(directory.absolute())).run(nothing_since)
     except (Permanent, DecodeError) as error:
-        site.screen.complain(f"stopitctl: {error}")
+        site.output.error(f"stopitctl: {error}")
         raise click.exceptions.Exit(EX_FOUND) from error
     finally:
         os.umask(before)
@@ -74,8 +74,8 @@ def _in_place(site: Site) -> None:
         store.migrate()
         with store.reading() as reading:
             made_at = reading.last_event_at()
-        forgotten = deal_with_forgotten(site, settings, keyring, store, made_at)
-    site.screen.line(f"The last that the case record knows is of {local_time(made_at) or 'no time: it is empty'}.")
+        forgotten = settle_pending_notices(site, settings, keyring, store, made_at)
+    site.output.line(f"The last that the case record knows is of {local_time(made_at) or 'no time: it is empty'}.")
     _tell(site, forgotten)
 
 
@@ -87,7 +87,7 @@ class _Restoring:
     archive: Archive
 
     def run(self, nothing_since: bool) -> None:
-        manifest = self.archive.checked()
+        manifest = self.archive.verified_manifest()
         configuration, key, *rest = manifest.configuration
         self._file(configuration, self.site.path)
         settings = self.site.settings()
@@ -107,11 +107,11 @@ class _Restoring:
         ):
             counted = store.fill(line.rstrip(b"\n") for line in lines)
             if not nothing_since:
-                forgotten = deal_with_forgotten(self.site, settings, keyring, store, manifest.made_at)
+                forgotten = settle_pending_notices(self.site, settings, keyring, store, manifest.made_at)
         what = f"cases: {counted['cases']}, reports that waited: {reports}"
-        self.site.screen.line(f"Brought back, of {local_time(manifest.made_at)}: {what}.")
+        self.site.output.line(f"Brought back, of {local_time(manifest.made_at)}: {what}.")
         _tell(self.site, forgotten)
-        self.site.screen.line("Next: `stopitctl check`; then start the daemons; then `stopitctl doctor`.")
+        self.site.output.line("Next: `stopitctl check`; then start the daemons; then `stopitctl doctor`.")
 
     def _must_be_new(self, settings: Settings) -> None:
         notifier = self.site.notifier_user
@@ -124,7 +124,7 @@ class _Restoring:
             " `stopitctl restore --in-place` ends it.)"
         )
 
-    def _key(self, key: Kept, settings: Settings) -> None:
+    def _key(self, key: SavedFile, settings: Settings) -> None:
         """The backup's key. One that an installation made, with nothing sealed yet, makes room for it."""
         path = settings.ledger.key_file
         if path.exists() and path.read_bytes().strip() != self._data(key).strip():
@@ -136,15 +136,15 @@ class _Restoring:
                 )
             kept_as = path.with_name(f"{path.name}.before-restore")
             path.rename(kept_as)
-            self.site.screen.line(f"kept     {kept_as} (what was {path}, and had sealed nothing yet)")
+            self.site.output.line(f"kept     {kept_as} (what was {path}, and had sealed nothing yet)")
         self._file(key, path)
 
-    def _file(self, kept: Kept, path: Path) -> None:
+    def _file(self, kept: SavedFile, path: Path) -> None:
         if _says_nothing(path):
             path.unlink()
         if path.exists():
             same = path.read_bytes() == self._data(kept)
-            self.site.screen.line(f"kept     {path}{'' if same else ': it is not as it was in the backup'}")
+            self.site.output.line(f"kept     {path}{'' if same else ': it is not as it was in the backup'}")
             return
         try:
             path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -153,9 +153,9 @@ class _Restoring:
             path.write_bytes(self._data(kept))
         except OSError as error:
             raise Permanent(f"{path}: {error.strerror}") from error
-        self.site.screen.line(f"written  {path}")
+        self.site.output.line(f"written  {path}")
 
-    def _data(self, kept: Kept) -> bytes:
+    def _data(self, kept: SavedFile) -> bytes:
         with self.archive.reading(kept.name) as file:
             return file.read()
 
@@ -164,7 +164,7 @@ class _Restoring:
         if path is None or LEDGER not in manifest.checksums:
             return
         if path.exists() and path.stat().st_size:
-            self.site.screen.line(f"kept     {path}: it knows more than the one in the backup")
+            self.site.output.line(f"kept     {path}: it knows more than the one in the backup")
             return
         if (wal := path.with_name(f"{path.name}-wal")).exists():
             raise Permanent(f"{wal}: is what another ledger left; move it out of the way, and its -shm too")
@@ -175,7 +175,7 @@ class _Restoring:
                     os.fsync(target.fileno())
             except OSError as error:
                 raise Permanent(f"{path}: {error.strerror}") from error
-        self.site.screen.line(f"written  {path}")
+        self.site.output.line(f"written  {path}")
 
     def _reports(self, settings: Settings) -> int:
         payloads = list(self.archive.reports())
@@ -186,7 +186,7 @@ class _Restoring:
         return len(payloads)
 
 
-def _give(path: Path, kept: Kept) -> None:
+def _give(path: Path, kept: SavedFile) -> None:
     """To whom it belonged, where there is such a user; else it stays its maker's alone."""
     try:
         shutil.chown(path, kept.owner, kept.group)
@@ -220,12 +220,12 @@ def _must_be_stopped(settings: Settings) -> None:
         raise Permanent(f"{name} runs (it answers at {address}): stop both daemons first, on every host")
 
 
-def _tell(site: Site, forgotten: Forgotten | None) -> None:
+def _tell(site: Site, forgotten: SettledNotices | None) -> None:
     if forgotten is None:
         return
     if forgotten.had_left:
-        site.screen.line(f"Notices that had left before, as the ledger shows: {forgotten.had_left}.")
+        site.output.line(f"Notices that had left before, as the ledger shows: {forgotten.had_left}.")
     for number in forgotten.called_off:
-        site.screen.line(f"Called off, and left to staff: the notice of case {number}.")
-    site.screen.line("Of mail that passed before now, staff decide: its notice may have gone.")
-    site.screen.line("Copies of what was flagged since the backup are in the staff mailbox.")
+        site.output.line(f"Called off, and left to staff: the notice of case {number}.")
+    site.output.line("Of mail that passed before now, staff decide: its notice may have gone.")
+    site.output.line("Copies of what was flagged since the backup are in the staff mailbox.")

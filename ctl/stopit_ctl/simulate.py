@@ -27,8 +27,8 @@ from stopit_core.identity.people import People, Person
 from stopit_core.mail import Headers, addresses_in, is_automatic
 from stopit_core.model import AnswerReport, Digest, FlagReport, Original, Trace
 from stopit_ctl.console_output import duration, local_time
+from stopit_ctl.local_site import Site, opened_ledger
 from stopit_ctl.message_file import split_message
-from stopit_ctl.site import Site, opened_ledger
 
 __all__ = ["FINDINGS", "REASONS", "judged", "simulate"]
 
@@ -117,7 +117,7 @@ def simulate(
     headers = Headers(split_message(raw)[0])
     envelope = _envelope(headers, context.people, login, client, recipients, mail_from)
     for line in _Simulation(site, settings, context, *judged(raw, envelope, site.clock(), context)).story():
-        site.screen.line(line)
+        site.output.line(line)
 
 
 def judged(

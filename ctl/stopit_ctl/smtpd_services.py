@@ -1,4 +1,4 @@
-"""A door of Postfix: one smtpd service of master.cf with all that counts for it, and what is it there for. Pure."""
+"""The smtpd services of Postfix's master.cf: the settings in force for each, and the mail it is for. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
-__all__ = ["Door", "Use", "action_of", "milters_of", "naming", "says_who", "spellings"]
+__all__ = ["SmtpdService", "Use", "action_of", "identify_login", "milters_of", "position_of", "socket_spellings"]
 
 _SUBMISSION = frozenset({"submission", "submissions", "smtps", "587", "465"})
 _OUTSIDE = frozenset({"smtp", "25", "smtpd"})
@@ -19,32 +19,36 @@ _ENTRY = re.compile(r"\{[^{}]*\}|[^\s,{}]+")
 
 
 class Use(Enum):
-    """Who comes in by a door."""
+    """The mail that a service accepts."""
 
     MEMBERS = auto()
     OUTSIDE = auto()
     RE_INJECTION = auto()
-    """Mail that a content filter hands back: it passed another door before."""
+    """Mail that a content filter returns: another smtpd service accepted it before."""
     OTHER = auto()
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
-    """One smtpd service. `options` are its own -o options as written; `values` what is in force for it, expanded."""
+class SmtpdService:
+    """An smtpd service of master.cf.
 
-    service: str
-    kind: str
+    `name` and `type` are its first two columns. `options` are its -o options as written; `values` are the expanded
+    parameters in force for it.
+    """
+
+    name: str
+    type: str
     chroot: bool
     options: Mapping[str, str]
     values: Mapping[str, str]
 
     @property
     def use(self) -> Use:
-        """Who comes in, as far as the configuration tells."""
-        host, _, port = self.service.rpartition(":")
+        """Return the mail that it accepts, as far as the configuration tells."""
+        host, _, port = self.name.rpartition(":")
         if port in _SUBMISSION:
             return Use.MEMBERS
-        if self.kind == "pass" or port in _OUTSIDE:
+        if self.type == "pass" or port in _OUTSIDE:
             return Use.OUTSIDE
         if host in _LOOPBACK and self._is_behind_a_filter():
             return Use.RE_INJECTION
@@ -52,8 +56,8 @@ class Door:
 
     @property
     def port(self) -> int | None:
-        """Its port number; None where it is a name that this host does not know."""
-        name = self.service.rpartition(":")[2]
+        """Return its port number; None for a port name that this host does not know."""
+        name = self.name.rpartition(":")[2]
         if name.isdecimal():
             return int(name)
         try:
@@ -63,21 +67,21 @@ class Door:
 
     @property
     def takes_logins(self) -> bool:
-        """Whether a client can log in here."""
+        """Return whether clients can log in."""
         return self.values.get("smtpd_sasl_auth_enable") == "yes"
 
     @property
     def asks_no_milter(self) -> bool:
-        """Whether all milters are switched off here."""
+        """Return whether all milters are switched off."""
         return "no_milters" in _words(self.values.get("receive_override_options", ""))
 
     @property
     def milters(self) -> list[str]:
-        """The milters that are asked, in order."""
+        """Return the entries of the milters that it asks, in order."""
         return [] if self.asks_no_milter else milters_of(self.values.get("smtpd_milters", ""))
 
     def action(self, entry: str) -> str:
-        """What happens here while this one of `milters` is away."""
+        """Return the default action in force while the milter of this entry is not available."""
         return action_of(entry) or self.values.get("milter_default_action", "tempfail")
 
     def _is_behind_a_filter(self) -> bool:
@@ -86,38 +90,38 @@ class Door:
 
 
 def milters_of(value: str) -> list[str]:
-    """The parts of an expanded smtpd_milters value: each a name, or a name with its options in braces."""
+    """Split an expanded smtpd_milters value into entries: a socket, or a socket with its options in braces."""
     return _ENTRY.findall(value)
 
 
-def naming(entries: Sequence[str], names: Collection[str]) -> int | None:
-    """The place in the list of the one that names our socket in one of its spellings; None when none does."""
-    ours = (at for at, entry in enumerate(entries) if set(names) & set(re.split(r"[\s,{}]+", entry)))
-    return next(ours, None)
+def position_of(entries: Sequence[str], spellings: Collection[str]) -> int | None:
+    """Return the position of the entry that names a socket in one of these spellings; None without one."""
+    found = (at for at, entry in enumerate(entries) if set(spellings) & set(re.split(r"[\s,{}]+", entry)))
+    return next(found, None)
 
 
 def action_of(entry: str) -> str:
-    """The default_action that a milter's entry says itself, "" when it leaves it to milter_default_action."""
-    said = _ACTION.search(entry)
-    return said[1] if said else ""
+    """Return the default_action in a milter's entry; "" where milter_default_action applies."""
+    found = _ACTION.search(entry)
+    return found[1] if found else ""
 
 
-def says_who(macros: str) -> bool:
-    """Whether a milter that gets these macros at MAIL knows the login and the queue id."""
+def identify_login(macros: str) -> bool:
+    """Return whether these macros at MAIL give a milter the login and the queue id."""
     names = {name.strip("{}") for name in _words(macros)}
     return {"i", "auth_authen"} <= names
 
 
-def spellings(url: str, queue: Path) -> list[str]:
-    """How Postfix may name the milter's socket (milter.socket), the usual way first."""
+def socket_spellings(url: str, queue_directory: Path) -> list[str]:
+    """Return the ways in which Postfix can name the milter's socket (milter.socket), the usual one first."""
     kind, _, place = url.partition(":")
     if kind == "inet":
         port, _, host = place.partition("@")
         return [f"inet:{host}:{port}"]
     path = Path(place)
-    if not path.is_relative_to(queue):
+    if not path.is_relative_to(queue_directory):
         return [url]
-    inside = path.relative_to(queue)
+    inside = path.relative_to(queue_directory)
     return [f"unix:{inside}", f"unix:/{inside}", url]
 
 

@@ -11,20 +11,20 @@ import click
 from stopit_core import config
 from stopit_core.errors import ConfigError
 from stopit_core.identity.keys import Keyring, read_key
-from stopit_ctl.check import look_at_files
-from stopit_ctl.doctor.host import answers, look_at_clock, look_at_disk, look_at_metrics
-from stopit_ctl.doctor.milter import look_at_milter
-from stopit_ctl.doctor.redis import look_at_redis
-from stopit_ctl.doctor.secret_permissions import look_at_secrets
-from stopit_ctl.doctor.self_test import run_self_test
-from stopit_ctl.doctor.smtp import look_at_smtp
-from stopit_ctl.doctor.stores import look_at_stores, seen_by
-from stopit_ctl.doctor.submission import Entrance, entrance_of
-from stopit_ctl.findings import Finding, State, report
-from stopit_ctl.postfix import Postfix
-from stopit_ctl.program import EX_FOUND
-from stopit_ctl.site import Site, sqlite_file
-from stopit_ctl.smtpd_services import naming, spellings
+from stopit_ctl.check import probe_files
+from stopit_ctl.cli import EX_FOUND
+from stopit_ctl.doctor.host import answers, probe_clock, probe_disk, probe_metrics
+from stopit_ctl.doctor.milter import probe_milter
+from stopit_ctl.doctor.redis import probe_redis
+from stopit_ctl.doctor.secret_permissions import probe_secret_permissions
+from stopit_ctl.doctor.self_test import probe_by_self_test
+from stopit_ctl.doctor.smtp import probe_smtp
+from stopit_ctl.doctor.stores import probe_as, probe_stores
+from stopit_ctl.doctor.submission import SubmissionEndpoint, submission_endpoint
+from stopit_ctl.local_site import Site, sqlite_file
+from stopit_ctl.postconf import Postfix
+from stopit_ctl.probe_results import ProbeResult, Status, print_results
+from stopit_ctl.smtpd_services import position_of, socket_spellings
 
 __all__ = ["doctor"]
 
@@ -79,79 +79,83 @@ def doctor(
             --test-door mail.example.edu:587
     """
     settings = site.settings()
-    entrance = entrance_of(settings.smtp, test_door, test_login, site.notifier_user.read) if send_test else None
-    findings = _everything(site, settings, Postfix(postfix_config), entrance, test_within)
-    found = report(site.screen, findings)
-    count = sum(finding.state is State.FAULT for finding in found)
+    endpoint = (
+        submission_endpoint(settings.smtp, test_door, test_login, site.notifier_user.read) if send_test else None
+    )
+    results = _everything(site, settings, Postfix(postfix_config), endpoint, test_within)
+    found = print_results(site.output, results)
+    count = sum(result.status is Status.FAULT for result in found)
     if count:
-        site.screen.line(f"{count} of {len(found)} findings are faults.")
+        site.output.line(f"{count} of {len(found)} findings are faults.")
         raise click.exceptions.Exit(EX_FOUND)
-    site.screen.line("No fault was found.")
+    site.output.line("No fault was found.")
 
 
 def _everything(
-    site: Site, settings: config.Settings, postfix: Postfix, entrance: Entrance | None, test_within: float
-) -> Iterator[Finding]:
+    site: Site, settings: config.Settings, postfix: Postfix, endpoint: SubmissionEndpoint | None, test_within: float
+) -> Iterator[ProbeResult]:
     now = site.clock()
-    yield from look_at_files(site, settings)
-    yield from look_at_secrets(settings, (site.milter_user, site.notifier_user))
-    yield from look_at_stores(site, settings, running=True, reads=answers(settings.notifier.metrics))
-    yield from seen_by(site.notifier_user, lambda: look_at_redis(settings, site.notifier_user.read))
-    milter = list(look_at_milter(settings.milter.socket, postfix.queue_directory()))
+    yield from probe_files(site, settings)
+    yield from probe_secret_permissions(settings, (site.milter_user, site.notifier_user))
+    yield from probe_stores(site, settings, running=True, reads=answers(settings.notifier.metrics))
+    yield from probe_as(site.notifier_user, lambda: probe_redis(settings, site.notifier_user.read))
+    milter = list(probe_milter(settings.milter.socket, postfix.queue_directory()))
     yield from milter
-    own = entrance_of(settings.smtp, None, "")
+    own = submission_endpoint(settings.smtp, None, "")
     yield from postfix.look(settings.milter.socket, own.port if own.is_here else None)
     yield from _alias(settings, postfix)
     yield from _smtp(site, settings)
-    yield from look_at_metrics("stopit-milter", settings.milter.metrics, now)
-    yield from look_at_metrics("stopit-notifier", settings.notifier.metrics, now)
-    yield from look_at_disk(_directories(settings))
-    yield from look_at_clock(now)
-    if entrance is not None:
-        if unseen := _unseen(settings, postfix, entrance, milter):
+    yield from probe_metrics("stopit-milter", settings.milter.metrics, now)
+    yield from probe_metrics("stopit-notifier", settings.notifier.metrics, now)
+    yield from probe_disk(_directories(settings))
+    yield from probe_clock(now)
+    if endpoint is not None:
+        if unseen := _unseen(settings, postfix, endpoint, milter):
             yield unseen
         else:
-            yield from run_self_test(site, settings, entrance, test_within)
+            yield from probe_by_self_test(site, settings, endpoint, test_within)
     if os.geteuid() != 0:
-        yield Finding.untried("what only the daemons' users and postfix may open", "run doctor as root")
+        yield ProbeResult.untried("what only the daemons' users and postfix may open", "run doctor as root")
 
 
-def _unseen(settings: config.Settings, postfix: Postfix, entrance: Entrance, milter: list[Finding]) -> Finding | None:
+def _unseen(
+    settings: config.Settings, postfix: Postfix, endpoint: SubmissionEndpoint, milter: list[ProbeResult]
+) -> ProbeResult | None:
     """Why the test is not sent: where no milter takes its recipient away, it would end in the staff mailbox."""
     why = ""
-    if any(finding.state is State.FAULT for finding in milter):
+    if any(result.status is Status.FAULT for result in milter):
         why = "away"
     queue = postfix.queue_directory()
-    doors = postfix.doors() if entrance.is_here and queue is not None else []
-    door = next((door for door in doors if door.port == entrance.port), None)
-    if queue and door and naming(door.milters, spellings(settings.milter.socket, queue)) is None:
-        why = f"not asked at {entrance.name}"
+    services = postfix.services() if endpoint.is_here and queue is not None else []
+    service = next((service for service in services if service.port == endpoint.port), None)
+    if queue and service and position_of(service.milters, socket_spellings(settings.milter.socket, queue)) is None:
+        why = f"not asked at {endpoint.name}"
     if not why:
         return None
-    return Finding.fault(f"test: not sent, because the milter is {why}", "mend what is named above first")
+    return ProbeResult.fault(f"test: not sent, because the milter is {why}", "mend what is named above first")
 
 
-def _alias(settings: config.Settings, postfix: Postfix) -> Iterator[Finding]:
+def _alias(settings: config.Settings, postfix: Postfix) -> Iterator[ProbeResult]:
     """Whether mail for the report address goes anywhere while the milter is away."""
     if postfix.queue_directory() is None:
         return
     if postfix.alias_of(settings.campus.report_address):
-        yield Finding.ok("postfix: an alias says where the report address's mail goes")
+        yield ProbeResult.ok("postfix: an alias says where the report address's mail goes")
     else:
-        yield Finding.untried(
+        yield ProbeResult.untried(
             "postfix: no alias of the report address was found in alias_maps and virtual_alias_maps",
             "see that its mail goes to the staff mailbox: that is where flags go while the milter is away",
         )
 
 
-def _smtp(site: Site, settings: config.Settings) -> Iterator[Finding]:
+def _smtp(site: Site, settings: config.Settings) -> Iterator[ProbeResult]:
     with site.notifier_user.acting():
         try:
             keyring: Keyring = read_key(settings.ledger.key_file, site.notifier_user.read)
         except ConfigError:
             return  # the key was found faulty among the files
-    yield from seen_by(
-        site.notifier_user, lambda: look_at_smtp(settings.smtp, settings.campus, keyring, site.notifier_user.read)
+    yield from probe_as(
+        site.notifier_user, lambda: probe_smtp(settings.smtp, settings.campus, keyring, site.notifier_user.read)
     )
 
 

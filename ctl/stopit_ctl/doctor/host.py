@@ -16,9 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from stopit_core import __version__
 from stopit_ctl.console_output import duration
-from stopit_ctl.findings import Finding
+from stopit_ctl.probe_results import ProbeResult
 
-__all__ = ["answers", "look_at_clock", "look_at_disk", "look_at_metrics", "scrape"]
+__all__ = ["answers", "probe_clock", "probe_disk", "probe_metrics", "scrape"]
 
 _TIMEOUT = 5.0
 _FREE = 512 * 1024 * 1024
@@ -37,40 +37,42 @@ def answers(address: str) -> bool:
     return True
 
 
-def look_at_metrics(daemon: str, address: str, now: float) -> Iterator[Finding]:
+def probe_metrics(daemon: str, address: str, now: float) -> Iterator[ProbeResult]:
     """Whether a daemon's metrics can be read, and what they say of it."""
     try:
         values = scrape(address)
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        yield Finding.fault(
+        yield ProbeResult.fault(
             f"{daemon}: no metrics at {address}: {reason}",
             f"see with `systemctl status {daemon}` whether it runs; metrics in the configuration is its address",
         )
         return
     version = next((labels for name, labels in values if name == "stopit_build_info"), "")
     if not version:
-        yield Finding.fault(
+        yield ProbeResult.fault(
             f"{daemon}: {address} answers, but not as {daemon}", "another program has the port; choose another one"
         )
         return
-    yield Finding.ok(f"{daemon}: runs, and shows metrics at {address}")
+    yield ProbeResult.ok(f"{daemon}: runs, and shows metrics at {address}")
     if version != __version__:
-        yield Finding.fault(f"{daemon}: runs version {version}, this is {__version__}", f"systemctl restart {daemon}")
+        yield ProbeResult.fault(
+            f"{daemon}: runs version {version}, this is {__version__}", f"systemctl restart {daemon}"
+        )
     if values.get(("stopit_config_last_reload_successful", ""), 1.0) < 1:
-        yield Finding.fault(
+        yield ProbeResult.fault(
             f"{daemon}: refused the configuration at its last reload and runs with the old one",
             f"`stopitctl check` names the faults; then systemctl reload {daemon}",
         )
     success = values.get(("stopit_notifier_last_success_timestamp_seconds", ""))
     if success is not None and now - success > _STUCK:
         since = f"for {duration(now - success)}" if success else "since it started"
-        yield Finding.fault(
+        yield ProbeResult.fault(
             f"{daemon}: has not got through queue and outbox {since}", f"its log says why: journalctl -u {daemon}"
         )
 
 
-def look_at_disk(directories: list[Path]) -> Iterator[Finding]:
+def probe_disk(directories: list[Path]) -> Iterator[ProbeResult]:
     """Whether there is room for reports and traces, once for each file system."""
     seen = set()
     for directory in directories:
@@ -83,27 +85,33 @@ def look_at_disk(directories: list[Path]) -> Iterator[Finding]:
         seen.add(device)
         free = f"{usage.free // (1024 * 1024):,} MB free"
         if usage.free < _FREE:
-            yield Finding.fault(f"disk: {free} at {directory}", "make room: a full disk makes the MTA put mail off")
+            yield ProbeResult.fault(
+                f"disk: {free} at {directory}", "make room: a full disk makes the MTA put mail off"
+            )
         elif files.f_files and files.f_favail < _FILES:
-            yield Finding.fault(f"disk: {files.f_favail} files can be made at {directory}", "remove files there")
+            yield ProbeResult.fault(f"disk: {files.f_favail} files can be made at {directory}", "remove files there")
         else:
-            yield Finding.ok(f"disk: {free} at {directory}")
+            yield ProbeResult.ok(f"disk: {free} at {directory}")
 
 
-def look_at_clock(now: float) -> Iterator[Finding]:
+def probe_clock(now: float) -> Iterator[ProbeResult]:
     """Whether the clock can be right: retention, cooldown and notice delay are counted by it."""
     shown = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
     if now < _RELEASED:
-        yield Finding.fault(f"clock: says {shown}, before this program was made", "set the clock, and keep it by NTP")
+        yield ProbeResult.fault(
+            f"clock: says {shown}, before this program was made", "set the clock, and keep it by NTP"
+        )
         return
     synchronised = _said(["timedatectl", "show", "--property=NTPSynchronized", "--value"])
     match synchronised:
         case "yes":
-            yield Finding.ok(f"clock: {shown}, kept by NTP")
+            yield ProbeResult.ok(f"clock: {shown}, kept by NTP")
         case "no":
-            yield Finding.fault(f"clock: {shown}, but nothing keeps it", "apt install systemd-timesyncd, or chrony")
+            yield ProbeResult.fault(
+                f"clock: {shown}, but nothing keeps it", "apt install systemd-timesyncd, or chrony"
+            )
         case _:
-            yield Finding.untried(f"clock: says {shown}; whether NTP keeps it", "timedatectl does not tell here")
+            yield ProbeResult.untried(f"clock: says {shown}; whether NTP keeps it", "timedatectl does not tell here")
 
 
 def scrape(address: str) -> dict[tuple[str, str], float]:

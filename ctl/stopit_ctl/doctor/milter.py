@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stopit_core.daemon.milter_probe import connect, connect_unix, greet
-from stopit_ctl.findings import Finding
+from stopit_ctl.probe_results import ProbeResult
 
-__all__ = ["Chroot", "look_at_milter", "said_by_child"]
+__all__ = ["Chroot", "probe_milter", "run_in_child"]
 
 _POSTFIX = "postfix"
 _TIMEOUT = 5.0
@@ -40,7 +40,7 @@ class Chroot:
         os.setuid(self.user.pw_uid)
 
 
-def look_at_milter(url: str, queue_directory: Path | None) -> Iterator[Finding]:
+def probe_milter(url: str, queue_directory: Path | None) -> Iterator[ProbeResult]:
     """Whether the milter at "unix:/path" or "inet:port@host" answers the MTA. `queue_directory`: Postfix's, where
     Postfix is on this host."""
     kind, _, place = url.partition(":")
@@ -55,7 +55,7 @@ def look_at_milter(url: str, queue_directory: Path | None) -> Iterator[Finding]:
     if user is None or queue_directory is None or os.geteuid() != 0:
         why = "run doctor as root" if os.geteuid() != 0 else "there is no Postfix on this host"
         yield _finding(url, greet(lambda: connect_unix(path, _TIMEOUT)), "")
-        yield Finding.untried(f"milter: whether user {_POSTFIX} can connect to {url}", why)
+        yield ProbeResult.untried(f"milter: whether user {_POSTFIX} can connect to {url}", why)
         return
     inside = path.is_relative_to(queue_directory)
     chroot = Chroot(queue_directory if inside else Path("/"), user)
@@ -66,10 +66,10 @@ def look_at_milter(url: str, queue_directory: Path | None) -> Iterator[Finding]:
         return greet(lambda: connect_unix(seen, _TIMEOUT))
 
     who = f" as user {_POSTFIX}" + (f" from inside {queue_directory}" if inside else "")
-    yield _finding(url, said_by_child(enter_and_greet), who)
+    yield _finding(url, run_in_child(enter_and_greet), who)
 
 
-def said_by_child(work: Callable[[], str]) -> str:
+def run_in_child(work: Callable[[], str]) -> str:
     """What `work` returns, or how it failed, when a child process does it: it may give up rights for good."""
     reading, writing = os.pipe()
     child = os.fork()
@@ -89,9 +89,9 @@ def said_by_child(work: Callable[[], str]) -> str:
     return said
 
 
-def _finding(url: str, wrong: str, who: str) -> Finding:
+def _finding(url: str, wrong: str, who: str) -> ProbeResult:
     if not wrong:
-        return Finding.ok(f"milter: {url} answers{who}")
+        return ProbeResult.ok(f"milter: {url} answers{who}")
     path = url.removeprefix("unix:")
     if not url.startswith("unix:"):
         advice = "see with `systemctl status stopit-milter` whether it runs, and whether a firewall is between"
@@ -102,4 +102,4 @@ def _finding(url: str, wrong: str, who: str) -> Finding:
         )
     else:
         advice = "see with `systemctl status stopit-milter` whether it runs, and milter.socket for the path"
-    return Finding.fault(f"milter: {url} cannot be used{who}: {wrong}", advice)
+    return ProbeResult.fault(f"milter: {url} cannot be used{who}: {wrong}", advice)

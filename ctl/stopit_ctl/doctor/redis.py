@@ -12,15 +12,15 @@ from stopit_core.config import Settings
 from stopit_core.credentials import ReadSecret, read_secret
 from stopit_core.errors import ConfigError, Transient
 from stopit_core.open_stores import redis_client_of
-from stopit_ctl.findings import Finding
+from stopit_ctl.probe_results import ProbeResult
 
 if TYPE_CHECKING:
     import redis
 
-__all__ = ["look_at_redis"]
+__all__ = ["probe_redis"]
 
 
-def look_at_redis(settings: Settings, read: ReadSecret = read_secret) -> Iterator[Finding]:
+def probe_redis(settings: Settings, read: ReadSecret = read_secret) -> Iterator[ProbeResult]:
     """The rights on each server that queue and ledger are on; nothing where they are on none. `read`: secrets."""
     seen = set()
     for name, store in (("queue", settings.queue), ("ledger", settings.ledger)):
@@ -36,19 +36,19 @@ def look_at_redis(settings: Settings, read: ReadSecret = read_secret) -> Iterato
             continue  # the store itself was found faulty
 
 
-def _rights(client: redis.Redis) -> Iterator[Finding]:
+def _rights(client: redis.Redis) -> Iterator[ProbeResult]:
     from stopit_core.stores.redis_rights import rights_of
 
     rights = rights_of(client)
     if rights is None:
-        yield Finding.untried(
+        yield ProbeResult.untried(
             "redis: what its user may do",
             "it may not run EVAL, or the server is older than 7, so it cannot be asked",
         )
         return
     who = f'redis: user "{rights.user}"'
     if rights.lacks_milter and rights.lacks_notifier:
-        yield Finding.fault(
+        yield ProbeResult.fault(
             f"{who} may not do what either daemon must",
             f"stopit-milter lacks {', '.join(rights.lacks_milter)}; stopit-notifier lacks "
             f"{', '.join(rights.lacks_notifier)}: ACL SETUSER, on the keys stopit:*",
@@ -59,15 +59,15 @@ def _rights(client: redis.Redis) -> Iterator[Finding]:
         if not rights.lacks_milter and not rights.lacks_notifier
         else ("stopit-notifier" if rights.lacks_milter else "stopit-milter")
     )
-    yield Finding.ok(f"{who} may do what {fits} must")
+    yield ProbeResult.ok(f"{who} may do what {fits} must")
     if rights.more and rights.user != "default":
-        yield Finding.fault(
+        yield ProbeResult.fault(
             f"{who} may do more than it must: {', '.join(rights.more)}",
             "give it the keys stopit:* and the commands it needs, nothing else: ACL SETUSER",
         )
 
 
-def _strangers(client: redis.Redis) -> Iterator[Finding]:
+def _strangers(client: redis.Redis) -> Iterator[ProbeResult]:
     """By TCP anybody on the way; by a Unix socket whoever may open it."""
     from stopit_core.stores.redis_rights import strangers_may_read
 
@@ -75,7 +75,7 @@ def _strangers(client: redis.Redis) -> Iterator[Finding]:
     if path and not _open_to_all(Path(str(path))):
         return
     if strangers_may_read(client):
-        yield Finding.fault(
+        yield ProbeResult.fault(
             "redis: whoever reaches the server can read the queue without a password",
             "switch its default user off (ACL SETUSER default off) and give the daemons users with passwords, or let "
             "it listen on a Unix socket only, that only the daemons' group may open (unixsocketperm 770)",

@@ -16,19 +16,21 @@ from stopit_core.config import Settings
 from stopit_core.errors import ConfigError, Transient
 from stopit_core.model import Trace
 from stopit_core.outgoing.self_test import SelfTest
-from stopit_ctl.doctor.smtp import said_by
-from stopit_ctl.doctor.submission import Entrance
-from stopit_ctl.findings import Finding
-from stopit_ctl.site import Site, opened_ledger
+from stopit_ctl.doctor.smtp import smtp_error
+from stopit_ctl.doctor.submission import SubmissionEndpoint
+from stopit_ctl.local_site import Site, opened_ledger
+from stopit_ctl.probe_results import ProbeResult
 
-__all__ = ["run_self_test"]
+__all__ = ["probe_by_self_test"]
 
 _LOOK_AGAIN = 0.05
 
 T = TypeVar("T")
 
 
-def run_self_test(site: Site, settings: Settings, entrance: Entrance, within: float) -> Iterator[Finding]:
+def probe_by_self_test(
+    site: Site, settings: Settings, endpoint: SubmissionEndpoint, within: float
+) -> Iterator[ProbeResult]:
     """Send a test, and say of each leg of its way how it went; each may take `within` seconds."""
     try:
         keyring = site.keyring(settings)
@@ -38,48 +40,48 @@ def run_self_test(site: Site, settings: Settings, entrance: Entrance, within: fl
         site, settings, SelfTest(keyring, settings.campus.report_address, keyring.new_self_test_ref()), within
     )
     try:
-        legs.send(entrance)
+        legs.send(endpoint)
     except (OSError, smtplib.SMTPException) as error:
-        yield _not_taken(entrance, error)
+        yield _not_taken(endpoint, error)
         return
-    yield Finding.ok(f"test: {entrance.name} took the message, milter and all, in {legs.lap()}")
+    yield ProbeResult.ok(f"test: {endpoint.name} took the message, milter and all, in {legs.lap()}")
     try:
-        yield from _the_way(legs, entrance, settings)
+        yield from _the_way(legs, endpoint, settings)
     except (ConfigError, Transient) as error:
-        yield Finding.fault(f"test: its way cannot be followed: {error}", "mend the store that is named")
+        yield ProbeResult.fault(f"test: its way cannot be followed: {error}", "mend the store that is named")
 
 
-def _the_way(legs: _Legs, entrance: Entrance, settings: Settings) -> Iterator[Finding]:
+def _the_way(legs: _Legs, endpoint: SubmissionEndpoint, settings: Settings) -> Iterator[ProbeResult]:
     trace = legs.trace_of(legs.self_test.message_id)
     if trace is None:
-        yield Finding.fault(
-            f"test: {entrance.name} took the message, but no trace of it is in the ledger",
+        yield ProbeResult.fault(
+            f"test: {endpoint.name} took the message, but no trace of it is in the ledger",
             "the milter is not asked there, or cannot write to the ledger (its log says so); if it is not asked, the "
             "test lies in the mailbox of the report address",
         )
         return
-    yield Finding.ok(f"test: its trace was in the ledger after {legs.lap()} more")
-    if entrance.login and not trace.login:
-        yield Finding.fault(
-            f"test: {entrance.login} logged in at {entrance.name}, and the milter was not told",
+    yield ProbeResult.ok(f"test: its trace was in the ledger after {legs.lap()} more")
+    if endpoint.login and not trace.login:
+        yield ProbeResult.fault(
+            f"test: {endpoint.login} logged in at {endpoint.name}, and the milter was not told",
             "{auth_authen} must be among milter_mail_macros: without it nobody is a member, and nothing is a flag",
         )
-    elif entrance.login:
-        yield Finding.ok("test: the milter was told who logged in ({auth_authen})")
+    elif endpoint.login:
+        yield ProbeResult.ok("test: the milter was told who logged in ({auth_authen})")
     if legs.taken() is None:
-        yield Finding.fault(
+        yield ProbeResult.fault(
             f"test: the notifier did not take its report within {legs.within:.0f} s",
             "`stopitctl health` and journalctl -u stopit-notifier say why",
         )
         return
-    yield Finding.ok(f"test: the notifier took its report after {legs.lap()} more")
+    yield ProbeResult.ok(f"test: the notifier took its report after {legs.lap()} more")
     if legs.trace_of(legs.self_test.answer_id) is None:
-        yield Finding.fault(
+        yield ProbeResult.fault(
             "test: the notifier's answer did not pass the milter",
             f"journalctl -u stopit-notifier tells what {settings.smtp.host}:{settings.smtp.port} said to it",
         )
         return
-    yield Finding.ok(f"test: its answer passed the milter after {legs.lap()} more; {legs.total()} in all")
+    yield ProbeResult.ok(f"test: its answer passed the milter after {legs.lap()} more; {legs.total()} in all")
 
 
 class _Legs:
@@ -102,10 +104,10 @@ class _Legs:
         """How long all legs took."""
         return f"{time.monotonic() - self._began:.2f} s"
 
-    def send(self, entrance: Entrance) -> None:
+    def send(self, endpoint: SubmissionEndpoint) -> None:
         """Hand the message in. Raises OSError, SMTPException."""
         letter = self.self_test.message("", self._site.clock())
-        with closing(entrance.connect()) as door:
+        with closing(endpoint.connect()) as door:
             self._began = self._leg = time.monotonic()  # the login is no part of it
             door.sendmail(letter.envelope_from, [letter.recipient], letter.data)
 
@@ -134,13 +136,13 @@ def _until(look: Callable[[], T | None], within: float) -> T | None:
     return found
 
 
-def _not_taken(entrance: Entrance, error: Exception) -> Finding:
-    said = said_by(error)
+def _not_taken(endpoint: SubmissionEndpoint, error: Exception) -> ProbeResult:
+    said = smtp_error(error)
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         said = "; ".join(f"{code} {text.decode('utf-8', 'replace')}" for code, text in error.recipients.values())
     if said.startswith("4"):
-        return Finding.fault(
-            f"test: {entrance.name} puts the message off: {said}",
+        return ProbeResult.fault(
+            f"test: {endpoint.name} puts the message off: {said}",
             "the milter is away, or can keep a report neither in queue nor spool: `stopitctl health`",
         )
-    return Finding.fault(f"test: {entrance.name} does not take the message: {said}", "the MTA's log says more")
+    return ProbeResult.fault(f"test: {endpoint.name} does not take the message: {said}", "the MTA's log says more")

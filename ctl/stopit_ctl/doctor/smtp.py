@@ -10,56 +10,56 @@ from contextlib import suppress
 from stopit_core.config import Campus, Smtp, Tls
 from stopit_core.credentials import ReadSecret, read_secret
 from stopit_core.identity.keys import Keyring, new_ref
-from stopit_ctl.findings import Finding
+from stopit_ctl.probe_results import ProbeResult
 
-__all__ = ["connected", "look_at_smtp", "said_by"]
+__all__ = ["probe_smtp", "smtp_connection", "smtp_error"]
 
 _TIMEOUT = 15.0
 
 
-def look_at_smtp(smtp: Smtp, campus: Campus, keyring: Keyring, read: ReadSecret = read_secret) -> Iterator[Finding]:
+def probe_smtp(smtp: Smtp, campus: Campus, keyring: Keyring, read: ReadSecret = read_secret) -> Iterator[ProbeResult]:
     """Whether the MTA lets us in, and takes mail for the addresses that everything depends on."""
     where = f"{smtp.host}:{smtp.port}"
     try:
-        with connected(smtp, read) as door:
-            yield Finding.ok(f"smtp: {where} answers{_how(smtp)}")
-            yield from _addresses(door, campus, keyring)
+        with smtp_connection(smtp, read) as connection:
+            yield ProbeResult.ok(f"smtp: {where} answers{_how(smtp)}")
+            yield from _addresses(connection, campus, keyring)
     except (OSError, smtplib.SMTPException, UnicodeDecodeError) as error:
-        yield Finding.fault(
-            f"smtp: {where} cannot be used{_how(smtp)}: {said_by(error)}",
+        yield ProbeResult.fault(
+            f"smtp: {where} cannot be used{_how(smtp)}: {smtp_error(error)}",
             "see whether the MTA runs, and the keys of [smtp]: `stopitctl config describe smtp`",
         )
 
 
-def connected(smtp: Smtp, read: ReadSecret = read_secret) -> smtplib.SMTP:
+def smtp_connection(smtp: Smtp, read: ReadSecret = read_secret) -> smtplib.SMTP:
     """An open dialog by these settings, logged in where they say so. Raises OSError, SMTPException."""
     timeout = min(_TIMEOUT, smtp.timeout)
     context = ssl.create_default_context()
-    door: smtplib.SMTP
+    connection: smtplib.SMTP
     if smtp.tls is Tls.IMPLICIT:
-        door = smtplib.SMTP_SSL(smtp.host, smtp.port, timeout=timeout, context=context)
+        connection = smtplib.SMTP_SSL(smtp.host, smtp.port, timeout=timeout, context=context)
     else:
-        door = smtplib.SMTP(smtp.host, smtp.port, timeout=timeout)
+        connection = smtplib.SMTP(smtp.host, smtp.port, timeout=timeout)
     try:
-        door.ehlo_or_helo_if_needed()
+        connection.ehlo_or_helo_if_needed()
         if smtp.tls is Tls.STARTTLS:
-            door.starttls(context=context)
-            door.ehlo_or_helo_if_needed()
+            connection.starttls(context=context)
+            connection.ehlo_or_helo_if_needed()
         if smtp.login and smtp.password_file is not None:
-            door.login(smtp.login, read(smtp.password_file))
+            connection.login(smtp.login, read(smtp.password_file))
     except BaseException:
         with suppress(OSError, smtplib.SMTPException):
-            door.close()
+            connection.close()
         raise
-    return door
+    return connection
 
 
-def _addresses(door: smtplib.SMTP, campus: Campus, keyring: Keyring) -> Iterator[Finding]:
+def _addresses(connection: smtplib.SMTP, campus: Campus, keyring: Keyring) -> Iterator[ProbeResult]:
     local, _, domain = campus.report_address.rpartition("@")
     reply = f"{local}+{keyring.token(new_ref())}@{domain}"
-    code, text = door.mail(reply)
+    code, text = connection.mail(reply)
     if code >= 400:
-        yield Finding.fault(
+        yield ProbeResult.fault(
             f"smtp: MAIL FROM our own reply address ({local}+TOKEN@{domain}) gets {code} {_line(text)}",
             "everything that Stopit sends has such an envelope sender: let the MTA take it",
         )
@@ -70,12 +70,12 @@ def _addresses(door: smtplib.SMTP, campus: Campus, keyring: Keyring) -> Iterator
         (campus.staff_address, "the staff address", "make the mailbox"),
     )
     for address, name, advice in wanted:
-        code, text = door.rcpt(address)
+        code, text = connection.rcpt(address)
         if code < 400:
-            yield Finding.ok(f"smtp: takes mail for {name}")
+            yield ProbeResult.ok(f"smtp: takes mail for {name}")
         else:
-            yield Finding.fault(f"smtp: {name} gets {code} {_line(text)}", advice)
-    door.rset()
+            yield ProbeResult.fault(f"smtp: {name} gets {code} {_line(text)}", advice)
+    connection.rset()
 
 
 def _how(smtp: Smtp) -> str:
@@ -83,7 +83,7 @@ def _how(smtp: Smtp) -> str:
     return f"{tls} as {smtp.login}" if smtp.login else tls
 
 
-def said_by(error: BaseException) -> str:
+def smtp_error(error: BaseException) -> str:
     """What went wrong, in the MTA's own words where it gave some."""
     if isinstance(error, smtplib.SMTPResponseException):
         return f"{error.smtp_code} {_line(error.smtp_error)}"

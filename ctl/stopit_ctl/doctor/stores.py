@@ -16,16 +16,16 @@ from stopit_core.credentials import ReadSecret
 from stopit_core.errors import ConfigError, NotAllowed, Transient
 from stopit_core.open_stores import queue_durability_faults
 from stopit_core.stores.queue.spool import Spool
-from stopit_ctl.findings import Finding, faults_of
+from stopit_ctl.local_site import Site, opened_cases, opened_ledger, opened_queue, sqlite_file
+from stopit_ctl.probe_results import ProbeResult, config_faults
 from stopit_ctl.service_user import ServiceUser
-from stopit_ctl.site import Site, opened_cases, opened_ledger, opened_queue, sqlite_file
 
-__all__ = ["look_at_stores", "seen_by"]
+__all__ = ["probe_as", "probe_stores"]
 
 _MAKE = "make it, owned by the user that the daemons run as"
 
 
-def look_at_stores(site: Site, settings: Settings, running: bool, reads: bool = False) -> Iterator[Finding]:
+def probe_stores(site: Site, settings: Settings, running: bool, reads: bool = False) -> Iterator[ProbeResult]:
     """Every store, as each daemon that uses it.
 
     `running`: they were started, so what they make must be there. `reads`: a notifier works on this host, so their
@@ -34,32 +34,32 @@ def look_at_stores(site: Site, settings: Settings, running: bool, reads: bool = 
     ledger, queue, cases = settings.ledger, settings.queue, settings.cases
     for user in site.users():
         look_ledger, look_queue = partial(_ledger, ledger, user.read), partial(_queue, queue, user.read, reads)
-        yield from seen_by(user, partial(_store, "ledger", ledger.url, running, look_ledger))
-        yield from seen_by(user, partial(_store, "queue", queue.url, running, look_queue))
-    yield from seen_by(site.milter_user, lambda: _spool(queue.spool_dir))
+        yield from probe_as(user, partial(_store, "ledger", ledger.url, running, look_ledger))
+        yield from probe_as(user, partial(_store, "queue", queue.url, running, look_queue))
+    yield from probe_as(site.milter_user, lambda: _spool(queue.spool_dir))
     notifier = site.notifier_user
     look_cases = partial(_cases, cases, notifier.read, running)
-    yield from seen_by(notifier, partial(_store, "case record", cases.url, running, look_cases))
+    yield from probe_as(notifier, partial(_store, "case record", cases.url, running, look_cases))
     yield from _dead_letters(site, queue)
     yield from _durability(queue, site.notifier_user.read)
 
 
-def seen_by(user: ServiceUser, look: Callable[[], Iterator[Finding]]) -> list[Finding]:
+def probe_as(user: ServiceUser, look: Callable[[], Iterator[ProbeResult]]) -> list[ProbeResult]:
     """What is found with the rights of this user."""
-    found: list[Finding] = []
+    found: list[ProbeResult] = []
     try:
         with user.acting():
             found.extend(look())
     except (ImportError, OSError) as error:
         found.append(
-            Finding.fault(f"a file of the program itself cannot be read: {error}", "install it for all users")
+            ProbeResult.fault(f"a file of the program itself cannot be read: {error}", "install it for all users")
         )
     if not user.reachable:
         return found
-    return [replace(finding, what=f"{finding.what} (as {user.name})") for finding in found]
+    return [replace(result, text=f"{result.text} (as {user.name})") for result in found]
 
 
-def _store(name: str, url: str, running: bool, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+def _store(name: str, url: str, running: bool, look: Callable[[], Iterator[ProbeResult]]) -> Iterator[ProbeResult]:
     path = sqlite_file(url)
     try:
         if path is not None and not _is_there(path):
@@ -67,57 +67,57 @@ def _store(name: str, url: str, running: bool, look: Callable[[], Iterator[Findi
             return
         yield from look()
     except ConfigError as error:
-        yield from faults_of(error)
+        yield from config_faults(error)
     except Transient as error:
-        yield Finding.fault(f"{name}: {error}", _advice(name, path))
+        yield ProbeResult.fault(f"{name}: {error}", _advice(name, path))
 
 
-def _ledger(settings: LedgerStore, read: ReadSecret) -> Iterator[Finding]:
+def _ledger(settings: LedgerStore, read: ReadSecret) -> Iterator[ProbeResult]:
     with opened_ledger(settings, read) as ledger:
         ledger.ping()
-    yield Finding.ok("ledger: answers, and takes writes")
+    yield ProbeResult.ok("ledger: answers, and takes writes")
 
 
-def _queue(settings: QueueStore, read: ReadSecret, reads: bool) -> Iterator[Finding]:
+def _queue(settings: QueueStore, read: ReadSecret, reads: bool) -> Iterator[ProbeResult]:
     with opened_queue(settings, read) as queue:
         queue.ping()
         try:
             depths = queue.depths()
         except NotAllowed as error:
-            yield Finding.ok("queue: answers, and takes writes")
+            yield ProbeResult.ok("queue: answers, and takes writes")
             if reads:
-                yield Finding.fault(
+                yield ProbeResult.fault(
                     f"queue: a notifier runs here, and may not read reports: {error}",
                     "let its user do what stopit-notifier may in users.acl",
                 )
             else:
-                yield Finding.untried(
+                yield ProbeResult.untried(
                     "queue: what is in it, and whether its server is set to lose nothing",
                     "this user may only put reports, as a milter's may; ask where the notifier runs",
                 )
             return
-    yield Finding.ok(f"queue: answers, and takes writes; reports in it: {depths.waiting + depths.claimed}")
+    yield ProbeResult.ok(f"queue: answers, and takes writes; reports in it: {depths.waiting + depths.claimed}")
 
 
-def _dead_letters(site: Site, settings: QueueStore) -> Iterator[Finding]:
+def _dead_letters(site: Site, settings: QueueStore) -> Iterator[ProbeResult]:
     try:
         with site.notifier_user.acting(), opened_queue(settings, site.notifier_user.read) as queue:
             dead = queue.depths().dead
     except (ConfigError, Transient):
         return  # the queue itself was found faulty
     if dead:
-        yield Finding.fault(
+        yield ProbeResult.fault(
             f"queue: reports set aside: {dead}",
             "look at them with `stopitctl queue list --dead`, then retry or drop each",
         )
 
 
-def _durability(settings: QueueStore, read: ReadSecret) -> Iterator[Finding]:
+def _durability(settings: QueueStore, read: ReadSecret) -> Iterator[ProbeResult]:
     try:
         faults = queue_durability_faults(settings, read)
     except NotAllowed as error:
         if _may_read(settings, read):
-            yield Finding.fault(
+            yield ProbeResult.fault(
                 f"queue: nobody can tell whether its server could lose reports: {error}",
                 "let the notifier's user ask it: ACL SETUSER, +config|get",
             )
@@ -125,11 +125,11 @@ def _durability(settings: QueueStore, read: ReadSecret) -> Iterator[Finding]:
     except (ConfigError, Transient):
         return  # the queue itself was found faulty
     for fault in faults:
-        yield Finding.fault(
+        yield ProbeResult.fault(
             f"queue: {fault}", "set it in redis.conf and restart Redis, or reports can be lost in a power cut"
         )
     if not faults and sqlite_file(settings.url) is None:
-        yield Finding.ok("queue: the Redis server is set to lose nothing in a power cut")
+        yield ProbeResult.ok("queue: the Redis server is set to lose nothing in a power cut")
 
 
 def _may_read(settings: QueueStore, read: ReadSecret) -> bool:
@@ -142,19 +142,19 @@ def _may_read(settings: QueueStore, read: ReadSecret) -> bool:
     return True
 
 
-def _cases(settings: Cases, read: ReadSecret, running: bool) -> Iterator[Finding]:
+def _cases(settings: Cases, read: ReadSecret, running: bool) -> Iterator[ProbeResult]:
     with opened_cases(settings, read) as store:
         store.ping()
         current = store.is_current()
     if current:
-        yield Finding.ok("case record: answers, and its tables are those of this version")
+        yield ProbeResult.ok("case record: answers, and its tables are those of this version")
         return
     what = "case record: answers, but its tables are not those of this version"
     advice = "start (or restart) stopit-notifier, which brings them up to date"
-    yield Finding.fault(what, advice) if running else Finding.untried(what, advice)
+    yield ProbeResult.fault(what, advice) if running else ProbeResult.untried(what, advice)
 
 
-def _spool(directory: Path) -> Iterator[Finding]:
+def _spool(directory: Path) -> Iterator[ProbeResult]:
     try:
         if not _is_there(directory):
             yield _writable("spool", directory.parent, "the milter makes it at first need")
@@ -163,30 +163,30 @@ def _spool(directory: Path) -> Iterator[Finding]:
         spool.ping()
         depth = spool.depth()
     except Transient as error:
-        yield Finding.fault(str(error), f"{directory} must be writable by the user that the daemons run as")
+        yield ProbeResult.fault(str(error), f"{directory} must be writable by the user that the daemons run as")
         return
     if depth:
-        yield Finding.fault(
+        yield ProbeResult.fault(
             f"spool: reports waiting for the queue: {depth}", "see whether the queue and stopit-milter are well"
         )
     else:
-        yield Finding.ok("spool: takes files, and is empty")
+        yield ProbeResult.ok("spool: takes files, and is empty")
 
 
-def _not_there_yet(name: str, path: Path, running: bool) -> Finding:
+def _not_there_yet(name: str, path: Path, running: bool) -> ProbeResult:
     if running:
-        return Finding.fault(f"{name}: there is no {path}", "see with `systemctl status` whether the daemons run")
+        return ProbeResult.fault(f"{name}: there is no {path}", "see with `systemctl status` whether the daemons run")
     return _writable(name, path.parent, "the daemons make the file when they start")
 
 
-def _writable(name: str, directory: Path, then: str) -> Finding:
+def _writable(name: str, directory: Path, then: str) -> ProbeResult:
     if not directory.is_dir():
-        return Finding.fault(f"{name}: there is no directory {directory}", _MAKE)
+        return ProbeResult.fault(f"{name}: there is no directory {directory}", _MAKE)
     if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
-        return Finding.fault(
+        return ProbeResult.fault(
             f"{name}: no file can be made in {directory}", "give the directory to the user that the daemons run as"
         )
-    return Finding.ok(f"{name}: {directory} is writable; {then}")
+    return ProbeResult.ok(f"{name}: {directory} is writable; {then}")
 
 
 def _is_there(path: Path) -> bool:

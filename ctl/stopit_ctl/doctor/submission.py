@@ -13,9 +13,9 @@ import click
 
 from stopit_core.config import Smtp
 from stopit_core.credentials import ReadSecret, read_secret
-from stopit_ctl.doctor.smtp import connected
+from stopit_ctl.doctor.smtp import smtp_connection
 
-__all__ = ["Entrance", "entrance_of"]
+__all__ = ["SubmissionEndpoint", "submission_endpoint"]
 
 _TIMEOUT = 60.0
 _SUBMISSIONS = 465
@@ -24,7 +24,7 @@ _PASSWORD = "STOPIT_TEST_PASSWORD"  # noqa: S105  the name of a variable
 
 
 @dataclass(frozen=True, slots=True)
-class Entrance:
+class SubmissionEndpoint:
     """Where the test comes in. `login`: who logs in there, "" for nobody. `connect` raises OSError, SMTPException."""
 
     host: str
@@ -43,18 +43,20 @@ class Entrance:
         return self.host in _LOOPBACK
 
 
-def entrance_of(smtp: Smtp, door: str | None, login: str, read: ReadSecret = read_secret) -> Entrance:
+def submission_endpoint(
+    smtp: Smtp, door: str | None, login: str, read: ReadSecret = read_secret
+) -> SubmissionEndpoint:
     """The notifier's way in, or HOST:PORT. Asks for the password where there is a login. Raises click.UsageError."""
     if door is None:
         if login:
             raise click.UsageError("--test-login needs --test-door: members log in at another door than the notifier")
-        return Entrance(smtp.host, smtp.port, "", lambda: connected(smtp, read))
+        return SubmissionEndpoint(smtp.host, smtp.port, "", lambda: smtp_connection(smtp, read))
     host, _, port = door.rpartition(":")
     if not host or not port.isdecimal():
         raise click.UsageError(f'--test-door is HOST:PORT, such as mail.example.edu:587, not "{door}"')
     host = host.strip("[]")
     password = _password(login) if login else ""
-    return Entrance(host, int(port), login, lambda: _members(host, int(port), login, password))
+    return SubmissionEndpoint(host, int(port), login, lambda: _members(host, int(port), login, password))
 
 
 def _password(login: str) -> str:

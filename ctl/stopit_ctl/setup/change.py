@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from stopit_ctl.setup import main_cf, master_cf
-from stopit_ctl.setup.lines import (
+from stopit_ctl.setup.snippets import (
     FILTER_CLASSES,
     FROM_MEMBERS,
     FROM_OUTSIDE,
@@ -19,9 +19,9 @@ from stopit_ctl.setup.lines import (
     RE_INJECTION,
     definition,
     milters_option,
-    own_door,
+    own_service,
 )
-from stopit_ctl.smtpd_services import Door, Use, milters_of, naming
+from stopit_ctl.smtpd_services import SmtpdService, Use, milters_of, position_of
 
 __all__ = ["Change", "Files", "Host", "change_for", "undone"]
 
@@ -38,13 +38,13 @@ class Files:
 class Host:
     """What postconf tells of this host, and stopit.toml of the site.
 
-    `names` are the spellings of the milter's socket, the one to write first. `own_door` is "host:port", None where
+    `names` are the spellings of the milter's socket, the one to write first. `own_service` is "host:port", None where
     the notifier sends through another host. `expanded` holds main.cf parameters as they are in force.
     """
 
     names: Sequence[str]
-    doors: Sequence[Door]
-    own_door: str | None
+    services: Sequence[SmtpdService]
+    own_service: str | None
     expanded: dict[str, str]
 
 
@@ -62,10 +62,10 @@ def change_for(before: Files, host: Host) -> Change:
     edit.outside()
     edit.not_by_smtp()
     edit.answers()
-    for door in host.doors:
-        edit.door(door)
+    for service in host.services:
+        edit.service(service)
     edit.looked()
-    edit.own_door()
+    edit.own_service()
     return Change(edit.finished(), tuple(edit.left))
 
 
@@ -96,7 +96,7 @@ class _Edit:
     def outside(self) -> None:
         """smtpd_milters of main.cf: port 25, and every door that says nothing of its own."""
         entries = milters_of(self.host.expanded["smtpd_milters"])
-        at = naming(entries, self.host.names)
+        at = position_of(entries, self.host.names)
         if at is None:
             self._put("smtpd_milters", FROM_OUTSIDE)
         elif at:
@@ -106,7 +106,7 @@ class _Edit:
         """Mail that comes in by no smtpd: bounces, and programs on this host."""
         value = self.host.expanded["non_smtpd_milters"]
         raw = self._raw("non_smtpd_milters")
-        if naming(milters_of(value), self.host.names) is None and not _refers(raw, "smtpd_milters"):
+        if position_of(milters_of(value), self.host.names) is None and not _refers(raw, "smtpd_milters"):
             self._put("non_smtpd_milters", FROM_OUTSIDE)
         if "bounce" not in re.split(r"[\s,]+", self.host.expanded["internal_mail_filter_classes"]):
             if self._raw("internal_mail_filter_classes"):
@@ -127,27 +127,27 @@ class _Edit:
         else:
             self._put("recipient_delimiter", "")
 
-    def door(self, door: Door) -> None:
+    def service(self, service: SmtpdService) -> None:
         """One service of master.cf."""
-        if door.service == self.host.own_door:
+        if service.name == self.host.own_service:
             return
-        if door.asks_no_milter:
-            if door.use in (Use.MEMBERS, Use.OUTSIDE):
-                self.left.append(f"{door.service} has no_milters in receive_override_options, so it asks no milter")
+        if service.asks_no_milter:
+            if service.use in (Use.MEMBERS, Use.OUTSIDE):
+                self.left.append(f"{service.name} has no_milters in receive_override_options, so it asks no milter")
             return
-        match door.use:
+        match service.use:
             case Use.MEMBERS:
-                self._members(door)
+                self._members(service)
             case Use.OUTSIDE:
-                self._from_outside(door)
+                self._from_outside(service)
             case Use.RE_INJECTION:
-                self._again(door)
+                self._again(service)
             case Use.OTHER:
-                self._unknown(door)
+                self._unknown(service)
 
     def looked(self) -> None:
         """Say what no service of master.cf was found for."""
-        uses = {door.use for door in self.host.doors if door.service != self.host.own_door}
+        uses = {service.use for service in self.host.services if service.name != self.host.own_service}
         if Use.MEMBERS not in uses:
             self.left.append(
                 "no submission service: members' mail comes in by another way here, and whoever sends it through "
@@ -160,22 +160,22 @@ class _Edit:
                 "leaves a second trace"
             )
 
-    def own_door(self) -> None:
+    def own_service(self) -> None:
         """The notifier's way out."""
-        wanted = self.host.own_door
+        wanted = self.host.own_service
         if wanted is None:
             self.left.append(
                 "smtp.host in stopit.toml is another host: the notifier's own door, shut while the milter is away, "
                 "belongs there (run this there, with smtp.host on 127.0.0.1)"
             )
             return
-        there = next((door for door in self.host.doors if door.service == wanted), None)
+        there = next((service for service in self.host.services if service.name == wanted), None)
         if there is not None:
             self._members(there)
             return
         columns = [line.split()[4] for line in self.master.split("\n") if _is_smtpd(line)]
         chroot = columns[0] if columns else "y"
-        self.below = own_door(wanted, chroot, self._others())
+        self.below = own_service(wanted, chroot, self._others())
         self._want(FROM_MEMBERS)
 
     def finished(self) -> Files:
@@ -188,64 +188,64 @@ class _Edit:
         master = main_cf.with_block(self.master, self.below) if self.below else self.master
         return Files(main_cf.with_block(self.main, lines), master)
 
-    def _members(self, door: Door) -> None:
-        at = naming(door.milters, self.host.names)
-        if "smtpd_milters" in door.options:
+    def _members(self, service: SmtpdService) -> None:
+        at = position_of(service.milters, self.host.names)
+        if "smtpd_milters" in service.options:
             if at is None:
-                entry = master_cf.entry_of(self.master, door.service, door.kind)
+                entry = master_cf.entry_of(self.master, service.name, service.type)
                 self.master = master_cf.put_first(self.master, entry, "smtpd_milters", f"${FROM_MEMBERS}")
                 self._want(FROM_MEMBERS)
                 return
-            self._is_right(door, at, "tempfail")
-        elif at is not None and door.action(door.milters[at]) == "tempfail":
-            self._is_right(door, at, "tempfail")
+            self._is_right(service, at, "tempfail")
+        elif at is not None and service.action(service.milters[at]) == "tempfail":
+            self._is_right(service, at, "tempfail")
         else:
-            self._add(door, MEMBERS, milters_option(f"${FROM_MEMBERS}", self._others()))
+            self._add(service, MEMBERS, milters_option(f"${FROM_MEMBERS}", self._others()))
             self._want(FROM_MEMBERS)
 
-    def _from_outside(self, door: Door) -> None:
-        at = naming(door.milters, self.host.names)
+    def _from_outside(self, service: SmtpdService) -> None:
+        at = position_of(service.milters, self.host.names)
         if at is not None:
-            self._is_right(door, at, "accept")
-        elif "smtpd_milters" in door.options:
-            entry = master_cf.entry_of(self.master, door.service, door.kind)
+            self._is_right(service, at, "accept")
+        elif "smtpd_milters" in service.options:
+            entry = master_cf.entry_of(self.master, service.name, service.type)
             self.master = master_cf.put_first(self.master, entry, "smtpd_milters", f"${FROM_OUTSIDE}")
             self._want(FROM_OUTSIDE)
-        if door.takes_logins:
+        if service.takes_logins:
             self.left.append(
-                f"{door.service} takes logins too (smtpd_sasl_auth_enable): a flag that a member sends there reaches "
+                f"{service.name} takes logins too (smtpd_sasl_auth_enable): a flag that a member sends there reaches "
                 "the sender while the milter is away. Let members use submission, and set "
-                f"-o smtpd_sasl_auth_enable=no for {door.service} in master.cf"
+                f"-o smtpd_sasl_auth_enable=no for {service.name} in master.cf"
             )
 
-    def _again(self, door: Door) -> None:
-        if "smtpd_milters" not in door.options:
-            self._add(door, RE_INJECTION, milters_option(self._others()))
-        elif naming(door.milters, self.host.names) is not None:
+    def _again(self, service: SmtpdService) -> None:
+        if "smtpd_milters" not in service.options:
+            self._add(service, RE_INJECTION, milters_option(self._others()))
+        elif position_of(service.milters, self.host.names) is not None:
             self.left.append(
-                f"{door.service} takes back what a content filter has seen, and asks Stopit a second time: take it "
+                f"{service.name} takes back what a content filter has seen, and asks Stopit a second time: take it "
                 "out of smtpd_milters there, or senders come out as ambiguous"
             )
 
-    def _unknown(self, door: Door) -> None:
-        if "smtpd_milters" in door.options:
+    def _unknown(self, service: SmtpdService) -> None:
+        if "smtpd_milters" in service.options:
             return
         self.left.append(
-            f"{door.service}: nothing tells what comes in there. It is handled as mail from outside. If members' "
+            f"{service.name}: nothing tells what comes in there. It is handled as mail from outside. If members' "
             f"mail comes in there (webmail), add {milters_option(f'${FROM_MEMBERS}').strip()} to it in master.cf; if "
             "mail comes back there from a content filter, add -o smtpd_milters="
         )
 
-    def _is_right(self, door: Door, at: int, wanted: str) -> None:
+    def _is_right(self, service: SmtpdService, at: int, wanted: str) -> None:
         """Say what is wrong with the way in which our milter is asked there already."""
-        action = door.action(door.milters[at])
+        action = service.action(service.milters[at])
         if action != wanted:
-            self.left.append(f"{door.service} asks the milter with default_action={action}: make it {wanted}")
+            self.left.append(f"{service.name} asks the milter with default_action={action}: make it {wanted}")
         if at:
-            self.left.append(_not_first(door.service, door.milters))
+            self.left.append(_not_first(service.name, service.milters))
 
-    def _add(self, door: Door, mark: str, option: str) -> None:
-        entry = master_cf.entry_of(self.master, door.service, door.kind)
+    def _add(self, service: SmtpdService, mark: str, option: str) -> None:
+        entry = master_cf.entry_of(self.master, service.name, service.type)
         self.master = master_cf.add_option(self.master, entry, mark, option)
 
     def _put(self, name: str, word: str) -> None:
@@ -266,7 +266,7 @@ class _Edit:
     def _others(self) -> str:
         """The milters of main.cf beside ours, as they are written there."""
         raw = main_cf.without_names(self._raw("smtpd_milters"), {FROM_OUTSIDE, FROM_MEMBERS}).strip()
-        entries = [entry for entry in milters_of(raw) if naming([entry], self.host.names) is None]
+        entries = [entry for entry in milters_of(raw) if position_of([entry], self.host.names) is None]
         return ", ".join(entries)
 
     def _raw(self, name: str) -> str:

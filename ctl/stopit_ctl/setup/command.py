@@ -9,15 +9,15 @@ from pathlib import Path
 import click
 
 from stopit_core.config import Settings
-from stopit_ctl.console_output import Screen
-from stopit_ctl.doctor.milter import look_at_milter
-from stopit_ctl.findings import State
-from stopit_ctl.postfix import Postfix
-from stopit_ctl.program import EX_FOUND
+from stopit_ctl.cli import EX_FOUND
+from stopit_ctl.console_output import ConsoleOutput
+from stopit_ctl.doctor.milter import probe_milter
+from stopit_ctl.local_site import Site
+from stopit_ctl.postconf import Postfix
+from stopit_ctl.probe_results import Status
 from stopit_ctl.setup.change import Change, undone
 from stopit_ctl.setup.postfix import Refused, Setup
 from stopit_ctl.setup.sendmail import lines_for, remarks_on
-from stopit_ctl.site import Site
 
 __all__ = ["setup_group"]
 
@@ -58,14 +58,14 @@ def postfix_command(site: Site, apply: bool, undo: bool, force: bool, postfix_co
     try:
         setup = Setup.of(Postfix(postfix_config), settings)
         if undo:
-            _undo(site.screen, setup)
+            _undo(site.output, setup)
         elif apply:
-            _apply(site.screen, setup, settings, force)
+            _apply(site.output, setup, settings, force)
         else:
-            _show(site.screen, setup, settings)
+            _show(site.output, setup, settings)
     except Refused as refused:
         for line in f"stopitctl: {refused}".splitlines():
-            site.screen.complain(line)
+            site.output.error(line)
         raise click.exceptions.Exit(EX_FOUND) from refused
 
 
@@ -79,70 +79,70 @@ def sendmail_command(site: Site) -> None:
     that you have. Nothing is changed.
     """
     settings = site.settings()
-    site.screen.text(lines_for(settings))
+    site.output.text(lines_for(settings))
     for remark in remarks_on(settings):
-        site.screen.complain(f"stopitctl: {remark}")
+        site.output.error(f"stopitctl: {remark}")
 
 
-def _show(screen: Screen, setup: Setup, settings: Settings) -> None:
+def _show(output: ConsoleOutput, setup: Setup, settings: Settings) -> None:
     change = setup.change()
     if change.after == setup.before:
-        screen.line("Nothing to do: Postfix asks the milter as it should.")
+        output.line("Nothing to do: Postfix asks the milter as it should.")
     else:
-        screen.text(setup.diff(change.after))
-        screen.line()
-        screen.line("Nothing was changed yet; --apply makes this change.")
-    _tell(screen, setup, settings, change)
+        output.text(setup.diff(change.after))
+        output.line()
+        output.line("Nothing was changed yet; --apply makes this change.")
+    _tell(output, setup, settings, change)
 
 
-def _apply(screen: Screen, setup: Setup, settings: Settings, force: bool) -> None:
+def _apply(output: ConsoleOutput, setup: Setup, settings: Settings, force: bool) -> None:
     change = setup.change()
     if change.after == setup.before:
-        screen.line("Nothing to do: Postfix asks the milter as it should.")
-        _tell(screen, setup, settings, change)
+        output.line("Nothing to do: Postfix asks the milter as it should.")
+        _tell(output, setup, settings, change)
         return
     if not force:
         _must_answer(setup, settings)
     for path, kept in setup.write(change.after, keep=True):
-        screen.line(f"changed  {path}")
-        screen.line(f"kept     {kept} (what was there)")
-    screen.line("`postfix check` finds no fault.")
-    _tell(screen, setup, settings, change)
+        output.line(f"changed  {path}")
+        output.line(f"kept     {kept} (what was there)")
+    output.line("`postfix check` finds no fault.")
+    _tell(output, setup, settings, change)
 
 
-def _undo(screen: Screen, setup: Setup) -> None:
+def _undo(output: ConsoleOutput, setup: Setup) -> None:
     after = undone(setup.before)
     if after == setup.before:
-        screen.line("Nothing to undo: nothing of `stopitctl setup postfix` is there.")
+        output.line("Nothing to undo: nothing of `stopitctl setup postfix` is there.")
         return
     for path, _ in setup.write(after, keep=False):
-        screen.line(f"changed  {path}")
+        output.line(f"changed  {path}")
     for copy in setup.drop_copies(after):
-        screen.line(f"removed  {copy}: it is as it was before")
-    screen.line("`postfix check` finds no fault. Now: postfix reload")
-    screen.line("Set smtp.port in stopit.toml back to a door that is there.")
+        output.line(f"removed  {copy}: it is as it was before")
+    output.line("`postfix check` finds no fault. Now: postfix reload")
+    output.line("Set smtp.port in stopit.toml back to a door that is there.")
 
 
 def _must_answer(setup: Setup, settings: Settings) -> None:
     """Raises Refused when Postfix would ask a milter that is not there."""
-    found = look_at_milter(settings.milter.socket, setup.queue_directory)
-    wrong = next((finding for finding in found if finding.state is State.FAULT), None)
+    found = probe_milter(settings.milter.socket, setup.queue_directory)
+    wrong = next((result for result in found if result.status is Status.FAULT), None)
     if wrong is not None:
         raise Refused(
-            f"{wrong.what}. While it is away, members who send mail are told to try again: "
+            f"{wrong.text}. While it is away, members who send mail are told to try again: "
             "start stopit-milter first (or say --force). Nothing was changed"
         )
 
 
-def _tell(screen: Screen, setup: Setup, settings: Settings, change: Change) -> None:
+def _tell(output: ConsoleOutput, setup: Setup, settings: Settings, change: Change) -> None:
     if change.left:
-        screen.line()
-        screen.line("For you to decide:")
-        screen.text("\n".join(_items(change.left, ["-"] * len(change.left))))
+        output.line()
+        output.line("For you to decide:")
+        output.text("\n".join(_items(change.left, ["-"] * len(change.left))))
     steps = list(setup.steps(settings))
-    screen.line()
-    screen.line("What else there is to do:")
-    screen.text("\n".join(_items(steps, [f"{number}." for number in range(1, len(steps) + 1)])))
+    output.line()
+    output.line("What else there is to do:")
+    output.text("\n".join(_items(steps, [f"{number}." for number in range(1, len(steps) + 1)])))
 
 
 def _items(texts: Sequence[str], marks: Sequence[str]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
-from stopit_ctl.setup.lines import BEGIN, END
+from stopit_ctl.setup.snippets import BEGIN, END
 
 __all__ = ["put_first", "values", "with_block", "without_block", "without_names"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from stopit_ctl.setup.lines import BEGIN, END, MARK
+from stopit_ctl.setup.snippets import BEGIN, END, MARK
 
 __all__ = ["Entry", "add_option", "entry_of", "put_first", "without_options"]
 

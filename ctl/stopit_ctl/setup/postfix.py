@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stopit_core.config import Settings
-from stopit_ctl.postfix import Postfix
+from stopit_ctl.postconf import Postfix
 from stopit_ctl.setup import files
 from stopit_ctl.setup.change import Change, Files, Host, change_for
-from stopit_ctl.smtpd_services import milters_of, naming, says_who, spellings
+from stopit_ctl.smtpd_services import identify_login, milters_of, position_of, socket_spellings
 
 __all__ = ["PARAMETERS", "Refused", "Setup"]
 
@@ -26,7 +26,7 @@ PARAMETERS = (
 )
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _NOT_OURS = frozenset({25, 465, 587})
-_DOOR = "127.0.0.1:10587"
+_OWN_SERVICE = "127.0.0.1:10587"
 
 
 class Refused(Exception):
@@ -41,7 +41,7 @@ class Setup:
     directory: Path
     queue_directory: Path
     socket: str
-    door: str | None
+    service: str | None
     before: Files
 
     @classmethod
@@ -61,9 +61,9 @@ class Setup:
         except OSError as error:
             raise Refused(f"{error.filename}: {error.strerror}") from error
         smtp = settings.smtp
-        door = f"{smtp.host}:{smtp.port}" if smtp.port not in _NOT_OURS else _DOOR
+        service = f"{smtp.host}:{smtp.port}" if smtp.port not in _NOT_OURS else _OWN_SERVICE
         return cls(
-            postfix, directory, queue, settings.milter.socket, door if smtp.host in _LOOPBACK else None, before
+            postfix, directory, queue, settings.milter.socket, service if smtp.host in _LOOPBACK else None, before
         )
 
     def change(self) -> Change:
@@ -117,7 +117,7 @@ class Setup:
 
     def steps(self, settings: Settings) -> Iterator[str]:
         """What the postmaster has to do beside."""
-        campus, names = settings.campus, spellings(self.socket, self.queue_directory)
+        campus, names = settings.campus, socket_spellings(self.socket, self.queue_directory)
         local = campus.report_address.partition("@")[0]
         if not self.postfix.alias_of(campus.report_address):
             yield (
@@ -126,19 +126,21 @@ class Setup:
                 "newaliases (or both addresses in full in your virtual alias table). Only staff may read that "
                 "mailbox."
             )
-        if not says_who(self.postfix.value("milter_mail_macros", expanded=True)):
+        if not identify_login(self.postfix.value("milter_mail_macros", expanded=True)):
             yield (
                 "milter_mail_macros in main.cf replaces Postfix's own list: put i and {auth_authen} into it, or "
                 "nobody is a member and nothing is a flag."
             )
-        if any(naming([entry], names) is None for entry in milters_of(self.postfix.value("smtpd_milters", True))):
+        if any(
+            position_of([entry], names) is None for entry in milters_of(self.postfix.value("smtpd_milters", True))
+        ):
             yield (
                 "Submission has a list of milters of its own now: a milter that you change in main.cf later must be "
                 "changed there too."
             )
-        if self.door is not None and f"{settings.smtp.host}:{settings.smtp.port}" != self.door:
+        if self.service is not None and f"{settings.smtp.host}:{settings.smtp.port}" != self.service:
             yield (
-                f"In stopit.toml, [smtp]: port = {self.door.rpartition(':')[2]}. Then systemctl reload "
+                f"In stopit.toml, [smtp]: port = {self.service.rpartition(':')[2]}. Then systemctl reload "
                 "stopit-notifier."
             )
         yield "postfix reload. Then stopitctl doctor."
@@ -152,18 +154,18 @@ class Setup:
         return self.directory / "master.cf"
 
     def _change_of(self, postfix: Postfix, before: Files) -> Change:
-        names = spellings(self.socket, self.queue_directory)
-        doors = postfix.doors()
-        if not doors:
+        names = socket_spellings(self.socket, self.queue_directory)
+        services = postfix.services()
+        if not services:
             raise Refused("no smtpd service in master.cf: no mail comes in here, so there is nothing to do")
-        shut_in = next((door.service for door in doors if door.chroot), None)
+        shut_in = next((service.name for service in services if service.chroot), None)
         if shut_in and names == [self.socket] and self.socket.startswith("unix:"):
             raise Refused(
                 f"{shut_in} runs chrooted below {self.queue_directory} and cannot reach {self.socket}: set "
                 f'milter.socket = "unix:{self.queue_directory}/stopit/milter.sock" and restart stopit-milter'
             )
         expanded = {name: postfix.value(name, expanded=True) for name in PARAMETERS}
-        return change_for(before, Host(names, doors, self.door, expanded))
+        return change_for(before, Host(names, services, self.service, expanded))
 
     def _must_hold(self, after: Files) -> None:
         """Let postconf read the edited files: nothing may be left to do. Raises Refused."""

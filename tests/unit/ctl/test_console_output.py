@@ -41,7 +41,7 @@ def test_no_time_is_no_text() -> None:
 def on_terminal(*arguments: str, environ: dict[str, str]) -> str:
     """What stopitctl writes to a terminal of 80 columns."""
     ours, theirs = pty.openpty()
-    with os.fdopen(ours, "rb", buffering=0) as screen:
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
         process = subprocess.Popen(
             [sys.executable, "-m", "stopit_ctl", *arguments],
             stdin=theirs,
@@ -51,15 +51,15 @@ def on_terminal(*arguments: str, environ: dict[str, str]) -> str:
         )
         os.close(theirs)
         seen = io.BytesIO()
-        while part := _read(screen):
+        while part := _read(terminal):
             seen.write(part)
         process.wait()
     return seen.getvalue().decode().replace("\r\n", "\n")
 
 
-def _read(screen: io.RawIOBase) -> bytes:
+def _read(terminal: io.RawIOBase) -> bytes:
     try:
-        return screen.read(4096) or b""
+        return terminal.read(4096) or b""
     except OSError:  # the other end is closed
         return b""
 

@@ -20,11 +20,11 @@ from stopit_core.metrics import MilterMetrics
 from stopit_core.model import Assurance, Channel, Command, Digest
 from stopit_core.outgoing.facts import AcknowledgementFacts, NoticeFacts
 from stopit_core.outgoing.render import Renderer
-from stopit_ctl.observed import Observed, Passed, Written, add_up, doubts
+from stopit_ctl.observe_summary import MilterCounts, Summary, UnsentMessages, concerns, summarise
 
 NOW = time.time()
 DAY = 86400.0
-WELL = Passed(100_000, 0, 99_000, 0, 0, {"decide": 0, "ledger": 0})
+WELL = MilterCounts(100_000, 0, 99_000, 0, 0, {"decide": 0, "ledger": 0})
 
 
 def row(number: int, reason: Reason, channel: Channel = Channel.REPLY, observed: bool = True) -> ReportRow:
@@ -51,10 +51,17 @@ def row(number: int, reason: Reason, channel: Channel = Channel.REPLY, observed:
     )
 
 
-def seen(*reasons: Reason, passed: Passed | None = WELL, **values: object) -> Observed:
+def seen(*reasons: Reason, passed: MilterCounts | None = WELL, **values: object) -> Summary:
     rows = [row(number, reason) for number, reason in enumerate(reasons)]
-    found = add_up(
-        rows, Written({}, 0), passed, since=NOW - 7 * DAY, until=NOW, set_aside=0, withholds=True, mode="observe"
+    found = summarise(
+        rows,
+        UnsentMessages({}, 0),
+        passed,
+        since=NOW - 7 * DAY,
+        until=NOW,
+        set_aside=0,
+        withholds=True,
+        mode="observe",
     )
     return replace(found, **values)  # type: ignore[arg-type]
 
@@ -66,11 +73,11 @@ def undated(text: str) -> str:
 
 
 class TestDoubts:
-    def said(self, observed: Observed) -> str:
-        return "\n".join(doubt.what for doubt in doubts(observed) if doubt.blocks)
+    def said(self, observed: Summary) -> str:
+        return "\n".join(concern.what for concern in concerns(observed) if concern.blocks)
 
     def test_a_good_week_has_none(self) -> None:
-        assert not list(doubts(seen(*[Reason.NOTICE_DUE] * 8)))
+        assert not list(concerns(seen(*[Reason.NOTICE_DUE] * 8)))
 
     @pytest.mark.parametrize(
         ("passed", "said"),
@@ -83,7 +90,7 @@ class TestDoubts:
             (replace(WELL, messages=0), "has seen no mail"),
         ],
     )
-    def test_what_the_milter_says_blocks(self, passed: Passed | None, said: str) -> None:
+    def test_what_the_milter_says_blocks(self, passed: MilterCounts | None, said: str) -> None:
         assert said in self.said(seen(Reason.NOTICE_DUE, passed=passed))
 
     def test_a_week_without_a_flag_shows_nothing(self) -> None:
@@ -96,16 +103,16 @@ class TestDoubts:
         assert "6 of 8" in self.said(seen(*[Reason.NO_TRACE] * 6, *[Reason.NOTICE_DUE] * 2))
         few = seen(Reason.NO_TRACE, *[Reason.NOTICE_DUE] * 7)
         assert self.said(few) == ""
-        assert any("1 of 8" in doubt.what for doubt in doubts(few))
+        assert any("1 of 8" in concern.what for concern in concerns(few))
 
     def test_mail_from_outside_blocks_nothing(self) -> None:
         outside = seen(*[Reason.SENDER_NOT_SURE] * 8)
         assert self.said(outside) == ""
-        assert any("8 of 8 flagged messages came from senders without" in each.what for each in doubts(outside))
+        assert any("8 of 8 flagged messages came from senders without" in each.what for each in concerns(outside))
 
     def test_staff_s_days_work(self) -> None:
         busy = seen(Reason.URGENT, days={"x": 21})
-        assert any("staff would have had 21 cases" in each.what for each in doubts(busy))
+        assert any("staff would have had 21 cases" in each.what for each in concerns(busy))
 
 
 def test_a_flag_of_several_messages_is_one_and_only_a_reply_is_kept_back() -> None:
@@ -115,8 +122,8 @@ def test_a_flag_of_several_messages_is_one_and_only_a_reply_is_kept_back() -> No
         row(2, Reason.NOTICE_DUE, Channel.REPORT_ADDRESS),
         row(3, Reason.NOTICE_DUE, observed=False),
     ]
-    found = add_up(
-        rows, Written({}, 0), WELL, since=NOW - 7 * DAY, until=NOW, set_aside=0, withholds=True, mode="observe"
+    found = summarise(
+        rows, UnsentMessages({}, 0), WELL, since=NOW - 7 * DAY, until=NOW, set_aside=0, withholds=True, mode="observe"
     )
     assert (found.flags, found.decided, found.withheld, found.not_observed) == (2, 3, 1, 1)
     assert sum(found.days.values()) == 1

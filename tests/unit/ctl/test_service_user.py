@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from stopit_core.errors import ConfigError, Fault
-from stopit_ctl.doctor.stores import seen_by
-from stopit_ctl.findings import Finding, faults_of
+from stopit_ctl.doctor.stores import probe_as
+from stopit_ctl.probe_results import ProbeResult, config_faults
 from stopit_ctl.service_user import ServiceUser, operator
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as others")
@@ -46,18 +46,18 @@ def test_what_root_alone_may_read_is_not_readable(host) -> None:
 
 @root_only
 def test_a_finding_says_whose_eyes_saw_it() -> None:
-    (finding,) = seen_by(ServiceUser("nobody"), lambda: iter([Finding.ok("all well")]))
-    assert finding.what == "all well (as nobody)"
+    (result,) = probe_as(ServiceUser("nobody"), lambda: iter([ProbeResult.ok("all well")]))
+    assert result.text == "all well (as nobody)"
 
 
 @root_only
 def test_a_file_that_a_daemon_may_not_read_says_what_to_do() -> None:
-    def look() -> Iterator[Finding]:
-        yield from faults_of(ConfigError([Fault("/etc/stopit/site.key", "", "", f"cannot be read: {denied}")]))
+    def look() -> Iterator[ProbeResult]:
+        yield from config_faults(ConfigError([Fault("/etc/stopit/site.key", "", "", f"cannot be read: {denied}")]))
 
     denied = PermissionError(13, "Permission denied", "/etc/stopit/site.key")
-    (finding,) = seen_by(ServiceUser("nobody"), look)
-    assert "chgrp stopit, chmod 0640" in finding.advice
+    (result,) = probe_as(ServiceUser("nobody"), look)
+    assert "chgrp stopit, chmod 0640" in result.advice
 
 
 @root_only

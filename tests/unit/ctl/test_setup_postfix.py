@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stopit_core import config
-from stopit_ctl.findings import State
-from stopit_ctl.postfix import Postfix
+from stopit_ctl.postconf import Postfix
+from stopit_ctl.probe_results import Status
 from stopit_ctl.setup import main_cf
 from stopit_ctl.setup.change import Change, Files, Host, change_for, undone
 from stopit_ctl.setup.postfix import PARAMETERS, Refused, Setup
-from stopit_ctl.smtpd_services import Door
+from stopit_ctl.smtpd_services import SmtpdService
 
 CONFIG = Path(__file__).parents[3] / "config" / "postfix"
 MAIN = """\
@@ -78,7 +78,7 @@ class Mta:
     def faults(self) -> list[str]:
         """What doctor says of the files as they are."""
         found = Postfix(self.directory).look(self.settings.milter.socket)
-        return [str(finding) for finding in found if finding.state is State.FAULT]
+        return [str(result) for result in found if result.status is Status.FAULT]
 
     def conf(self, *arguments: str) -> str:
         command = ["postconf", "-c", str(self.directory), *arguments]
@@ -93,8 +93,8 @@ def mta(tmp_path: Path, tool: Callable[[str], str]) -> Mta:
 
 def milters(mta: Mta, service: str) -> list[str]:
     """Which milters a service asks: the two of ours by their action, others by name."""
-    (door,) = [door for door in Postfix(mta.directory).doors() if door.service == service]
-    return [door.action(entry) if "stopit/milter.sock" in entry else entry for entry in door.milters]
+    (found,) = [each for each in Postfix(mta.directory).services() if each.name == service]
+    return [found.action(entry) if "stopit/milter.sock" in entry else entry for entry in found.milters]
 
 
 PLAIN = (MAIN, SMTP + COMMENTED + SUBMISSION + SUBMISSIONS + REST)
@@ -106,8 +106,8 @@ class TestHosts:
         assert change.left == ()
         assert mta.faults() == []
         assert milters(mta, "smtp") == ["accept"]
-        for door in ("submission", "submissions", "127.0.0.1:10587"):
-            assert milters(mta, door) == ["tempfail"]
+        for service in ("submission", "submissions", "127.0.0.1:10587"):
+            assert milters(mta, service) == ["tempfail"]
         assert mta.conf("-h", "non_smtpd_milters", "internal_mail_filter_classes").split() == [
             "$stopit_from_outside",
             "bounce",
@@ -117,8 +117,8 @@ class TestHosts:
         mta.change(MAIN + SIGNER, PLAIN[1])
         signer = "inet:localhost:8891"
         assert milters(mta, "smtp") == ["accept", signer]
-        for door in ("submission", "submissions", "127.0.0.1:10587"):
-            assert milters(mta, door) == ["tempfail", signer]
+        for service in ("submission", "submissions", "127.0.0.1:10587"):
+            assert milters(mta, service) == ["tempfail", signer]
         assert mta.conf("-xh", "non_smtpd_milters").count("stopit/milter.sock") == 1
         assert mta.faults() == []
 
@@ -313,9 +313,12 @@ OPTIONS = st.sampled_from(
 def test_whatever_is_done_is_undone_to_the_byte(main: str, option: str, end: bool) -> None:
     own = {} if "smtpd_milters" not in option else {"smtpd_milters": option}
     given_values = main_cf.values(main)
-    doors = [Door("submission", "inet", True, own, {"smtpd_milters": ""}), Door("smtp", "inet", True, {}, {})]
+    services = [
+        SmtpdService("submission", "inet", True, own, {"smtpd_milters": ""}),
+        SmtpdService("smtp", "inet", True, {}, {}),
+    ]
     expanded = {name: given_values.get(name, "") for name in PARAMETERS}
-    host = Host(["unix:stopit/milter.sock"], doors, "127.0.0.1:10587", expanded)
+    host = Host(["unix:stopit/milter.sock"], services, "127.0.0.1:10587", expanded)
     master = f"submission inet n - y - - smtpd\n{option}\n{SMTP}"
     before = Files(main + ("\n" if end else ""), master if end else master.rstrip("\n"))
     after = change_for(before, host).after
@@ -352,12 +355,15 @@ class TestCommand:
 def test_the_snippets_say_what_setup_writes(mta: Mta, tmp_path: Path) -> None:
     """config/postfix is for those who take the lines over by hand."""
     main, master = ((CONFIG / f"{name}.cf.snippet").read_text() for name in ("main", "master"))
-    doors = master[: master.index("# The dedicated service for Stopit's own mail")]
-    without = "".join(line for line in doors.splitlines(keepends=True) if "smtpd_milters" not in line)
+    services = master[: master.index("# The dedicated service for Stopit's own mail")]
+    without = "".join(line for line in services.splitlines(keepends=True) if "smtpd_milters" not in line)
     base = MAIN.replace("recipient_delimiter = +\n", "")
 
     def in_force() -> dict[str, str]:
-        values = {door: mta.conf("-xP", f"{door}/inet") for door in ("submission", "submissions", "127.0.0.1:10587")}
+        values = {
+            service: mta.conf("-xP", f"{service}/inet")
+            for service in ("submission", "submissions", "127.0.0.1:10587")
+        }
         return {"main": mta.conf("-xn"), "services": mta.conf("-M"), **values}
 
     mta.write(Files(base + main, SMTP + master))

@@ -41,7 +41,7 @@ from stopit_core.outgoing.samples import (
     sample_facts,
 )
 from stopit_core.outgoing.templates import environment, shipped_directory, template_names
-from stopit_ctl.preview_text import preview, readable
+from stopit_ctl.message_text import preview, readable
 
 TESTS = Path(__file__).parents[3]
 GOLDEN = TESTS / "golden" / "messages"

@@ -18,10 +18,10 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from stopit_core.daemon.milter_probe import greet
 from stopit_core.metrics import MilterMetrics, NotifierMetrics
-from stopit_ctl.doctor.host import look_at_clock, look_at_disk, look_at_metrics
-from stopit_ctl.doctor.milter import look_at_milter, said_by_child
-from stopit_ctl.doctor.smtp import look_at_smtp
-from stopit_ctl.findings import Finding, State
+from stopit_ctl.doctor.host import probe_clock, probe_disk, probe_metrics
+from stopit_ctl.doctor.milter import probe_milter, run_in_child
+from stopit_ctl.doctor.smtp import probe_smtp
+from stopit_ctl.probe_results import ProbeResult, Status
 from stopit_lab.ports import spare_ports
 
 NOW = 1_800_000_000.0
@@ -29,20 +29,20 @@ OPTNEG = struct.pack(">IcIII", 13, b"O", 6, 0x11, 0x7F)
 ROOT = os.geteuid() == 0
 
 
-def states(findings: list[Finding]) -> list[State]:
-    return [finding.state for finding in findings]
+def states(results: list[ProbeResult]) -> list[Status]:
+    return [result.status for result in results]
 
 
 @contextmanager
 def speaker(path: Path, answer: bytes) -> Iterator[list[bytes]]:
     """Something that listens at a Unix socket, and says `answer` to whoever comes; gives what it heard."""
     heard: list[bytes] = []
-    with closing(socket.socket(socket.AF_UNIX)) as door:
-        door.bind(str(path))
-        door.listen()
+    with closing(socket.socket(socket.AF_UNIX)) as listener:
+        listener.bind(str(path))
+        listener.listen()
 
         def serve() -> None:
-            with closing(door.accept()[0]) as guest:
+            with closing(listener.accept()[0]) as guest:
                 heard.append(guest.recv(4096))
                 guest.sendall(answer)
                 heard.append(guest.recv(4096) if answer == OPTNEG else b"")
@@ -55,10 +55,10 @@ def speaker(path: Path, answer: bytes) -> Iterator[list[bytes]]:
 
 def knock(path: Path) -> str:
     def connect() -> socket.socket:
-        door = socket.socket(socket.AF_UNIX)
-        door.settimeout(5)
-        door.connect(str(path))
-        return door
+        listener = socket.socket(socket.AF_UNIX)
+        listener.settimeout(5)
+        listener.connect(str(path))
+        return listener
 
     return greet(connect)
 
@@ -86,41 +86,43 @@ class TestMilter:
             assert said in knock(tmp_path / "s")
 
     def test_nobody_there(self, tmp_path: Path) -> None:
-        (finding, *_) = look_at_milter(f"unix:{tmp_path}/milter.sock", None)
-        assert finding.state is State.FAULT
-        assert "No such file" in str(finding)
+        (result, *_) = probe_milter(f"unix:{tmp_path}/milter.sock", None)
+        assert result.status is Status.FAULT
+        assert "No such file" in str(result)
 
     def test_an_inet_socket(self) -> None:
         with closing(socket.create_server(("127.0.0.1", 0))) as server:
             port = server.getsockname()[1]
-        (finding,) = look_at_milter(f"inet:{port}@127.0.0.1", None)
-        assert finding.state is State.FAULT
-        assert "refused" in str(finding)
+        (result,) = probe_milter(f"inet:{port}@127.0.0.1", None)
+        assert result.status is Status.FAULT
+        assert "refused" in str(result)
 
     def test_without_postfix_what_could_not_be_tried_is_said(self, tmp_path: Path) -> None:
         with speaker(tmp_path / "s", OPTNEG):
-            found = list(look_at_milter(f"unix:{tmp_path}/s", None))
-        assert states(found) == [State.OK, State.UNTRIED]
+            found = list(probe_milter(f"unix:{tmp_path}/s", None))
+        assert states(found) == [Status.OK, Status.UNTRIED]
 
     @pytest.mark.skipif(not ROOT, reason="only root can become postfix")
     def test_as_postfix_from_inside_its_chroot(self, postfix_can_reach: Path) -> None:
         path = postfix_can_reach / "milter.sock"
         with speaker(path, OPTNEG):
             path.chmod(0o666)
-            (finding,) = look_at_milter(f"unix:{path}", postfix_can_reach)
-        assert finding == Finding.ok(f"milter: unix:{path} answers as user postfix from inside {postfix_can_reach}")
+            (result,) = probe_milter(f"unix:{path}", postfix_can_reach)
+        assert result == ProbeResult.ok(
+            f"milter: unix:{path} answers as user postfix from inside {postfix_can_reach}"
+        )
 
     @pytest.mark.skipif(not ROOT, reason="only root can become postfix")
     def test_a_socket_that_postfix_may_not_use_is_a_fault_even_for_root(self, postfix_can_reach: Path) -> None:
         path = postfix_can_reach / "milter.sock"
-        with closing(socket.socket(socket.AF_UNIX)) as door:
-            door.bind(str(path))
-            door.listen()
+        with closing(socket.socket(socket.AF_UNIX)) as listener:
+            listener.bind(str(path))
+            listener.listen()
             path.chmod(0o600)
-            (finding,) = look_at_milter(f"unix:{path}", postfix_can_reach)
-        assert finding.state is State.FAULT
-        assert "Permission denied" in finding.what
-        assert "2750" in finding.advice
+            (result,) = probe_milter(f"unix:{path}", postfix_can_reach)
+        assert result.status is Status.FAULT
+        assert "Permission denied" in result.text
+        assert "2750" in result.advice
 
     @pytest.fixture
     def postfix_can_reach(self, tool: Callable[[str], str]) -> Iterator[Path]:
@@ -134,11 +136,11 @@ class TestMilter:
         def fails() -> str:
             raise PermissionError("no")
 
-        assert said_by_child(fails) == "PermissionError: no"
-        assert said_by_child(lambda: "ü" * 100_000) == "ü" * 100_000
+        assert run_in_child(fails) == "PermissionError: no"
+        assert run_in_child(lambda: "ü" * 100_000) == "ü" * 100_000
 
 
-class Door:
+class Mta:
     """What an MTA says to each address."""
 
     def __init__(self, refused: str = "", sender: str = "250 OK") -> None:
@@ -165,51 +167,51 @@ class Door:
 
 
 class TestSmtp:
-    def look(self, host, door: Door) -> list[Finding]:
+    def look(self, host, mta: Mta) -> list[ProbeResult]:
         (port,) = spare_ports(1)
-        controller = Controller(door, hostname="127.0.0.1", port=port)
+        controller = Controller(mta, hostname="127.0.0.1", port=port)
         controller.start()
         try:
             settings = host.configure(smtp={"host": "127.0.0.1", "port": port})
-            return list(look_at_smtp(settings.smtp, settings.campus, host.keyring))
+            return list(probe_smtp(settings.smtp, settings.campus, host.keyring))
         finally:
             controller.stop()
 
     def test_all_addresses_are_tried_and_nothing_is_sent(self, host) -> None:
-        door = Door()
-        assert states(self.look(host, door)) == [State.OK] * 4
-        plain, tagged, staff = door.seen
+        mta = Mta()
+        assert states(self.look(host, mta)) == [Status.OK] * 4
+        plain, tagged, staff = mta.seen
         assert (plain, staff) == ("stopit@campus.example", "stopit-staff@campus.example")
         assert host.keyring.open_token(tagged.partition("@")[0].partition("+")[2])
-        assert door.data == 0
+        assert mta.data == 0
 
     def test_a_tag_that_the_mta_does_not_know(self, host) -> None:
-        found = self.look(host, Door(refused="+"))
-        assert states(found) == [State.OK, State.OK, State.FAULT, State.OK]
+        found = self.look(host, Mta(refused="+"))
+        assert states(found) == [Status.OK, Status.OK, Status.FAULT, Status.OK]
         assert "recipient_delimiter" in found[2].advice
 
     def test_a_sender_that_the_mta_refuses(self, host) -> None:
-        found = self.look(host, Door(sender="553 5.7.1 not yours"))
-        assert states(found) == [State.OK, State.FAULT]
+        found = self.look(host, Mta(sender="553 5.7.1 not yours"))
+        assert states(found) == [Status.OK, Status.FAULT]
 
     def test_nobody_there(self, host) -> None:
         with closing(socket.create_server(("127.0.0.1", 0))) as server:
             port = server.getsockname()[1]
         settings = host.configure(smtp={"host": "127.0.0.1", "port": port})
-        (finding,) = look_at_smtp(settings.smtp, settings.campus, host.keyring)
-        assert "refused" in str(finding)
+        (result,) = probe_smtp(settings.smtp, settings.campus, host.keyring)
+        assert "refused" in str(result)
 
     def test_starttls_that_the_mta_does_not_offer(self, host) -> None:
         (port,) = spare_ports(1)
-        controller = Controller(Door(), hostname="127.0.0.1", port=port)
+        controller = Controller(Mta(), hostname="127.0.0.1", port=port)
         controller.start()
         try:
             settings = host.configure(smtp={"host": "127.0.0.1", "port": port, "tls": "starttls"})
-            (finding,) = look_at_smtp(settings.smtp, settings.campus, host.keyring)
+            (result,) = probe_smtp(settings.smtp, settings.campus, host.keyring)
         finally:
             controller.stop()
-        assert finding.state is State.FAULT
-        assert "STARTTLS" in str(finding)
+        assert result.status is Status.FAULT
+        assert "STARTTLS" in str(result)
 
 
 class TestMetrics:
@@ -226,39 +228,39 @@ class TestMetrics:
     def test_a_daemon_that_is_well(self) -> None:
         metrics = MilterMetrics(CollectorRegistry())
         with self.served(metrics.registry) as address:
-            assert states(list(look_at_metrics("stopit-milter", address, NOW))) == [State.OK]
+            assert states(list(probe_metrics("stopit-milter", address, NOW))) == [Status.OK]
 
     def test_a_refused_reload_and_a_stuck_notifier_are_faults(self) -> None:
         metrics = NotifierMetrics(CollectorRegistry(), (), (), ())
         metrics.reload_successful.set(0)
         metrics.last_success.set(NOW - 7200)
         with self.served(metrics.registry) as address:
-            found = list(look_at_metrics("stopit-notifier", address, NOW))
-        assert states(found) == [State.OK, State.FAULT, State.FAULT]
-        assert "for 2 h" in found[2].what
+            found = list(probe_metrics("stopit-notifier", address, NOW))
+        assert states(found) == [Status.OK, Status.FAULT, Status.FAULT]
+        assert "for 2 h" in found[2].text
 
     def test_another_program_at_the_port(self) -> None:
         with self.served(CollectorRegistry()) as address:
-            (finding,) = look_at_metrics("stopit-milter", address, NOW)
-        assert "answers, but not as stopit-milter" in finding.what
+            (result,) = probe_metrics("stopit-milter", address, NOW)
+        assert "answers, but not as stopit-milter" in result.text
 
     def test_nobody_there(self) -> None:
         with closing(socket.create_server(("127.0.0.1", 0))) as server:
             port = server.getsockname()[1]
-        (finding,) = look_at_metrics("stopit-milter", f"127.0.0.1:{port}", NOW)
-        assert "systemctl status stopit-milter" in finding.advice
+        (result,) = probe_metrics("stopit-milter", f"127.0.0.1:{port}", NOW)
+        assert "systemctl status stopit-milter" in result.advice
 
 
 def test_disk_once_for_each_file_system(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
-    found = list(look_at_disk([tmp_path, tmp_path / "a", tmp_path / "missing"]))
+    found = list(probe_disk([tmp_path, tmp_path / "a", tmp_path / "missing"]))
     assert len(found) == 1
 
 
 def test_a_clock_that_was_never_set() -> None:
-    (finding,) = look_at_clock(1000.0)
-    assert finding.state is State.FAULT
-    assert "1970" in finding.what
+    (result,) = probe_clock(1000.0)
+    assert result.status is Status.FAULT
+    assert "1970" in result.text
 
 
 def test_all_of_it_on_a_site_that_is_down(host) -> None:

@@ -16,8 +16,8 @@ from prometheus_client import CollectorRegistry, start_http_server
 from stopit_core.model import Digest, Trace
 from stopit_core.open_stores import open_ledger, open_queue
 from stopit_core.stores.redis_rights import MILTER, NOTIFIER
-from stopit_ctl.doctor.redis import look_at_redis
-from stopit_ctl.findings import Finding, State
+from stopit_ctl.doctor.redis import probe_redis
+from stopit_ctl.probe_results import ProbeResult, Status
 from stopit_lab.ports import spare_ports
 from stopit_lab.redis import Redis
 
@@ -43,8 +43,8 @@ def admin(server: Redis) -> Iterator[redis.Redis]:
         yield client
 
 
-def look(host, url: str) -> list[Finding]:
-    return list(look_at_redis(host.configure(queue={"url": url}, ledger={"url": url})))
+def look(host, url: str) -> list[ProbeResult]:
+    return list(probe_redis(host.configure(queue={"url": url}, ledger={"url": url})))
 
 
 def checked(host, url: str) -> tuple[Result, str]:
@@ -54,8 +54,8 @@ def checked(host, url: str) -> tuple[Result, str]:
     return done, " ".join(done.output.split())
 
 
-def faults(found: list[Finding]) -> list[str]:
-    return [str(finding) for finding in found if finding.state is State.FAULT]
+def faults(found: list[ProbeResult]) -> list[str]:
+    return [str(result) for result in found if result.status is Status.FAULT]
 
 
 def role(admin: redis.Redis, name: str, commands: tuple[str, ...], *more: str) -> None:
@@ -72,7 +72,7 @@ def url_of(server: Redis, name: str) -> str:
 
 
 def test_sqlite_has_no_users(host) -> None:
-    assert list(look_at_redis(host.settings)) == []
+    assert list(probe_redis(host.settings)) == []
 
 
 def test_a_default_user_that_anybody_reaches_by_tcp_is_a_fault(host, server: Redis, admin: redis.Redis) -> None:
@@ -100,7 +100,7 @@ def test_a_role_with_what_it_needs_and_no_more(
     finally:
         with redis.Redis.from_url(url_of(server, "role")):
             admin.execute_command("ACL", "SETUSER", "default", "on")
-    assert [str(finding) for finding in found] == [f'redis: user "role" may do what {name} must']
+    assert [str(result) for result in found] == [f'redis: user "role" may do what {name} must']
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_the_users_that_ship_may_do_what_they_need_and_no_more(host, tmp_path: P
         hand.execute_command("ACL", "SETUSER", "default", "off")
         found = look(host, url_of(server, user))
         hand.execute_command("ACL", "SETUSER", "default", "on")
-    assert [str(finding) for finding in found] == [f'redis: user "{user}" may do what {name} must']
+    assert [str(result) for result in found] == [f'redis: user "{user}" may do what {name} must']
 
 
 def test_a_milter_s_own_user_is_not_asked_for_what_it_may_not(host, server: Redis, admin: redis.Redis) -> None:
@@ -170,7 +170,7 @@ def test_a_role_that_lacks_something_or_may_do_more(host, server: Redis, admin: 
 
 def test_a_user_that_cannot_be_asked(host, server: Redis, admin: redis.Redis) -> None:
     admin.execute_command("ACL", "SETUSER", "mute", "on", ">secret", "~stopit:*", "+xlen")
-    assert look(host, url_of(server, "mute"))[0].state is State.UNTRIED
+    assert look(host, url_of(server, "mute"))[0].status is Status.UNTRIED
 
 
 def test_the_lists_of_what_a_daemon_needs_are_whole(host, server: Redis, admin: redis.Redis) -> None:

@@ -6,36 +6,36 @@ import os
 
 import pytest
 
-from stopit_ctl.doctor.secret_permissions import look_at_secrets
-from stopit_ctl.findings import Finding, State
+from stopit_ctl.doctor.secret_permissions import probe_secret_permissions
+from stopit_ctl.probe_results import ProbeResult, Status
 
 ROOT = os.geteuid() == 0
 NOBODY = 65534
 
 
-def look(host) -> Finding:
-    (finding,) = look_at_secrets(host.settings, ())
-    return finding
+def look(host) -> ProbeResult:
+    (result,) = probe_secret_permissions(host.settings, ())
+    return result
 
 
 def test_a_key_of_one_s_own(host) -> None:
-    assert look(host).state is State.OK
-    assert "alone (mode 0600)" in look(host).what
+    assert look(host).status is Status.OK
+    assert "alone (mode 0600)" in look(host).text
 
 
 @pytest.mark.skipif(not ROOT, reason="only root gives files away")
 def test_a_key_that_is_somebody_else_s(host) -> None:
     os.chown(host.key, NOBODY, -1)
-    assert "nobody's, who can change it" in look(host).what
+    assert "nobody's, who can change it" in look(host).text
 
 
 @pytest.mark.skipif(not ROOT, reason="only root gives files away")
 def test_a_key_that_another_group_reads(host) -> None:
     os.chown(host.key, -1, 4242)
     host.key.chmod(0o640)
-    assert "group 4242 can read" in look(host).what
+    assert "group 4242 can read" in look(host).text
 
 
 def test_a_directory_in_which_anybody_can_put_another(host) -> None:
     host.directory.chmod(0o777)
-    assert "anybody can put another file in place of" in look(host).what
+    assert "anybody can put another file in place of" in look(host).text

@@ -15,9 +15,9 @@ import click
 
 from stopit_core import __version__, config
 from stopit_core.errors import ConfigError, StopitError
-from stopit_ctl.console_output import Screen
+from stopit_ctl.console_output import ConsoleOutput
+from stopit_ctl.local_site import Site
 from stopit_ctl.service_user import ServiceUser
-from stopit_ctl.site import Site
 
 __all__ = ["EX_CONFIG", "EX_FOUND", "stopitctl"]
 
@@ -86,13 +86,13 @@ def stopitctl(ctx: click.Context, path: Path | None, milter_user: str, notifier_
         config.config_path(path),
         ServiceUser(milter_user, "stopit-milter"),
         ServiceUser(notifier_user, "stopit-notifier"),
-        Screen(),
+        ConsoleOutput(),
         time.time,
     )
 
 
 def _complain(text: str) -> None:
-    Screen().complain(f"stopitctl: {text}")
+    ConsoleOutput().error(f"stopitctl: {text}")
 
 
 def _advise() -> None:

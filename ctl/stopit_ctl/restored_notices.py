@@ -11,22 +11,22 @@ from stopit_core.identity.keys import Keyring, new_ref
 from stopit_core.outgoing.facts import AlertFacts, AlertKind, MessageKind
 from stopit_core.outgoing.render import Renderer
 from stopit_ctl.console_output import local_time
-from stopit_ctl.site import Site, opened_ledger, sqlite_file
+from stopit_ctl.local_site import Site, opened_ledger, sqlite_file
 
-__all__ = ["Forgotten", "deal_with_forgotten"]
+__all__ = ["SettledNotices", "settle_pending_notices"]
 
 
 @dataclass(frozen=True, slots=True)
-class Forgotten:
+class SettledNotices:
     """What was done: how many notices had left as the ledger shows, and the cases whose notice was called off."""
 
     had_left: int
     called_off: tuple[str, ...]
 
 
-def deal_with_forgotten(
+def settle_pending_notices(
     site: Site, settings: Settings, keyring: Keyring, store: CaseStore, made_at: float
-) -> Forgotten:
+) -> SettledNotices:
     """See to it that nothing is sent twice from a record that is of `made_at`. One transaction.
 
     To be called as the notifier's user. Raises ConfigError, Transient.
@@ -57,7 +57,7 @@ def deal_with_forgotten(
             message = renderer.render(facts, recipient=settings.campus.staff_address, ref=new_ref(), at=now)
             work.enqueue(message, case.id, Party.STAFF, f"restored:{notice.kind}", now, now)
         restoring.mark(made_at, now)
-    return Forgotten(had_left, tuple(called_off))
+    return SettledNotices(had_left, tuple(called_off))
 
 
 def _traced(site: Site, settings: Settings, keyring: Keyring, notices: list[Message]) -> set[str]:

@@ -19,7 +19,7 @@ from stopit_core.identity.keys import Keyring, read_key
 from stopit_core.open_stores import open_cases, open_ledger, open_queue
 from stopit_core.stores.ledger import Ledger
 from stopit_core.stores.queue import Queue
-from stopit_ctl.console_output import Screen
+from stopit_ctl.console_output import ConsoleOutput
 from stopit_ctl.service_user import ServiceUser
 
 __all__ = ["Site", "opened_cases", "opened_ledger", "opened_queue", "sqlite_file"]
@@ -34,7 +34,7 @@ class Site:
     path: Path
     milter_user: ServiceUser
     notifier_user: ServiceUser
-    screen: Screen
+    output: ConsoleOutput
     clock: Callable[[], float]
 
     def users(self) -> tuple[ServiceUser, ...]:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from stopit_ctl.findings import Finding, State
-from stopit_ctl.postfix import Postfix
+from stopit_ctl.postconf import Postfix
+from stopit_ctl.probe_results import ProbeResult, Status
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 SOCKET = "unix:/var/spool/postfix/stopit/milter.sock"
 MAIN = "compatibility_level = 3.7\nqueue_directory = /var/spool/postfix\n"
 MASTER = "smtp inet n - y - - smtpd\npickup unix n - y 60 1 pickup\n"
@@ -20,11 +20,11 @@ MEMBERS = "submission inet n - y - - smtpd\n  -o smtpd_sasl_auth_enable=yes\n"
 
 
 @pytest.fixture
-def look(tmp_path: Path, tool: Callable[[str], str]) -> Callable[..., list[Finding]]:
-    """The findings on a Postfix with this main.cf and master.cf after the least that it needs."""
+def look(tmp_path: Path, tool: Callable[[str], str]) -> Callable[..., list[ProbeResult]]:
+    """The results on a Postfix with this main.cf and master.cf after the least that it needs."""
     tool("postconf")
 
-    def find(main: str, master: str = "", socket: str = SOCKET) -> list[Finding]:
+    def find(main: str, master: str = "", socket: str = SOCKET) -> list[ProbeResult]:
         for name, text in (("main.cf", MAIN + main), ("master.cf", MASTER + master)):
             (tmp_path / name).write_text(text)
             os.utime(tmp_path / name, (0, 0))  # postconf waits until a file is two seconds old
@@ -33,46 +33,46 @@ def look(tmp_path: Path, tool: Callable[[str], str]) -> Callable[..., list[Findi
     return find
 
 
-def faults(found: list[Finding]) -> list[str]:
-    return [str(finding) for finding in found if finding.state is State.FAULT]
+def faults(found: list[ProbeResult]) -> list[str]:
+    return [str(result) for result in found if result.status is Status.FAULT]
 
 
-def test_the_snippets_that_ship_are_in_order(look: Callable[..., list[Finding]]) -> None:
+def test_the_snippets_that_ship_are_in_order(look: Callable[..., list[ProbeResult]]) -> None:
     snippets = [(ROOT / "config" / "postfix" / f"{name}.cf.snippet").read_text() for name in ("main", "master")]
     found = look(*snippets)
     assert faults(found) == []
-    assert [str(finding) for finding in found][:2] == [
+    assert [str(result) for result in found][:2] == [
         "postfix: smtp asks the milter, default_action=accept",
         "postfix: submission asks the milter, default_action=tempfail",
     ]
 
 
-def test_a_postfix_that_knows_no_milter(look: Callable[..., list[Finding]]) -> None:
+def test_a_postfix_that_knows_no_milter(look: Callable[..., list[ProbeResult]]) -> None:
     assert "no smtpd_milters names unix:stopit/milter.sock" in faults(look("", MEMBERS))[-1]
 
 
-def test_submission_that_accepts_while_the_milter_is_away(look: Callable[..., list[Finding]]) -> None:
+def test_submission_that_accepts_while_the_milter_is_away(look: Callable[..., list[ProbeResult]]) -> None:
     (fault,) = faults(look(ACCEPT, MEMBERS))
     assert "submission takes members' mail and says default_action=accept" in fault
 
 
-def test_port_25_that_takes_logins_too(look: Callable[..., list[Finding]]) -> None:
+def test_port_25_that_takes_logins_too(look: Callable[..., list[ProbeResult]]) -> None:
     (fault,) = faults(look(ACCEPT + "smtpd_sasl_auth_enable = yes\n"))
     assert "smtp takes members' mail" in fault
 
 
-def test_the_default_action_of_postfix_itself_counts(look: Callable[..., list[Finding]]) -> None:
+def test_the_default_action_of_postfix_itself_counts(look: Callable[..., list[ProbeResult]]) -> None:
     plain = "smtpd_milters = unix:stopit/milter.sock\n"
     assert faults(look(plain, MEMBERS)) == []
     assert len(faults(look(plain + "milter_default_action = accept\n", MEMBERS))) == 1
 
 
-def test_submission_without_the_milter(look: Callable[..., list[Finding]]) -> None:
+def test_submission_without_the_milter(look: Callable[..., list[ProbeResult]]) -> None:
     (fault,) = faults(look(ACCEPT, MEMBERS + "  -o smtpd_milters=inet:localhost:8891\n"))
     assert "submission takes members' mail and does not ask the milter" in fault
 
 
-def test_port_25_without_the_milter(look: Callable[..., list[Finding]]) -> None:
+def test_port_25_without_the_milter(look: Callable[..., list[ProbeResult]]) -> None:
     (fault,) = faults(look("", MEMBERS + "  -o smtpd_milters=unix:stopit/milter.sock\n"))
     assert "smtp does not ask the milter" in fault
 
@@ -87,7 +87,7 @@ def test_port_25_without_the_milter(look: Callable[..., list[Finding]]) -> None:
         ("inet:8890@127.0.0.1", "{ inet:127.0.0.1:8890, connect_timeout=5s }, inet:localhost:8891"),
     ],
 )
-def test_spellings_of_one_socket(look: Callable[..., list[Finding]], socket: str, spelling: str) -> None:
+def test_spellings_of_one_socket(look: Callable[..., list[ProbeResult]], socket: str, spelling: str) -> None:
     assert faults(look(f"smtpd_milters = {spelling}\n", socket=socket)) == []
 
 

@@ -8,10 +8,10 @@ import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 
-__all__ = ["run_at_terminal"]
+__all__ = ["run_on_terminal"]
 
 
-def run_at_terminal(command: Sequence[str], timeout: float) -> tuple[int, str]:
+def run_on_terminal(command: Sequence[str], timeout: float) -> tuple[int, str]:
     """Its exit code, and what it said, each line once. Raises OSError, subprocess.TimeoutExpired."""
     ours, theirs = pty.openpty()
     try:

@@ -19,7 +19,7 @@ __all__ = [
     "RE_INJECTION",
     "definition",
     "milters_option",
-    "own_door",
+    "own_service",
 ]
 
 BEGIN = "# Stopit: begin (`stopitctl setup postfix --undo` takes it out)"
@@ -63,11 +63,11 @@ _VALUES = {
 }
 _ACTIONS = {FROM_OUTSIDE: "accept", FROM_MEMBERS: "tempfail"}
 
-_DOOR = """\
+_OWN_SERVICE = """\
 # Stopit's own way out ([smtp] in stopit.toml), on this host only. Put off
 # while the milter is away, because none of it may pass the milter unseen:
 # after a crash the ledger tells whether the MTA had a message.
-{door} inet n  -       {chroot}       -       -       smtpd
+{service} inet n  -       {chroot}       -       -       smtpd
   -o syslog_name=postfix/stopit
   -o smtpd_client_restrictions=permit_mynetworks,reject
   -o smtpd_helo_restrictions=
@@ -87,11 +87,11 @@ def definition(name: str, milter: str) -> list[str]:
     return [*words, _VALUES[name]]
 
 
-def own_door(door: str, chroot: str, others: str) -> list[str]:
-    """The service of master.cf that the notifier sends through. `door` is "host:port", `chroot` the column of the
+def own_service(service: str, chroot: str, others: str) -> list[str]:
+    """The service of master.cf that the notifier sends through. `service` is "host:port", `chroot` the column of the
     other smtpd services, `others` the milters that stand behind Stopit."""
     option = milters_option(f"${FROM_MEMBERS}", others)
-    return _DOOR.format(door=door, chroot=chroot, option=option).splitlines()
+    return _OWN_SERVICE.format(service=service, chroot=chroot, option=option).splitlines()
 
 
 def milters_option(*milters: str) -> str:

@@ -12,15 +12,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from stopit_ctl.at_terminal import run_at_terminal
-from stopit_ctl.findings import Finding
 from stopit_ctl.milter_kinds import MilterKind, kind_of
-from stopit_ctl.smtpd_services import Door, Use, naming, says_who, spellings
+from stopit_ctl.probe_results import ProbeResult
+from stopit_ctl.pseudo_terminal import run_on_terminal
+from stopit_ctl.smtpd_services import SmtpdService, Use, identify_login, position_of, socket_spellings
 
 __all__ = ["Postfix"]
 
 _TIMEOUT = 30.0
-_OF_A_DOOR = (
+_PER_SERVICE = (
     "smtpd_milters",
     "smtpd_sasl_auth_enable",
     "milter_default_action",
@@ -49,20 +49,20 @@ class Postfix:
         """What main.cf says of a parameter, or what holds without; "" without a Postfix."""
         return self._said("-xh" if expanded else "-h", name)
 
-    def doors(self) -> list[Door]:
+    def services(self) -> list[SmtpdService]:
         """The network services that smtpd serves, in the order of master.cf."""
         own = _options(self._said("-P"))
         default = "n" if self.value("compatibility_level") >= "1" else "y"
-        doors = []
+        services = []
         for row in (line.split() for line in self._said("-M").splitlines()):
             if len(row) < 8 or row[1] not in ("inet", "pass") or row[7] != "smtpd":
                 continue
             options = own.get((row[0], row[1]), {})
             over = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
-            values = _values(self._said(*over, "-x", *_OF_A_DOOR))
+            values = _values(self._said(*over, "-x", *_PER_SERVICE))
             chroot = (default if row[4] == "-" else row[4]) == "y"
-            doors.append(Door(row[0], row[1], chroot, options, values))
-        return doors
+            services.append(SmtpdService(row[0], row[1], chroot, options, values))
+        return services
 
     def alias_of(self, address: str) -> str:
         """What the alias tables say of an address, "" when they say nothing. Looks into virtual_alias_maps, and by
@@ -81,36 +81,36 @@ class Postfix:
         """What `postfix check` complains of, "" when it lets the configuration pass. Only root can ask."""
         command = ["postfix", *self._where(), "check"]
         try:
-            code, said = run_at_terminal(command, _TIMEOUT)
+            code, said = run_on_terminal(command, _TIMEOUT)
         except (OSError, subprocess.TimeoutExpired) as error:
             return str(error)
         return (said or f"it ended with {code}") if code else ""
 
-    def look(self, socket: str, way_out: int | None = None) -> Iterator[Finding]:
+    def look(self, socket: str, way_out: int | None = None) -> Iterator[ProbeResult]:
         """Whether the milter at `socket` (milter.socket) is asked, by which services, and with what when it is away.
         `way_out`: the port that the notifier sends through, where it is one of this host. Nothing where there is no
         Postfix."""
         queue = self.queue_directory()
         if queue is None:
             return
-        names = spellings(socket, queue)
+        names = socket_spellings(socket, queue)
         found = False
-        for door in self.doors():
-            at = naming(door.milters, names)
+        for service in self.services():
+            at = position_of(service.milters, names)
             found = found or at is not None
-            yield from _judged(door, at)
+            yield from _judged(service, at)
             if (
                 at is not None
                 and way_out is not None
-                and door.port == way_out
-                and door.action(door.milters[at]) == "accept"
+                and service.port == way_out
+                and service.action(service.milters[at]) == "accept"
             ):
-                yield Finding.fault(
-                    f"postfix: Stopit sends through {door.service}, which lets mail pass while the milter is away",
+                yield ProbeResult.fault(
+                    f"postfix: Stopit sends through {service.name}, which lets mail pass while the milter is away",
                     "`stopitctl setup postfix` makes a door of its own; then set smtp.port in stopit.toml",
                 )
         if not found:
-            yield Finding.fault(
+            yield ProbeResult.fault(
                 f"postfix: no smtpd_milters names {names[0]}",
                 "let Postfix ask the milter: `stopitctl setup postfix` shows the lines for main.cf and master.cf",
             )
@@ -131,49 +131,49 @@ class Postfix:
         return ["-c", str(self.configuration.absolute())] if self.configuration else []
 
 
-def _judged(door: Door, at: int | None) -> Iterator[Finding]:
-    """What is to be said of one door; `at`: which of its milters is ours."""
-    members = door.use is Use.MEMBERS or (door.use is Use.OUTSIDE and door.takes_logins)
+def _judged(service: SmtpdService, at: int | None) -> Iterator[ProbeResult]:
+    """What is to be said of one service; `at`: which of its milters is ours."""
+    members = service.use is Use.MEMBERS or (service.use is Use.OUTSIDE and service.takes_logins)
     if at is None:
         if members:
-            yield Finding.fault(
-                f"postfix: {door.service} takes members' mail and does not ask the milter",
+            yield ProbeResult.fault(
+                f"postfix: {service.name} takes members' mail and does not ask the milter",
                 "set smtpd_milters there, or no member can flag by it",
             )
-        elif door.use is Use.OUTSIDE:
-            yield Finding.fault(
-                f"postfix: {door.service} does not ask the milter",
+        elif service.use is Use.OUTSIDE:
+            yield ProbeResult.fault(
+                f"postfix: {service.name} does not ask the milter",
                 "set smtpd_milters in main.cf: of mail from outside there is no trace, so staff decide on each flag",
             )
         return
-    action = door.action(door.milters[at])
+    action = service.action(service.milters[at])
     if members and action == "accept":
-        yield Finding.fault(
-            f"postfix: {door.service} takes members' mail and says default_action=accept",
+        yield ProbeResult.fault(
+            f"postfix: {service.name} takes members' mail and says default_action=accept",
             "set default_action=tempfail there, or a flag reaches the sender while the milter is away",
         )
     else:
-        yield Finding.ok(f"postfix: {door.service} asks the milter, default_action={action}")
-    yield from _order(door, at)
-    if members and not says_who(door.values.get("milter_mail_macros", "")):
-        yield Finding.fault(
-            f"postfix: {door.service} does not tell the milter who logs in",
+        yield ProbeResult.ok(f"postfix: {service.name} asks the milter, default_action={action}")
+    yield from _order(service, at)
+    if members and not identify_login(service.values.get("milter_mail_macros", "")):
+        yield ProbeResult.fault(
+            f"postfix: {service.name} does not tell the milter who logs in",
             "put i and {auth_authen} into milter_mail_macros: without them nothing is a flag",
         )
 
 
-def _order(door: Door, at: int) -> Iterator[Finding]:
+def _order(service: SmtpdService, at: int) -> Iterator[ProbeResult]:
     """What is asked before Stopit, and may sign what Stopit then changes."""
-    for entry in door.milters[:at]:
+    for entry in service.milters[:at]:
         match kind_of(entry):
             case MilterKind.SIGNS:
-                yield Finding.fault(
-                    f"postfix: {door.service} asks {entry} before Stopit, and that signs mail",
+                yield ProbeResult.fault(
+                    f"postfix: {service.name} asks {entry} before Stopit, and that signs mail",
                     "put Stopit first in smtpd_milters: an edit after signing breaks the signature",
                 )
             case MilterKind.UNKNOWN:
-                yield Finding.untried(
-                    f"postfix: {door.service} asks {entry} before Stopit; whether that signs mail",
+                yield ProbeResult.untried(
+                    f"postfix: {service.name} asks {entry} before Stopit; whether that signs mail",
                     "if it does, put Stopit first in smtpd_milters",
                 )
             case MilterKind.DOES_NOT:

@@ -14,7 +14,7 @@ from stopit_core.cases import ReportRow
 from stopit_core.decision.policy import Outcome, Reason
 from stopit_core.model import Channel
 
-__all__ = ["Doubt", "Observed", "Passed", "Written", "add_up", "doubts"]
+__all__ = ["Concern", "MilterCounts", "Summary", "UnsentMessages", "concerns", "summarise"]
 
 _FEW = 5
 """Of fewer decisions a share says nothing."""
@@ -27,7 +27,7 @@ _BY_REPLY = (Channel.REPLY, Channel.HEADER)
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class UnsentMessages:
     """Messages that were written and not sent: how many of each kind, and to how many senders the notices went."""
 
     kinds: Mapping[str, int]
@@ -35,7 +35,7 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
+class MilterCounts:
     """What the milter counts since it was started; `faults` by stage. None of it where it does not answer."""
 
     messages: int
@@ -47,7 +47,7 @@ class Passed:
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
+class Concern:
     """One thing to look at: what it is, and where to look. `blocks`: not safe while it is so."""
 
     what: str
@@ -55,7 +55,7 @@ class Doubt:
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
+class Summary:
     """The sums. `since` and `until` are seconds since the epoch; `days` maps a date, in this host's own zone, to its
     cases for staff."""
 
@@ -66,10 +66,10 @@ class Observed:
     channels: Mapping[str, int]
     decisions: Mapping[Reason, int]
     withheld: int
-    written: Written
+    written: UnsentMessages
     days: Mapping[str, int]
     not_observed: int
-    passed: Passed | None
+    passed: MilterCounts | None
     set_aside: int
     mode: str
 
@@ -88,17 +88,17 @@ class Observed:
         return sum(count for reason, count in self.decisions.items() if reason.outcome is outcome)
 
 
-def add_up(
+def summarise(
     rows: Sequence[ReportRow],
-    written: Written,
-    passed: Passed | None,
+    written: UnsentMessages,
+    passed: MilterCounts | None,
     *,
     since: float,
     until: float,
     set_aside: int,
     withholds: bool,
     mode: str,
-) -> Observed:
+) -> Summary:
     """The sums over what was decided. `withholds`: the site keeps replies back; `set_aside`: dead letters."""
     seen = [row for row in rows if row.observed]
     flags = {row.key.partition(":")[0]: row for row in seen}
@@ -106,7 +106,7 @@ def add_up(
     days = Counter(dict.fromkeys(_days(since, until), 0))
     days.update(day for day, _ in staff)
     channels = Counter(row.channel.value for row in flags.values())
-    return Observed(
+    return Summary(
         since=since,
         until=until,
         flags=len(flags),
@@ -123,42 +123,42 @@ def add_up(
     )
 
 
-def doubts(seen: Observed) -> Iterator[Doubt]:
+def concerns(seen: Summary) -> Iterator[Concern]:
     """What to look at, what weighs most first."""
     if seen.passed is None:
-        yield Doubt("the milter does not answer, so what it dropped is not known: `stopitctl doctor`")
+        yield Concern("the milter does not answer, so what it dropped is not known: `stopitctl doctor`")
     else:
-        yield from map(Doubt, _of_the_milter(seen.passed))
+        yield from map(Concern, _of_the_milter(seen.passed))
     if seen.set_aside:
-        yield Doubt(f"{seen.set_aside} reports were set aside: `stopitctl queue list --dead`")
+        yield Concern(f"{seen.set_aside} reports were set aside: `stopitctl queue list --dead`")
     if not seen.flags:
-        yield Doubt("no flag was seen: flag a message yourself, and run this again")
+        yield Concern("no flag was seen: flag a message yourself, and run this again")
         return
     without = sum(seen.decisions.get(reason, 0) for reason in _WITHOUT_TRACE)
     if without:
-        yield Doubt(
+        yield Concern(
             f"{without} of {seen.decided} flagged messages had no trace that fits: they passed before the milter was "
             "there, by a way without it, or twice by one with it. `stopitctl doctor` looks at the doors",
             _is_much(without, seen.decided),
         )
     if no_login := seen.decisions.get(Reason.SENDER_NOT_SURE, 0):
-        yield Doubt(
+        yield Concern(
             f"{no_login} of {seen.decided} flagged messages came from senders without a login. That is right for "
             "mail from outside; if members sent them, `stopitctl doctor --send-test` with --test-login shows whether "
             "the milter is told who logs in",
             blocks=False,
         )
     if unknown := seen.decisions.get(Reason.REPORTER_NOT_VERIFIED, 0):
-        yield Doubt(
+        yield Concern(
             f"{unknown} of {seen.decided} flags came from people who are not surely members: [identity] in "
             "stopit.toml says who is",
             blocks=False,
         )
     if (busiest := max(seen.days.values(), default=0)) > _A_DAY_S_WORK:
-        yield Doubt(f"staff would have had {busiest} cases on one day: are there people for that?", blocks=False)
+        yield Concern(f"staff would have had {busiest} cases on one day: are there people for that?", blocks=False)
 
 
-def _of_the_milter(passed: Passed) -> Iterator[str]:
+def _of_the_milter(passed: MilterCounts) -> Iterator[str]:
     faults = sum(passed.faults.values())
     if faults:
         stages = ", ".join(f"{stage} {count}" for stage, count in passed.faults.items() if count)

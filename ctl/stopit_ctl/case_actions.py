@@ -16,10 +16,10 @@ from stopit_core.identity.keys import new_ref
 from stopit_core.outgoing.facts import MessageKind, NoticeFacts
 from stopit_core.outgoing.render import Renderer
 from stopit_ctl.cases import case_of_number
+from stopit_ctl.cli import EX_FOUND
 from stopit_ctl.console_output import local_time
-from stopit_ctl.program import EX_FOUND
+from stopit_ctl.local_site import Site
 from stopit_ctl.service_user import operator
-from stopit_ctl.site import Site
 
 __all__ = ["close", "note", "notice"]
 
@@ -61,7 +61,7 @@ def notice(site: Site, number: str, firmer: bool, yes: bool) -> None:
         for row in reports:  # as after one that policy decided: these pairs are watched from it on
             file.work.join_notice(row.key, message_id)
         file.work.set_state(file.case.id, CaseState.NOTICE_PENDING, now, Actor.STAFF)
-    site.screen.line(f"The {_name(kind)} is in the outbox; stopit-notifier sends it within a minute.")
+    site.output.line(f"The {_name(kind)} is in the outbox; stopit-notifier sends it within a minute.")
 
 
 @click.command("note")
@@ -72,7 +72,7 @@ def note(site: Site, number: str, text: str) -> None:
     """Put TEXT on the history of case NUMBER."""
     with _file(site, site.settings(), number) as file:
         file.say(site.clock(), text)
-    site.screen.line(f"Noted on {file.case.number}.")
+    site.output.line(f"Noted on {file.case.number}.")
 
 
 @click.command("close")
@@ -92,9 +92,9 @@ def close(site: Site, number: str, text: str) -> None:
         file.say(now, text)
         file.work.set_state(file.case.id, CaseState.CLOSED, now, Actor.STAFF)
         leaving = [each for each in file.messages() if each.state in _WAITING and each.party is Party.SENDER]
-    site.screen.line(f"{file.case.number} is closed.")
+    site.output.line(f"{file.case.number} is closed.")
     for each in leaving:
-        site.screen.line(f"Its {each.kind} still leaves, at {local_time(each.due_at)}: it was decided before.")
+        site.output.line(f"Its {each.kind} still leaves, at {local_time(each.due_at)}: it was decided before.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ class _File:
 
     def refuse(self, why: str) -> click.exceptions.Exit:
         """Say why not."""
-        self.site.screen.complain(f"stopitctl: case {self.case.number} {why}")
+        self.site.output.error(f"stopitctl: case {self.case.number} {why}")
         return click.exceptions.Exit(EX_FOUND)
 
 
@@ -172,7 +172,7 @@ def _file(site: Site, settings: Settings, number: str) -> Iterator[_File]:
     """The case with this number, open for writing: all that the block does is done at its end, or nothing."""
     with site.cases(settings) as store, store.work() as work:
         reading = Reading(work.flushed_connection())
-        yield _File(site, work, reading, case_of_number(site.screen, reading, number))
+        yield _File(site, work, reading, case_of_number(site.output, reading, number))
 
 
 def _name(kind: MessageKind) -> str:
