@@ -1,1 +1,1 @@
-"""stopitctl: how a postmaster sets Stopit up, looks into it and mends it. One module for each group of commands."""
+"""stopitctl: the postmaster's tool to set Stopit up, inspect it and repair it. Each command has a module."""

@@ -1,4 +1,4 @@
-"""The list of what stopitctl can do."""
+"""The commands of stopitctl."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["command_line", "main"]
 
 
 def command_line() -> click.Group:
-    """The whole command line, in the order in which help shows it."""
+    """Return the whole command line, in the order in which help shows it."""
     for command in (notice, note, close):
         cases_group.add_command(command)
     for command in (
@@ -52,7 +52,7 @@ def command_line() -> click.Group:
 def main() -> None:
     """Run the command line."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a letter gets its escape, not a traceback
+        if isinstance(stream, io.TextIOWrapper):  # a character that the terminal lacks is escaped
             stream.reconfigure(errors="backslashreplace")
     command_line()(prog_name="stopitctl")
 

@@ -1,7 +1,7 @@
-"""`stopitctl backup`: everything that a site needs to go on elsewhere, in one directory.
+"""`stopitctl backup`: copy everything that a site needs into one directory.
 
-A report goes from the spool to the queue to the case record, and they are read in this order: one that moves
-meanwhile is in the backup once or twice, never not at all, and the record takes each once. The daemons may run.
+A report moves from the spool to the queue to the case record, and they are copied in this order. A report that moves
+during the backup is therefore in it once or twice, and the case record accepts each report once. The daemons may run.
 """
 
 from __future__ import annotations
@@ -27,44 +27,44 @@ __all__ = ["backup"]
 
 _ALL = 10_000_000
 _PAGES = 2000
-"""So many pages of the ledger are copied at a time: the milter's writer waits no longer than that takes."""
+"""Number of pages of the ledger copied at a time; the milter's trace writer waits while they are copied."""
 
 
 @click.command()
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--no-ledger", is_flag=True, help="Leave out the ledger: flags of mail that passed before go to staff.")
+@click.option("--no-ledger", is_flag=True, help="Leave out the ledger: then staff decide on flags of older mail.")
 @click.pass_obj
 def backup(site: Site, directory: Path, no_ledger: bool) -> None:
     """Make a backup of this site in DIR, a new directory.
 
-    It has the configuration with the site's key, the reports that wait, the
-    case record, and the ledger where that is a SQLite file. The daemons may
-    run. Whoever can read DIR can read every case: it is made for its owner
-    alone. `stopitctl restore` brings it back.
+    The backup contains the configuration with the site's key, the reports that
+    wait, the case record, and the ledger where it is a SQLite file. The
+    daemons may run. Only the owner can read DIR, because every case can be
+    read with it. `stopitctl restore` restores the backup.
     """
     settings = site.settings()
-    site.keyring(settings)  # a backup without a key that holds would be found out too late
+    site.keyring(settings)  # fails now, not at the restore, when the key is faulty
     made_at = site.clock()
     try:
         archive = Archive.new(directory.absolute())
         reports = _reports(site, settings, archive)
         cases = _cases(site, settings, archive)
-        ledger = "left out, as asked" if no_ledger else _ledger(site, settings, archive)
-        kept = _configuration(site, settings, archive)
-        archive.finish(made_at, kept)
+        ledger = "left out (--no-ledger)" if no_ledger else _ledger(site, settings, archive)
+        saved = _configuration(site, settings, archive)
+        archive.finish(made_at, saved)
     except Permanent as error:
         site.output.error(f"stopitctl: {error}")
         raise click.exceptions.Exit(EX_FOUND) from error
-    site.output.line(f"A backup of {local_time(made_at)} is in {archive.directory}:")
+    site.output.line(f"Backup of {local_time(made_at)} in {archive.directory}:")
     site.output.fields(
         (
-            ("files", f"{len(kept)} of the configuration, the key among them"),
-            ("reports", f"{reports} that wait"),
+            ("files", f"{len(saved)} of the configuration, with the key"),
+            ("reports", f"{reports} waiting"),
             ("cases", f"{cases}"),
             ("ledger", ledger),
         )
     )
-    site.output.line("With it every case can be read: keep it where only you can reach it.")
+    site.output.line("Every case can be read with it: keep it where nobody else has access.")
 
 
 def _reports(site: Site, settings: Settings, archive: Archive) -> int:
@@ -93,19 +93,19 @@ def _cases(site: Site, settings: Settings, archive: Archive) -> str:
 def _ledger(site: Site, settings: Settings, archive: Archive) -> str:
     path = sqlite_file(settings.ledger.url)
     if path is None:
-        return "in Redis, and not here: Redis has backups of its own"
+        return "not included: it is in Redis, which has its own backups"
     if not path.exists() or not path.stat().st_size:
         return "none yet"
     target = archive.directory / LEDGER
     with archive.writing(LEDGER):
         pass
     try:
-        with site.milter_user.acting():  # or root would make -wal and -shm its own
+        with site.milter_user.acting():  # otherwise root would own -wal and -shm
             source = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
             source.execute("PRAGMA user_version").fetchone()
         with closing(source), closing(sqlite3.connect(target)) as copy:
             source.backup(copy, pages=_PAGES)
-            copy.execute("PRAGMA journal_mode = DELETE").close()  # one file, whole by itself
+            copy.execute("PRAGMA journal_mode = DELETE").close()  # a single file, complete without -wal
             (traces,) = copy.execute("SELECT count(*) FROM trace").fetchone()
     except sqlite3.Error as error:
         raise Transient(f"sqlite {path}: {error}") from error
@@ -113,7 +113,7 @@ def _ledger(site: Site, settings: Settings, archive: Archive) -> str:
 
 
 def _configuration(site: Site, settings: Settings, archive: Archive) -> tuple[SavedFile, ...]:
-    kept = []
+    saved = []
     for number, path in enumerate(dict.fromkeys(_paths(site, settings)), 1):
         name = f"etc/{number:02}-{path.name}"
         try:
@@ -122,12 +122,12 @@ def _configuration(site: Site, settings: Settings, archive: Archive) -> tuple[Sa
             raise Permanent(f"{path}: {error.strerror}") from error
         with archive.writing(name) as file:
             file.write(data)
-        kept.append(SavedFile(name, str(path), _user(status.st_uid), _group(status.st_gid), status.st_mode & 0o777))
-    return tuple(kept)
+        saved.append(SavedFile(name, str(path), _user(status.st_uid), _group(status.st_gid), status.st_mode & 0o777))
+    return tuple(saved)
 
 
 def _paths(site: Site, settings: Settings) -> Iterator[Path]:
-    """The files that the configuration is made of. The first one is itself, the second one the key."""
+    """Return the files of the configuration: first stopit.toml, second the key."""
     yield from (site.path.absolute(), settings.ledger.key_file.absolute())
     servers = (settings.queue, settings.ledger, settings.cases, settings.smtp)
     others = (settings.identity.aliases, *(server.password_file for server in servers))

@@ -1,4 +1,4 @@
-"""What staff do about a case by hand: a notice, a note, the end of it. Each is on its history, with who did it."""
+"""`stopitctl cases notice`, `note` and `close`: staff act on a case; its history has the name of the operator."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ _WAITING = (MessageState.PENDING, MessageState.SENDING)
 
 @click.command("notice")
 @click.argument("number")
-@click.option("--firmer", is_flag=True, help="The firmer notice, for a sender who has had the first.")
+@click.option("--firmer", is_flag=True, help="Send the firmer notice, to a sender who got the first one.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @click.pass_obj
 def notice(site: Site, number: str, firmer: bool, yes: bool) -> None:
     """Send the sender of case NUMBER a notice now.
 
-    Only where the sender is known as surely as policy.minimum_assurance asks
-    for. See its words first: `stopitctl preview notice --firmer`. The notifier
-    sends it; the case's history says that staff asked for it, and who.
+    The sender must be known with at least policy.minimum_assurance. Read the
+    text first: `stopitctl preview notice --firmer`. The notifier sends the
+    notice; the case's history has the name of the operator who asked for it.
     """
     settings = site.settings()
     keyring = site.keyring(settings)
@@ -46,19 +46,19 @@ def notice(site: Site, number: str, firmer: bool, yes: bool) -> None:
             settings.campus, settings.flag, settings.office, keyring, settings.notifier.templates
         )
     with _file(site, settings, number) as file:
-        file.must_allow(kind, settings)
+        file.reports_for(kind, settings)
         sender = file.case.sender
     if not yes:
         click.confirm(f"Send the {_name(kind)} to {sender}, about case {file.case.number}?", abort=True)
     with _file(site, settings, number) as file:
         file.work.lock(file.case.sender)
-        reports = file.must_allow(kind, settings)
+        reports = file.reports_for(kind, settings)
         now = site.clock()
         facts = NoticeFacts(file.case.number, renderer.day(reports[0].message_sent_at), firmer)
         message = renderer.render(facts, recipient=file.case.sender, ref=new_ref(), at=now)
-        file.say(now, f"asked for the {_name(kind)}")
+        file.add_note(now, f"asked for the {_name(kind)}")
         message_id = file.work.enqueue(message, file.case.id, Party.SENDER, kind.value, now, now)
-        for row in reports:  # as after one that policy decided: these pairs are watched from it on
+        for row in reports:  # as after a decision: these pairs are watched from now on
             file.work.join_notice(row.key, message_id)
         file.work.set_state(file.case.id, CaseState.NOTICE_PENDING, now, Actor.STAFF)
     site.output.line(f"The {_name(kind)} is in the outbox; stopit-notifier sends it within a minute.")
@@ -69,37 +69,37 @@ def notice(site: Site, number: str, firmer: bool, yes: bool) -> None:
 @click.argument("text")
 @click.pass_obj
 def note(site: Site, number: str, text: str) -> None:
-    """Put TEXT on the history of case NUMBER."""
+    """Add TEXT to the history of case NUMBER."""
     with _file(site, site.settings(), number) as file:
-        file.say(site.clock(), text)
-    site.output.line(f"Noted on {file.case.number}.")
+        file.add_note(site.clock(), text)
+    site.output.line(f"Added to the history of case {file.case.number}.")
 
 
 @click.command("close")
 @click.argument("number")
-@click.option("--note", "text", required=True, help="Why; it stands on the history.")
+@click.option("--note", "text", required=True, help="The reason, for the history.")
 @click.pass_obj
 def close(site: Site, number: str, text: str) -> None:
     """Close case NUMBER.
 
-    A closed case is kept. A new report about the same sender opens another
-    one.
+    A closed case stays in the record. A new report about the same sender opens
+    another case.
     """
     with _file(site, site.settings(), number) as file:
         if file.case.state is CaseState.CLOSED:
-            raise file.refuse("is closed already")
+            raise file.refuse("is already closed")
         now = site.clock()
-        file.say(now, text)
+        file.add_note(now, text)
         file.work.set_state(file.case.id, CaseState.CLOSED, now, Actor.STAFF)
-        leaving = [each for each in file.messages() if each.state in _WAITING and each.party is Party.SENDER]
-    site.output.line(f"{file.case.number} is closed.")
-    for each in leaving:
-        site.output.line(f"Its {each.kind} still leaves, at {local_time(each.due_at)}: it was decided before.")
+        unsent = [each for each in file.messages() if each.state in _WAITING and each.party is Party.SENDER]
+    site.output.line(f"Case {file.case.number} is closed.")
+    for each in unsent:
+        site.output.line(f"Its {each.kind} is still sent, at {local_time(each.due_at)}: it was decided before.")
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """One case inside one transaction."""
+    """A case inside a transaction."""
 
     site: Site
     work: Work
@@ -109,21 +109,22 @@ class _File:
     def messages(self) -> list[Message]:
         return self.reading.messages(self.case)
 
-    def say(self, now: float, text: str) -> None:
-        """A line of staff's on the history."""
+    def add_note(self, now: float, text: str) -> None:
+        """Add a note of staff to the history."""
         self.work.note(self.case.id, now, Actor.STAFF, EventKind.NOTE, by=operator(), text=text)
 
-    def must_allow(self, kind: MessageKind, settings: Settings) -> list[ReportRow]:
-        """The reports that this notice would be for; ends the program where it must not be sent."""
+    def reports_for(self, kind: MessageKind, settings: Settings) -> list[ReportRow]:
+        """Return the reports that this notice is for; raise Exit with the reason where it must not be sent."""
         case, wanted = self.case, settings.policy.minimum_assurance
         if not case.sender or case.sender_assurance < wanted:
-            known = f"only as {case.sender_assurance.name.lower()}" if case.sender else "not at all"
+            assurance = case.sender_assurance.name.lower()
+            known = f"the assurance of the sender is {assurance}" if case.sender else "the sender is unknown"
             raise self.refuse(
-                f"cannot have a notice: the sender is known {known}, and policy.minimum_assurance is"
-                f" {wanted.name.lower()}. Nobody gets a notice for what they may not have sent"
+                f"cannot have a notice: {known}, and policy.minimum_assurance is {wanted.name.lower()}. Nobody"
+                " gets a notice for mail that somebody else may have sent"
             )
         if case.sender in (settings.campus.report_address, settings.campus.staff_address):
-            raise self.refuse("is about an address of Stopit's own")
+            raise self.refuse("cannot have a notice: the sender is an address of Stopit itself")
         if settings.milter.mode == "observe":
             raise self.refuse('cannot have a notice while milter.mode is "observe": nothing is sent')
         since = self._last_notice(kind, settings.policy.cooldown)
@@ -138,18 +139,18 @@ class _File:
         ]
         if not rows:
             raise self.refuse(
-                "cannot have the firmer notice: it says that mail was sent after the last one"
-                f" ({local_time(since)}), and no report of such mail stands"
+                f"cannot have the firmer notice: no valid report is about mail sent after the last notice"
+                f" ({local_time(since)})"
                 if since
-                else "cannot have a notice: no report stands that led to none so far"
+                else "cannot have a notice: there is no valid report that has not led to one yet"
             )
         return sorted(rows, key=lambda row: (row.decided_at, row.key))
 
     def _last_notice(self, kind: MessageKind, cooldown: float) -> float:
-        """When the sender got the notice that a firmer one follows; 0.0 for a first one. One of each, in order."""
+        """Return when the sender got the first notice, for the firmer one; 0.0 for a first notice."""
         before = self.work.living_notice(self.case.sender, observed=False)
         if before is not None and before.sent_at is None:
-            raise self.refuse(f"cannot have a notice: the sender's last one is {before.state.value}")
+            raise self.refuse(f"cannot have a notice: the state of the sender's last one is {before.state.value}")
         sent_at = before.sent_at or 0.0 if before is not None else 0.0
         if kind is MessageKind.FIRMER_NOTICE:
             if not sent_at:
@@ -162,14 +163,14 @@ class _File:
         return 0.0
 
     def refuse(self, why: str) -> click.exceptions.Exit:
-        """Say why not."""
+        """Print the reason for a refusal."""
         self.site.output.error(f"stopitctl: case {self.case.number} {why}")
         return click.exceptions.Exit(EX_FOUND)
 
 
 @contextmanager
 def _file(site: Site, settings: Settings, number: str) -> Iterator[_File]:
-    """The case with this number, open for writing: all that the block does is done at its end, or nothing."""
+    """Open the case with this number in a transaction, which is committed when the block ends without an error."""
     with site.cases(settings) as store, store.work() as work:
         reading = Reading(work.flushed_connection())
         yield _File(site, work, reading, case_of_number(site.output, reading, number))

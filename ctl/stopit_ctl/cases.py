@@ -1,15 +1,12 @@
-"""`stopitctl cases`: looking at the record.
+"""`stopitctl cases`: list and show cases.
 
-A postmaster's terminal is scrolled back, copied into tickets and shared: so people are shown as the digests that the
-log has too, and in full only when somebody asks for it.
+A postmaster's terminal is scrolled back, copied into tickets and shared. People are therefore shown as digests, as in
+the log, and by address only with --addresses.
 """
 
 from __future__ import annotations
 
-import email.policy
-from collections.abc import Iterator
 from dataclasses import dataclass
-from email.parser import BytesParser
 
 import click
 
@@ -20,54 +17,54 @@ from stopit_core.identity.keys import Keyring
 from stopit_ctl.cli import EX_FOUND
 from stopit_ctl.console_output import ConsoleOutput, local_time
 from stopit_ctl.local_site import Site
+from stopit_ctl.message_text import message_text
 
 __all__ = ["case_of_number", "cases_group"]
 
 _SHOWN = 50
-_HEADERS = ("From", "To", "Subject")
 _TYPED = "text"
-"""The detail of an event that holds what a person typed."""
+"""The detail of an event that holds text written by a person."""
 _DUE = "due_at"
-"""The one that holds a time."""
+"""The detail of an event that holds a time."""
 
 
 @click.group("cases")
 def cases_group() -> None:
-    """The case record: who was reported, what was decided, what was sent.
+    """The case record: reports, decisions and messages.
 
-    Times are this host's own. People are shown as the digests that the log
-    has, unless --addresses is given.
+    Times are in this host's time zone. People are shown as digests, as in the
+    log, unless --addresses is given.
     """
 
 
 @cases_group.command("list")
 @click.option("--state", type=click.Choice([state.value for state in CaseState]), help="Only cases in this state.")
-@click.option("--limit", type=click.IntRange(min=1), default=_SHOWN, show_default=True, help="So many.")
-@click.option("--addresses", is_flag=True, help="Show addresses, not their digests.")
+@click.option("--limit", type=click.IntRange(min=1), default=_SHOWN, show_default=True, help="Number of cases.")
+@click.option("--addresses", is_flag=True, help="Show addresses instead of digests.")
 @click.pass_obj
 def list_command(site: Site, state: str | None, limit: int, addresses: bool) -> None:
-    """List cases, those that changed last first."""
+    """List cases, the last changed first."""
     settings = site.settings()
     people = _People(site.keyring(settings), addresses)
     with site.cases(settings) as store, store.reading() as reading:
         found = reading.list_cases(CaseState(state) if state else None, limit)
         rows = [_row(reading, case, people) for case in found]
     if not rows:
-        site.output.line("No case." if state is None else f"No case in state {state}.")
+        site.output.line("There are no cases." if state is None else f"There are no cases in state {state}.")
         return
     site.output.table(("CASE", "STATE", "OPENED", "CHANGED", "REPORTS", "SENDER"), rows)
 
 
 @cases_group.command("show")
 @click.argument("number")
-@click.option("--addresses", is_flag=True, help="Show addresses and what people typed.")
-@click.option("--text", is_flag=True, help="Print the messages too, as they were written. They hold addresses.")
+@click.option("--addresses", is_flag=True, help="Show addresses, and the text that people wrote.")
+@click.option("--text", is_flag=True, help="Print the text of the messages, with addresses.")
 @click.pass_obj
 def show_command(site: Site, number: str, addresses: bool, text: bool) -> None:
     """Show a case: reports, decisions, messages, history.
 
-    Exits with 1 when the history does not hold: every line of it is chained
-    to the one before by a hash, so that no line can be changed later.
+    Each entry of the history contains a hash of the entry before it, so a
+    change shows. The exit code is 1 when the history was changed.
     """
     settings = site.settings()
     people = _People(site.keyring(settings), addresses)
@@ -88,27 +85,27 @@ def show_command(site: Site, number: str, addresses: bool, text: bool) -> None:
     site.output.line()
     if broken is not None:
         site.output.error(
-            f"stopitctl: the history of {case.number} does not hold from line {broken} on: it was changed outside of"
+            f"stopitctl: the history of {case.number} is not intact from entry {broken} on: it was changed outside"
             " Stopit. Compare it with a backup of the case record"
         )
         raise click.exceptions.Exit(EX_FOUND)
-    site.output.line(f"The history holds: {len(events)} lines.")
+    site.output.line(f"The history is intact: {len(events)} entries.")
     if not (addresses or text):
-        site.output.line("People are shown as digests; --addresses shows their addresses.")
+        site.output.line("People are shown as digests; --addresses shows addresses.")
 
 
 def case_of_number(output: ConsoleOutput, reading: Reading, number: str) -> Case:
-    """The case with this number; ends the program when there is none."""
+    """Return the case with this number; print an error and raise Exit without one."""
     case = reading.case(number)
     if case is None:
-        output.error(f"stopitctl: there is no case {number}; `stopitctl cases list` shows what there is")
+        output.error(f"stopitctl: there is no case {number}; `stopitctl cases list` shows all")
         raise click.exceptions.Exit(EX_FOUND)
     return case
 
 
 @dataclass(frozen=True, slots=True)
 class _People:
-    """How people are shown."""
+    """Formats people as digests or addresses."""
 
     keyring: Keyring
     addresses: bool
@@ -148,7 +145,7 @@ def _show_case(output: ConsoleOutput, case: Case, reports: list[ReportRow], peop
     output.fields(
         (
             ("state", case.state.value),
-            ("sender", f"{people.shown(case.sender)} ({assurance})" if case.sender else "nobody is identified"),
+            ("sender", f"{people.shown(case.sender)} ({assurance})" if case.sender else "not identified"),
             ("opened", local_time(case.opened_at)),
             ("changed", local_time(case.changed_at)),
         )
@@ -173,10 +170,10 @@ def _show_case(output: ConsoleOutput, case: Case, reports: list[ReportRow], peop
 
 
 def _decision(row: ReportRow) -> str:
-    said = f"{row.outcome.value}: {row.reason.value}"
+    text = f"{row.outcome.value}: {row.reason.value}"
     if row.observed:
-        said += " (observed only)"
-    return f"{said}, called off {local_time(row.withdrawn_at)}" if row.withdrawn_at is not None else said
+        text += " (observed only)"
+    return f"{text}, cancelled {local_time(row.withdrawn_at)}" if row.withdrawn_at is not None else text
 
 
 def _show_messages(output: ConsoleOutput, messages: list[Message], people: _People) -> None:
@@ -211,13 +208,5 @@ def _when(message: Message) -> str:
 
 def _show_text(output: ConsoleOutput, message: Message) -> None:
     output.line(f"Message {message.ref}", style="bold")
-    output.text("\n".join(_lines(message.data)))
+    output.text(message_text(message.data))
     output.line()
-
-
-def _lines(data: bytes) -> Iterator[str]:
-    """A message of ours as a mail client shows it."""
-    parsed = BytesParser(policy=email.policy.default).parsebytes(data)
-    yield from (f"{name}: {parsed[name]}" for name in _HEADERS)
-    yield ""
-    yield from (line.rstrip() for line in parsed.get_content().splitlines())

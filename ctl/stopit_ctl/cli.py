@@ -1,7 +1,7 @@
-"""The group that all commands stand in: the options before them, and what becomes of errors.
+"""The command group of stopitctl: its global options, and the output of errors.
 
-Exit codes: 0 fine, 1 something was found wrong or could not be reached, 2 wrong usage, 78 the configuration cannot
-be used (EX_CONFIG of sysexits.h, which systemd knows too).
+Exit codes: 0 success, 1 a fault was found or something could not be reached, 2 wrong usage, 78 the configuration
+cannot be used (EX_CONFIG of sysexits.h, which systemd knows too).
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from stopit_ctl.console_output import ConsoleOutput
 from stopit_ctl.local_site import Site
 from stopit_ctl.service_user import ServiceUser
 
-__all__ = ["EX_CONFIG", "EX_FOUND", "stopitctl"]
+__all__ = ["EX_FOUND", "stopitctl"]
 
 EX_FOUND = 1
-EX_CONFIG = 78
-SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
+_EX_CONFIG = 78
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
 
 
-class Program(click.Group):
-    """A group whose foreseeable trouble comes out as one line for each fault, never as a traceback."""
+class _StopitctlGroup(click.Group):
+    """A command group that prints an expected error as one line for each fault, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except ConfigError as error:
             for fault in error.faults:
-                _complain(str(fault))
-            _advise()
-            ctx.exit(EX_CONFIG)
+                _print_error(str(fault))
+            _suggest_root()
+            ctx.exit(_EX_CONFIG)
         except StopitError as error:
-            _complain(f"{error}; `stopitctl check` looks at every part")
-            _advise()
+            _print_error(f"{error}; `stopitctl check` checks every part")
+            _suggest_root()
             ctx.exit(EX_FOUND)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
-        """In the order in which a postmaster meets them."""
+        """Return the commands in the order in which a postmaster needs them."""
         return list(self.commands)
 
 
-@click.group(cls=Program, context_settings=SETTINGS)
+@click.group(cls=_StopitctlGroup, context_settings=_SETTINGS)
 @click.option(
     "--config",
     "path",
@@ -61,7 +61,7 @@ class Program(click.Group):
     envvar="STOPIT_MILTER_USER",
     default="stopit",
     show_default=True,
-    help='Root acts as this user where files and servers of stopit-milter are meant; "" stays root.',
+    help='Root opens the files and servers of stopit-milter as this user; "" means as root.',
 )
 @click.option(
     "--notifier-user",
@@ -74,12 +74,12 @@ class Program(click.Group):
 @click.version_option(__version__, prog_name="stopitctl", message="%(prog)s %(version)s")
 @click.pass_context
 def stopitctl(ctx: click.Context, path: Path | None, milter_user: str, notifier_user: str) -> None:
-    """Set up Stopit, look into it, and mend it.
+    """Set up, inspect and repair Stopit.
 
-    A new site: init, then check, then (when the daemons run and the MTA knows
-    the milter) doctor. `stopitctl COMMAND --help` tells more of each.
+    On a new site, run init, then check, and, when the daemons run and the MTA
+    asks the milter, doctor. `stopitctl COMMAND --help` describes a command.
 
-    Exit codes: 0 fine, 1 something is wrong, 2 wrong usage, 78 the
+    Exit codes: 0 success, 1 a fault was found, 2 wrong usage, 78 the
     configuration cannot be used.
     """
     ctx.obj = Site(
@@ -91,10 +91,10 @@ def stopitctl(ctx: click.Context, path: Path | None, milter_user: str, notifier_
     )
 
 
-def _complain(text: str) -> None:
+def _print_error(text: str) -> None:
     ConsoleOutput().error(f"stopitctl: {text}")
 
 
-def _advise() -> None:
+def _suggest_root() -> None:
     if os.geteuid() != 0:
-        _complain("you are not root: if this is a matter of permissions, try again with sudo")
+        _print_error("you are not root: if permissions are missing, try again with sudo")

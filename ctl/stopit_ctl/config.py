@@ -1,4 +1,4 @@
-"""`stopitctl config`: what each key means, and what is in force here."""
+"""`stopitctl config`: describe each key, and show the settings in force."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PASSWORD_PARAMETER = re.compile(r"(?<=[?&]password=)[^&\"]*")
 
 @click.group("config")
 def config_group() -> None:
-    """What each key of the configuration means, and what is in force."""
+    """Describe the keys of the configuration, and show the settings in force."""
 
 
 @config_group.command("describe")
@@ -30,7 +30,7 @@ def describe_command(site: Site, key: str | None) -> None:
     """Print the documented configuration file, or one KEY of it.
 
     KEY is a section ("policy") or a key with its section ("policy.cooldown").
-    Without a KEY the output is a whole file to begin with.
+    Without KEY, the output is a complete file to start from.
     """
     if key is None:
         site.output.text(describe())
@@ -44,7 +44,7 @@ def describe_command(site: Site, key: str | None) -> None:
 @config_group.command("show")
 @click.pass_obj
 def show_command(site: Site) -> None:
-    """Print the settings in force: what the file says, and defaults for the rest.
+    """Print the settings in force: those in the file, and defaults for the rest.
 
     Password files are not read, and passwords in URLs are shown as ***.
     """
@@ -52,7 +52,7 @@ def show_command(site: Site) -> None:
 
 
 def in_force(settings: Settings) -> str:
-    """The settings as a configuration file without comments. Passwords in URLs are masked."""
+    """Format the settings as a configuration file without comments. Passwords in URLs are masked."""
     values = settings.model_dump()
     offices = values.pop("office")
     chosen = {

@@ -1,7 +1,7 @@
-"""`stopitctl health`: whether each daemon would do its work now, in a line each, for monitoring and load balancers.
+"""`stopitctl health`: ask each daemon whether it is ready, for monitoring and load balancers.
 
-`doctor` looks for what is wrong and says what to do; this asks the daemons themselves, in a second, and needs no
-rights but to read the configuration. It is what they answer under /readyz.
+`doctor` searches for faults and says what to do about them; `health` asks the daemons themselves (/readyz), takes a
+second, and needs no rights but to read the configuration.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _DAEMONS = ("milter", "notifier")
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a daemon said of itself. `what` is one line: "ready", or why not."""
+    """The answer of a daemon. `text` is one line: "ready", or why it is not."""
 
     ready: bool
-    what: str
+    text: str
 
 
 @click.command()
@@ -35,30 +35,31 @@ class Health:
     default=10.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long to wait for each.",
+    help="Time limit of each answer.",
 )
 @click.pass_obj
 def health(site: Site, daemons: tuple[str, ...], timeout: float) -> None:
-    """Ask each daemon whether it would do its work now.
+    """Ask each daemon whether it is ready.
 
-    A line for each; exit code 0 when all are ready, else 1. Name the one that
-    runs here where only one does. By HTTP the same is at /readyz, on the port
-    of the metrics: 200 or 503, with a line for each thing that is needed.
+    Prints a line for each daemon. The exit code is 0 when all are ready, else
+    1. On a host that runs only one of them, name it. /readyz on the port of
+    the metrics gives the same answer by HTTP: 200 or 503, with a line for each
+    part that the daemon needs.
     """
     settings = site.settings()
     addresses = {"milter": settings.milter.metrics, "notifier": settings.notifier.metrics}
-    well = True
+    all_ready = True
     for daemon in dict.fromkeys(daemons or _DAEMONS):
         found = ask(addresses[daemon], timeout)
         state, style = ("ok", "green") if found.ready else ("FAULT", "bold red")
-        site.output.status(state, f"stopit-{daemon}: {found.what}", style, is_fault=not found.ready)
-        well = well and found.ready
-    if not well:
+        site.output.status(state, f"stopit-{daemon}: {found.text}", style, is_fault=not found.ready)
+        all_ready = all_ready and found.ready
+    if not all_ready:
         raise click.exceptions.Exit(EX_FOUND)
 
 
 def ask(address: str, timeout: float) -> Health:
-    """What the daemon at "host:port" answers to /readyz."""
+    """Return the answer to /readyz of the daemon at "host:port"."""
     host, _, port = address.rpartition(":")
     connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=timeout)
     try:
@@ -71,6 +72,6 @@ def ask(address: str, timeout: float) -> Health:
     finally:
         connection.close()
     if (answer.status, first) not in ((200, "ready"), (503, "not ready")):
-        return Health(False, f"something else answers at {address}")
+        return Health(False, f"another program answers at {address}")
     faults = [part for part in parts if not part.endswith(": ok")]
     return Health(answer.status == 200, "; ".join([first, *faults]))

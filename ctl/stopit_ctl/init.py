@@ -1,4 +1,4 @@
-"""`stopitctl init`: a configuration and a key for a new site. What is there is never overwritten by the way."""
+"""`stopitctl init`: write a configuration and a key for a new site, without overwriting existing ones."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _GROUP = "stopit"
     type=click.Path(path_type=Path, file_okay=False),
     default=DIRECTORY,
     show_default=True,
-    help="Where stopit.toml and site.key are written.",
+    help="Directory for stopit.toml and site.key.",
 )
 @click.option(
     "--state-dir",
@@ -45,12 +45,12 @@ _GROUP = "stopit"
     type=click.Path(path_type=Path, file_okay=False),
     default=_STATE,
     show_default=True,
-    help="Where the daemons keep queue, spool and ledger; the case record is in DIR-notifier.",
+    help="Directory of queue, spool and ledger; the case record is in DIR-notifier.",
 )
-@click.option("--name", help="The campus's name, as it stands in messages. [default: DOMAIN]")
+@click.option("--name", help="Name of the campus in messages. [default: DOMAIN]")
 @click.option("--report-address", metavar="ADDRESS", help="[default: stopit@DOMAIN]")
 @click.option("--staff-address", metavar="ADDRESS", help="[default: stopit-staff@DOMAIN]")
-@click.option("--force", is_flag=True, help="Write a new stopit.toml; the old one is kept beside it. Never the key.")
+@click.option("--force", is_flag=True, help="Write a new stopit.toml, and rename the old one. The key stays.")
 @click.pass_obj
 def init(
     site: Site,
@@ -64,10 +64,10 @@ def init(
 ) -> None:
     """Write a configuration and a site key for DOMAIN.
 
-    DOMAIN is your members' mail domain. A configuration that is there is kept
-    unless --force is given, or it holds nothing but comments. A key that is there is always kept: with another
-    one, no trace in the ledger and no reply address that was ever sent could
-    be read any more.
+    DOMAIN is your members' mail domain. An existing configuration is kept,
+    unless --force is given or it contains only comments. An existing key is
+    always kept: with another key, no trace in the ledger and no reply address
+    in a message already sent could be read.
     """
     directory, state_dir = directory.absolute(), state_dir.absolute()
     values: dict[str, dict[str, Any]] = {
@@ -89,7 +89,7 @@ def init(
     try:
         written = _write(site.output, _Place(directory), text, force)
     except OSError as error:
-        site.output.error(f"stopitctl: {error.filename or directory}: {error.strerror}; --dir names another place")
+        site.output.error(f"stopitctl: {error.filename or directory}: {error.strerror}; --dir sets another directory")
         raise click.exceptions.Exit(EX_FOUND) from error
     if not written:
         raise click.exceptions.Exit(EX_FOUND)
@@ -98,39 +98,42 @@ def init(
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A directory for configuration and key. Both are readable by the daemons' group where there is one, else by the
-    owner; but the key is the owner's alone where systemd hands it to the daemons."""
+    """The directory of configuration and key.
+
+    The daemons' group can read both where it exists, else only the owner. Only the owner can read a key that systemd
+    passes to the daemons.
+    """
 
     directory: Path
 
     def make(self) -> None:
         if not self.directory.is_dir():
             self.directory.mkdir(mode=0o750, parents=True)
-            self._give(self.directory, 0o750, 0o755)
+            self._set_mode(self.directory, 0o750, 0o755)
 
     def write(self, name: str, text: str) -> None:
-        """A new file. Raises FileExistsError."""
+        """Write a new file. Raises FileExistsError."""
         path = self.directory / name
         path.touch(mode=0o600, exist_ok=False)
         if not (name == _KEY and self.directory == DIRECTORY):
-            self._give(path, 0o640, 0o600)
+            self._set_mode(path, 0o640, 0o600)
         with path.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
 
     @staticmethod
-    def _give(path: Path, shared: int, alone: int) -> None:
+    def _set_mode(path: Path, shared: int, private: int) -> None:
         group = _group_id()
         if group is None:
-            path.chmod(alone)
+            path.chmod(private)
             return
         os.chown(path, -1, group)
         path.chmod(shared)
 
 
 def _group_id() -> int | None:
-    """The daemons' group, where it exists and this user may give files to it."""
+    """Return the daemons' group, where it exists and this user may give files to it."""
     try:
         group = grp.getgrnam(_GROUP).gr_gid
     except KeyError:
@@ -146,39 +149,39 @@ def _usable(text: str) -> config.Settings:
 
 
 def _write(output: ConsoleOutput, place: _Place, text: str, force: bool) -> bool:
-    """Write what is missing, and say what was done. False when there was nothing to do."""
+    """Write the missing files and print their names. Return False when none was missing."""
     place.make()
     path, key = place.directory / _CONFIG, place.directory / _KEY
-    force = force or _says_nothing(path)
+    force = force or _is_unconfigured(path)
     if path.exists() and key.exists() and not force:
         output.error(
-            f"stopitctl: {path} and {key} are there already; --force writes a new {_CONFIG} and keeps the old one"
-            " beside it (the key stays)"
+            f"stopitctl: {path} and {key} exist already; --force writes a new {_CONFIG} and renames the old one (the"
+            " key stays)"
         )
         return False
-    if _says_nothing(path):
+    if _is_unconfigured(path):
         path.unlink()
     elif path.exists() and force:
         kept = _free_name(path)
         path.rename(kept)
-        output.line(f"kept     {kept} (what was {path})")
+        output.line(f"kept     {kept} (the former {path})")
     if path.exists():
         output.line(f"kept     {path}")
     else:
         place.write(_CONFIG, text)
         output.line(f"written  {path}")
     if key.exists():
-        output.line(f"kept     {key}: another key would make every trace and every reply address unreadable")
+        output.line(f"kept     {key}: with another key, no trace and no reply address could be read")
     else:
         place.write(_KEY, new_key() + "\n")
-        output.line(f"written  {key}: keep a copy of it where your backups are")
+        output.line(f"written  {key}: keep a copy of it with your backups")
     if _group_id() is None:
-        output.line(f"         Only you can read them; give them to the group {_GROUP} (0640) when there is one.")
+        output.line(f"         Only you can read them; give them to the group {_GROUP} (0640) when it exists.")
     return True
 
 
-def _says_nothing(path: Path) -> bool:
-    """Whether it holds nothing but comments, like the file of the Debian package, so that nothing is lost with it."""
+def _is_unconfigured(path: Path) -> bool:
+    """Return whether it contains only comments, like the file of the Debian package, and may be replaced."""
     try:
         return tomllib.loads(path.read_text("utf-8")) == {}
     except (OSError, ValueError):
@@ -197,20 +200,20 @@ def _next_steps(settings: config.Settings, path: Path) -> Iterator[str]:
     yield from (
         "",
         "Next:",
-        f"1. Read through {path}:",
-        "   emergency numbers, offices, policy. Then:",
+        "1. Check the emergency numbers, the offices and the policy in",
+        f"   {path}. Then:",
         f"       stopitctl --config {path} check",
         "2. Start the daemons:",
         "       systemctl enable --now stopit-milter stopit-notifier",
-        f"3. Let the MTA take mail for {campus.report_address} and deliver it to",
+        f"3. Make the MTA deliver mail for {campus.report_address} to",
         f"   {campus.staff_address}: an alias, and a mailbox that only staff can read.",
-        "4. See what Postfix must be told on this host, and tell it:",
+        "4. Show the changes to Postfix that this host needs, and apply them:",
         f"       stopitctl --config {path} setup postfix",
         f"       stopitctl --config {path} setup postfix --apply",
-        "   It says what else there is to do: port = 10587 in [smtp], and a reload.",
+        "   It prints the remaining steps: port = 10587 in [smtp], and a reload.",
         "   For Sendmail: stopitctl setup sendmail.",
-        "5. See whether all of it works together, as root:",
+        "5. Test the whole site, as root:",
         f"       stopitctl --config {path} doctor --send-test",
-        'The first week can run with mode = "observe" in [milter]: nothing is changed,',
-        "withheld or sent.",
+        'You can run the first week with mode = "observe" in [milter]: nothing is',
+        "changed, withheld or sent.",
     )

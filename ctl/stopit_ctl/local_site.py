@@ -1,7 +1,7 @@
-"""What every command is handed: which site it is about, who acts, and where to print.
+"""The site on this host as a command accesses it: its configuration, key and stores, the users, and the output.
 
-Nothing is read before a command asks for it: `stopitctl init` and `--help` must work where no site is yet. A store
-in a SQLite file that is not there yet is trouble, never a file made by the way: the daemons make their own.
+Nothing is read before a command asks for it: `stopitctl init` and `--help` must work where there is no site yet. A
+command never creates a store: a SQLite file that does not exist is an error, because the daemons create their files.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SQLITE = "sqlite:///"
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One run of stopitctl. `clock` gives seconds since the epoch."""
+    """The site that one run of stopitctl is about. `clock` returns seconds since the epoch."""
 
     path: Path
     milter_user: ServiceUser
@@ -38,40 +38,40 @@ class Site:
     clock: Callable[[], float]
 
     def users(self) -> tuple[ServiceUser, ...]:
-        """Whose eyes to look with at what both daemons use; only our own where those make no difference."""
+        """Return the users of both daemons, or only the present user where it cannot act as them."""
         both = tuple(user for user in (self.milter_user, self.notifier_user) if user.reachable)
         return both or (ServiceUser(""),)
 
     def settings(self) -> config.Settings:
-        """The settings in the file. Raises ConfigError with every fault in it."""
+        """Read the configuration. Raises ConfigError with every fault in it."""
         return config.load(self.path)
 
     def keyring(self, settings: config.Settings) -> Keyring:
-        """The site's key. Raises ConfigError when it cannot be used."""
+        """Read the site's key. Raises ConfigError when it cannot be used."""
         with self.notifier_user.acting():
             return read_key(settings.ledger.key_file, self.notifier_user.read)
 
     @contextmanager
     def queue(self, settings: config.Settings) -> Iterator[Queue]:
-        """The queue, as the notifier opens it. Raises ConfigError, Transient."""
+        """Open the queue as the notifier does. Raises ConfigError, Transient."""
         with self.notifier_user.acting(), opened_queue(settings.queue, self.notifier_user.read) as queue:
             yield queue
 
     @contextmanager
     def cases(self, settings: config.Settings) -> Iterator[CaseStore]:
-        """The case record, as the notifier opens it. Raises Transient, also when another version made its tables."""
+        """Open the case record as the notifier does. Raises Transient, also for the tables of another version."""
         with self.notifier_user.acting(), opened_cases(settings.cases, self.notifier_user.read) as store:
             if not store.is_current():
                 raise Transient(
-                    "case record: its tables are not those of this version; stopit-notifier brings them up to date"
-                    " when it starts"
+                    "case record: its tables are not those of this version; stopit-notifier upgrades them when it"
+                    " starts"
                 )
             yield store
 
 
 @contextmanager
 def opened_ledger(settings: config.LedgerStore, read: ReadSecret) -> Iterator[Ledger]:
-    """The ledger, and closed again. Raises ConfigError, Transient."""
+    """Open the ledger, and close it afterwards. Raises ConfigError, Transient."""
     _must_exist(settings.url)
     with closing(open_ledger(settings, read)) as ledger:
         yield ledger
@@ -79,7 +79,7 @@ def opened_ledger(settings: config.LedgerStore, read: ReadSecret) -> Iterator[Le
 
 @contextmanager
 def opened_queue(settings: config.QueueStore, read: ReadSecret) -> Iterator[Queue]:
-    """The queue, and closed again. Raises ConfigError, Transient."""
+    """Open the queue, and close it afterwards. Raises ConfigError, Transient."""
     _must_exist(settings.url)
     with closing(open_queue(settings, read)) as queue:
         yield queue
@@ -87,14 +87,14 @@ def opened_queue(settings: config.QueueStore, read: ReadSecret) -> Iterator[Queu
 
 @contextmanager
 def opened_cases(settings: config.Cases, read: ReadSecret) -> Iterator[CaseStore]:
-    """The case record, and closed again. Raises Transient."""
+    """Open the case record, and close it afterwards. Raises Transient."""
     _must_exist(settings.url)
     with closing(open_cases(settings, read)) as store:
         yield store
 
 
 def sqlite_file(url: str) -> Path | None:
-    """The file that a sqlite:////path URL names; None for another kind of URL."""
+    """Return the file of a sqlite:////path URL; None for a URL of another kind."""
     return Path(url.removeprefix(_SQLITE)) if url.startswith(_SQLITE) else None
 
 
@@ -105,6 +105,6 @@ def _must_exist(url: str) -> None:
     try:
         path.stat()
     except FileNotFoundError:
-        raise Transient(f"sqlite {path}: there is no such file yet; the daemons make it when they start") from None
+        raise Transient(f"sqlite {path}: there is no such file yet; the daemons create it when they start") from None
     except OSError as error:
         raise Transient(f"sqlite {path}: {error.strerror}") from error

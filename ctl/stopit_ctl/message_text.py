@@ -1,4 +1,4 @@
-"""What a message looks like, for people: `stopitctl preview`."""
+"""The text of a message as a mail client shows it: of one in the case record, or of a sample."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ from email import policy
 from email.parser import BytesParser
 
 from stopit_core.decision.policy import Reason
-from stopit_core.outgoing.facts import AlertKind, AnswerEffect, Facts, MessageKind, Outgoing
+from stopit_core.outgoing.facts import AlertKind, AnswerEffect, Facts, MessageKind
 from stopit_core.outgoing.render import Renderer
 from stopit_core.outgoing.samples import SAMPLE_AT, SAMPLE_RECIPIENT, SAMPLE_REF, acknowledgement, alert, notice
 
-__all__ = ["preview", "readable"]
+__all__ = ["message_text", "sample_text"]
 
-_SHOWN = ("From", "To", "Subject")
-
-
-def preview(renderer: Renderer, kind: MessageKind, about: Reason | AnswerEffect | AlertKind | None = None) -> str:
-    """The message of this kind with made-up facts, as a person reads it.
-
-    `about`: for an acknowledgement a Reason or AnswerEffect (else NOTICE_DUE); for an alert an AlertKind or the
-    Reason of a review (else a review). A notice has no `about`. Raises ValueError where the two don't fit.
-    """
-    outgoing = renderer.render(_facts(kind, about), recipient=SAMPLE_RECIPIENT, ref=SAMPLE_REF, at=SAMPLE_AT)
-    return readable(outgoing)
+_HEADERS = ("From", "To", "Subject")
 
 
-def readable(outgoing: Outgoing) -> str:
-    """The headers that a mail client shows, and the text."""
-    message = BytesParser(policy=policy.default).parsebytes(outgoing.data)
+def message_text(data: bytes) -> str:
+    """Return the headers that a mail client shows, and the text."""
+    message = BytesParser(policy=policy.default).parsebytes(data)
     text = "\n".join(line.rstrip() for line in message.get_content().splitlines())
-    return "".join(f"{name}: {message[name]}\n" for name in _SHOWN) + "\n" + text + "\n"
+    return "".join(f"{name}: {message[name]}\n" for name in _HEADERS) + "\n" + text + "\n"
 
 
-def _facts(kind: MessageKind, about: Reason | AnswerEffect | AlertKind | None) -> Facts:
+def sample_text(renderer: Renderer, kind: MessageKind, about: Reason | AnswerEffect | AlertKind | None = None) -> str:
+    """Return the text of a message of this kind, rendered with sample facts.
+
+    `about`: for an acknowledgement a Reason or AnswerEffect (default NOTICE_DUE); for an alert an AlertKind, or the
+    Reason of a review (default a review). A notice has no `about`. Raises ValueError where the two do not match.
+    """
+    facts = _sample_facts(kind, about)
+    return message_text(renderer.render(facts, recipient=SAMPLE_RECIPIENT, ref=SAMPLE_REF, at=SAMPLE_AT).data)
+
+
+def _sample_facts(kind: MessageKind, about: Reason | AnswerEffect | AlertKind | None) -> Facts:
     match kind, about:
         case (MessageKind.NOTICE | MessageKind.FIRMER_NOTICE, None):
             return notice(firmer=kind is MessageKind.FIRMER_NOTICE)

@@ -1,6 +1,6 @@
-"""What another milter does, as far as its name or its usual port tells: whether it signs mail.
+"""Tells whether another milter signs mail, by its name or its usual port.
 
-An edit behind a signature breaks it, so Stopit must be asked before whoever signs.
+A change after signing breaks the signature, so Stopit must be asked before a milter that signs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _OTHERS_PORTS = frozenset({"8893", "7357"})  # opendmarc, clamav-milter
 
 
 class MilterKind(Enum):
-    """Whether a milter signs."""
+    """The kinds of milters: one that signs mail, one that does not, an unknown one."""
 
     SIGNS = auto()
     DOES_NOT = auto()
@@ -25,7 +25,7 @@ class MilterKind(Enum):
 
 
 def kind_of(entry: str) -> MilterKind:
-    """Of one entry of smtpd_milters, such as "inet:localhost:8891" or "{ unix:opendkim/sock, ... }"."""
+    """Return the kind of an entry of smtpd_milters: "inet:localhost:8891" or "{ unix:opendkim/sock, ... }"."""
     place = next(iter(re.findall(r"(?:inet6?|unix|local):[^\s,{}]+", entry)), entry)
     port = place.rpartition(":")[2]
     if _DOES_NOT.search(place) or port in _OTHERS_PORTS:

@@ -1,4 +1,4 @@
-"""`stopitctl observe-report`: what would have happened, had it not been `milter.mode = "observe"`."""
+"""`stopitctl observe-report`: what Stopit would have done, but for `milter.mode = "observe"`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stopit_core.decision.policy import Outcome, Reason
 from stopit_core.errors import Transient
 from stopit_core.outgoing.facts import MessageKind
 from stopit_ctl.console_output import local_time
-from stopit_ctl.doctor.host import scrape
+from stopit_ctl.doctor.metrics import scrape
 from stopit_ctl.local_site import Site
 from stopit_ctl.observe_summary import Concern, MilterCounts, Summary, UnsentMessages, concerns, summarise
 
@@ -32,10 +32,10 @@ _KINDS = {
 }
 _OUTCOMES = {
     Outcome.NOTICE: "a notice to the sender",
-    Outcome.WAIT: "the reporter would be asked first",
-    Outcome.RECORD_ONLY: "kept on record only",
-    Outcome.STAFF_REVIEW: "staff would decide",
-    Outcome.REJECT: "help to the reporter, nothing else",
+    Outcome.WAIT: "ask the reporter first",
+    Outcome.RECORD_ONLY: "record only",
+    Outcome.STAFF_REVIEW: "staff decide",
+    Outcome.REJECT: "help for the reporter only",
 }
 
 
@@ -58,41 +58,42 @@ class _Duration(click.ParamType):  # type: ignore[type-arg]
     type=_Duration(),
     default="7d",
     show_default=True,
-    help="How far back to look, such as 12h or 14d.",
+    help="Length of the period, such as 12h or 14d.",
 )
-@click.option("--json", "as_json", is_flag=True, help="For programs: one object.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object, for programs.")
 @click.pass_obj
 def observe_report(site: Site, since: float, as_json: bool) -> None:
-    """What would have happened, had Stopit not only looked on.
+    """Report what Stopit would have done in observe mode.
 
-    From the case record, where `milter.mode = "observe"` writes down all it
-    decides and sends nothing, and from what the milter counts. It has counts
-    only, no names. The last line says whether it is safe to go on to
-    "enforce"; what stands before it, what to look at first.
+    With `milter.mode = "observe"`, every decision is in the case record and
+    nothing is sent. The report is made from the case record and from the
+    milter's metrics, and contains counts only, no names. The last line says
+    whether it is safe to switch to "enforce", and the lines before it what to
+    check first.
     """
     settings = site.settings()
-    seen = _seen(site, settings, since)
-    found = list(concerns(seen))
+    summary = _summary(site, settings, since)
+    found = list(concerns(summary))
     if as_json:
-        site.output.text(json.dumps(_as_object(seen, found), indent=2))
+        site.output.text(json.dumps(_as_object(summary, found), indent=2))
         return
-    site.output.text("\n".join([*_sums(seen), *_conclusion(seen, found)]))
+    site.output.text("\n".join([*_sums(summary), *_conclusion(summary, found)]))
 
 
-def _seen(site: Site, settings: Settings, span: float) -> Summary:
+def _summary(site: Site, settings: Settings, span: float) -> Summary:
     until = site.clock()
     with site.cases(settings) as store, store.reading() as reading:
         rows = reading.reports_since(until - span)
-        written = UnsentMessages(*reading.observed_since(until - span))
+        unsent = UnsentMessages(*reading.observed_since(until - span))
     try:
         with site.queue(settings) as queue:
             set_aside = queue.depths().dead
     except Transient:
-        set_aside = 0  # what the milter says shows that the queue is away
+        set_aside = 0  # the reports in the spool show that the queue is not available
     return summarise(
         rows,
-        written,
-        _passed(settings.milter.metrics),
+        unsent,
+        _scrape_milter(settings.milter.metrics),
         since=until - span,
         until=until,
         set_aside=set_aside,
@@ -101,7 +102,7 @@ def _seen(site: Site, settings: Settings, span: float) -> Summary:
     )
 
 
-def _passed(address: str) -> MilterCounts | None:
+def _scrape_milter(address: str) -> MilterCounts | None:
     try:
         values = scrape(address)
     except (OSError, ValueError, http.client.HTTPException):
@@ -115,7 +116,7 @@ def _passed(address: str) -> MilterCounts | None:
     faults = {label: int(value) for (name, label), value in values.items() if name == "stopit_milter_faults_total"}
     return MilterCounts(
         messages=int(sum(value for (name, _), value in values.items() if name == "stopit_milter_messages_total")),
-        put_off=count("stopit_milter_messages_total", "tempfailed"),
+        deferred=count("stopit_milter_messages_total", "tempfailed"),
         traces_written=count("stopit_traces_total", "written"),
         traces_dropped=count("stopit_traces_total", "dropped"),
         spooled=count("stopit_spool_depth", ""),
@@ -123,82 +124,82 @@ def _passed(address: str) -> MilterCounts | None:
     )
 
 
-def _sums(seen: Summary) -> Iterator[str]:
-    yield f"What would have happened from {local_time(seen.since)[:16]} to {local_time(seen.until)[:16]}"
+def _sums(summary: Summary) -> Iterator[str]:
+    yield f"What Stopit would have done from {local_time(summary.since)[:16]} to {local_time(summary.until)[:16]}"
     yield from _block(
         "Flags",
         [
-            *((f"by {name.replace('-', ' ')}", count) for name, count in seen.channels.items()),
-            ("in all", seen.flags),
-            ("members who flagged", seen.reporters),
+            *((f"by {name.replace('-', ' ')}", count) for name, count in summary.channels.items()),
+            ("total", summary.flags),
+            ("reporters", summary.reporters),
         ],
     )
     for outcome, words in _OUTCOMES.items():
-        if seen.of_outcome(outcome):
-            reasons = [reason for reason in Reason if reason.outcome is outcome and seen.decisions.get(reason)]
+        if summary.of_outcome(outcome):
+            reasons = [reason for reason in Reason if reason.outcome is outcome and summary.decisions.get(reason)]
             yield from _block(
                 f"Decided: {words}",
-                [(reason.value, seen.decisions[reason]) for reason in reasons],
+                [(reason.value, summary.decisions[reason]) for reason in reasons],
             )
-    kinds = [(words, seen.written.kinds.get(kind.value, 0)) for kind, words in _KINDS.items()]
+    kinds = [(words, summary.unsent.kinds.get(kind.value, 0)) for kind, words in _KINDS.items()]
     yield from _block(
-        "Would have been sent, or kept back",
+        "Would have been sent, or withheld",
         [
             *((words, count) for words, count in kinds if count or not words.startswith("firmer")),
-            ("senders who would have had a notice", seen.written.senders),
-            ("replies kept back from those they were to", seen.withheld),
+            ("senders who would have got a notice", summary.unsent.senders),
+            ("replies withheld from their recipients", summary.withheld),
         ],
     )
-    busiest = max(seen.days.items(), key=lambda day: day[1], default=("", 0))
+    busiest = max(summary.days.items(), key=lambda day: day[1], default=("", 0))
     yield from _block(
         "Cases for staff",
         [
-            ("in all", sum(seen.days.values())),
-            ("a day", round(seen.staff_a_day, 1)),
+            ("total", sum(summary.days.values())),
+            ("a day", round(summary.staff_a_day, 1)),
             (f"on the busiest day ({busiest[0]})", busiest[1]),
         ],
     )
-    yield from _of_the_milter(seen.passed)
-    if seen.not_observed:
+    yield from _milter_counts(summary.milter)
+    if summary.not_observed:
         yield ""
-        yield from _wrapped(f"Left out: {seen.not_observed} flags that were not seen in observe mode.", "")
+        yield from _wrapped(f"Not included: {summary.not_observed} flags from outside observe mode.", "")
 
 
-def _of_the_milter(passed: MilterCounts | None) -> Iterator[str]:
-    if passed is None:
+def _milter_counts(counts: MilterCounts | None) -> Iterator[str]:
+    if counts is None:
         yield ""
         yield "Mail: the milter does not answer."
         return
     yield from _block(
-        "Mail since the milter was started",
+        "Mail since the milter started",
         [
-            ("messages", passed.messages),
-            ("put off", passed.put_off),
-            ("traces written", passed.traces_written),
-            ("traces dropped", passed.traces_dropped),
-            ("faults", sum(passed.faults.values())),
-            ("reports in the spool", passed.spooled),
+            ("messages", counts.messages),
+            ("deferred", counts.deferred),
+            ("traces written", counts.traces_written),
+            ("traces dropped", counts.traces_dropped),
+            ("faults", sum(counts.faults.values())),
+            ("reports in the spool", counts.spooled),
         ],
     )
 
 
-def _conclusion(seen: Summary, found: Sequence[Concern]) -> Iterator[str]:
-    staff = seen.of_outcome(Outcome.STAFF_REVIEW)
-    looks = [concern.what for concern in found]
+def _conclusion(summary: Summary, found: Sequence[Concern]) -> Iterator[str]:
+    staff = summary.of_outcome(Outcome.STAFF_REVIEW)
+    looks = [concern.text for concern in found]
     if staff:
-        looks.append(f"{staff} decisions would be staff's: `stopitctl cases list --state staff` shows their cases")
+        looks.append(f"staff would have made {staff} decisions: `stopitctl cases list --state staff` shows the cases")
     if looks:
         yield ""
-        yield "Look at this first:"
+        yield "Check this first:"
     for what in looks:
         yield from _wrapped(what[0].upper() + what[1:] + ("" if what.endswith("?") else "."), "- ")
     yield ""
     if any(concern.blocks for concern in found):
-        yield 'Not yet: look at these before you set milter.mode = "enforce".'
-    elif seen.mode == "observe":
+        yield 'Not yet: check these before you set milter.mode = "enforce".'
+    elif summary.mode == "observe":
         yield 'It is safe: set milter.mode = "enforce", and reload both daemons.'
     else:
-        yield 'All is well, and milter.mode is "enforce" already.'
+        yield 'No fault was found, and milter.mode is "enforce" already.'
 
 
 def _block(title: str, pairs: Sequence[tuple[str, float]]) -> Iterator[str]:
@@ -219,34 +220,34 @@ def _wrapped(text: str, mark: str) -> list[str]:
     )
 
 
-def _as_object(seen: Summary, found: Sequence[Concern]) -> dict[str, Any]:
-    passed = seen.passed
+def _as_object(summary: Summary, found: Sequence[Concern]) -> dict[str, Any]:
+    counts = summary.milter
     return {
-        "since": round(seen.since),
-        "until": round(seen.until),
-        "mode": seen.mode,
-        "flags": {"all": seen.flags, "reporters": seen.reporters, "by_channel": dict(seen.channels)},
+        "since": round(summary.since),
+        "until": round(summary.until),
+        "mode": summary.mode,
+        "flags": {"all": summary.flags, "reporters": summary.reporters, "by_channel": dict(summary.channels)},
         "decisions": [
             {"outcome": reason.outcome.value, "reason": reason.value, "count": count}
             for reason in Reason
-            if (count := seen.decisions.get(reason, 0))
+            if (count := summary.decisions.get(reason, 0))
         ],
-        "would_send": dict(seen.written.kinds),
-        "senders": seen.written.senders,
-        "would_withhold": seen.withheld,
-        "staff_cases_by_day": dict(seen.days),
-        "not_observed": seen.not_observed,
-        "set_aside": seen.set_aside,
+        "would_send": dict(summary.unsent.kinds),
+        "senders": summary.unsent.senders,
+        "would_withhold": summary.withheld,
+        "staff_cases_by_day": dict(summary.days),
+        "not_observed": summary.not_observed,
+        "set_aside": summary.set_aside,
         "milter": None
-        if passed is None
+        if counts is None
         else {
-            "messages": passed.messages,
-            "put_off": passed.put_off,
-            "traces_written": passed.traces_written,
-            "traces_dropped": passed.traces_dropped,
-            "spooled": passed.spooled,
-            "faults": dict(passed.faults),
+            "messages": counts.messages,
+            "put_off": counts.deferred,
+            "traces_written": counts.traces_written,
+            "traces_dropped": counts.traces_dropped,
+            "spooled": counts.spooled,
+            "faults": dict(counts.faults),
         },
         "safe": not any(concern.blocks for concern in found),
-        "look_at": [{"what": concern.what, "blocks": concern.blocks} for concern in found],
+        "look_at": [{"what": concern.text, "blocks": concern.blocks} for concern in found],
     }

@@ -1,6 +1,6 @@
-"""What a week of looking on has shown, added up, and whether it is safe to go on to enforce. Pure.
+"""Summarises a period of observe mode, and tells whether it is safe to switch to enforce. Pure.
 
-Counts only: no address, case or Message-ID goes in, so none can come out.
+The summary contains counts only, no address, case or Message-ID.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from stopit_core.model import Channel
 
 __all__ = ["Concern", "MilterCounts", "Summary", "UnsentMessages", "concerns", "summarise"]
 
-_FEW = 5
-"""Of fewer decisions a share says nothing."""
-_MANY = 0.25
-_A_DAY_S_WORK = 20
+_MIN_DECISIONS = 5
+"""Minimum number of decisions for a share to be meaningful."""
+_LARGE_SHARE = 0.25
+_CASES_A_DAY = 20
 _DAY = 86400.0
 
 _WITHOUT_TRACE = (Reason.NO_TRACE, Reason.NOT_A_RECIPIENT, Reason.AMBIGUOUS)
@@ -28,7 +28,7 @@ _BY_REPLY = (Channel.REPLY, Channel.HEADER)
 
 @dataclass(frozen=True, slots=True)
 class UnsentMessages:
-    """Messages that were written and not sent: how many of each kind, and to how many senders the notices went."""
+    """The messages that were written and not sent: counts by kind, and the number of senders of the notices."""
 
     kinds: Mapping[str, int]
     senders: int
@@ -36,10 +36,10 @@ class UnsentMessages:
 
 @dataclass(frozen=True, slots=True)
 class MilterCounts:
-    """What the milter counts since it was started; `faults` by stage. None of it where it does not answer."""
+    """The counts of the milter since it started; `faults` by stage."""
 
     messages: int
-    put_off: int
+    deferred: int
     traces_written: int
     traces_dropped: int
     spooled: int
@@ -48,16 +48,19 @@ class MilterCounts:
 
 @dataclass(frozen=True, slots=True)
 class Concern:
-    """One thing to look at: what it is, and where to look. `blocks`: not safe while it is so."""
+    """A finding to check, and where to look. `blocks`: it is not safe to enforce before it is resolved."""
 
-    what: str
+    text: str
     blocks: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The sums. `since` and `until` are seconds since the epoch; `days` maps a date, in this host's own zone, to its
-    cases for staff."""
+    """The counts of a period.
+
+    `since` and `until` are seconds since the epoch. `days` maps a date, in this host's time zone, to the number of
+    cases for staff. `milter` is None when the milter does not answer.
+    """
 
     since: float
     until: float
@@ -66,32 +69,32 @@ class Summary:
     channels: Mapping[str, int]
     decisions: Mapping[Reason, int]
     withheld: int
-    written: UnsentMessages
+    unsent: UnsentMessages
     days: Mapping[str, int]
     not_observed: int
-    passed: MilterCounts | None
+    milter: MilterCounts | None
     set_aside: int
     mode: str
 
     @property
     def staff_a_day(self) -> float:
-        """Cases for staff, on an average day."""
+        """Return the average number of cases for staff a day."""
         return sum(self.days.values()) / max(1.0, (self.until - self.since) / _DAY)
 
     @property
     def decided(self) -> int:
-        """How many decisions."""
+        """Return the number of decisions."""
         return sum(self.decisions.values())
 
     def of_outcome(self, outcome: Outcome) -> int:
-        """How many decisions came out so."""
+        """Return the number of decisions with this outcome."""
         return sum(count for reason, count in self.decisions.items() if reason.outcome is outcome)
 
 
 def summarise(
     rows: Sequence[ReportRow],
-    written: UnsentMessages,
-    passed: MilterCounts | None,
+    unsent: UnsentMessages,
+    milter: MilterCounts | None,
     *,
     since: float,
     until: float,
@@ -99,7 +102,7 @@ def summarise(
     withholds: bool,
     mode: str,
 ) -> Summary:
-    """The sums over what was decided. `withholds`: the site keeps replies back; `set_aside`: dead letters."""
+    """Summarise the decisions. `withholds`: the site withholds replies; `set_aside`: the number of dead letters."""
     seen = [row for row in rows if row.observed]
     flags = {row.key.partition(":")[0]: row for row in seen}
     staff = {(_day(row.decided_at), row.case_id) for row in seen if row.outcome is Outcome.STAFF_REVIEW}
@@ -114,67 +117,68 @@ def summarise(
         channels={channel.value: channels[channel.value] for channel in Channel},
         decisions=Counter(row.reason for row in seen),
         withheld=sum(row.channel in _BY_REPLY for row in flags.values()) if withholds else 0,
-        written=written,
+        unsent=unsent,
         days=dict(sorted(days.items())),
         not_observed=len({row.key.partition(":")[0] for row in rows if not row.observed}),
-        passed=passed,
+        milter=milter,
         set_aside=set_aside,
         mode=mode,
     )
 
 
-def concerns(seen: Summary) -> Iterator[Concern]:
-    """What to look at, what weighs most first."""
-    if seen.passed is None:
-        yield Concern("the milter does not answer, so what it dropped is not known: `stopitctl doctor`")
+def concerns(summary: Summary) -> Iterator[Concern]:
+    """Return what to check, the most important first."""
+    if summary.milter is None:
+        yield Concern("the milter does not answer, so its losses are not known: `stopitctl doctor`")
     else:
-        yield from map(Concern, _of_the_milter(seen.passed))
-    if seen.set_aside:
-        yield Concern(f"{seen.set_aside} reports were set aside: `stopitctl queue list --dead`")
-    if not seen.flags:
-        yield Concern("no flag was seen: flag a message yourself, and run this again")
+        yield from map(Concern, _milter_concerns(summary.milter))
+    if summary.set_aside:
+        yield Concern(f"{summary.set_aside} reports were set aside: `stopitctl queue list --dead`")
+    if not summary.flags:
+        yield Concern("there was no flag: flag a message yourself, and run this again")
         return
-    without = sum(seen.decisions.get(reason, 0) for reason in _WITHOUT_TRACE)
+    without = sum(summary.decisions.get(reason, 0) for reason in _WITHOUT_TRACE)
     if without:
         yield Concern(
-            f"{without} of {seen.decided} flagged messages had no trace that fits: they passed before the milter was "
-            "there, by a way without it, or twice by one with it. `stopitctl doctor` looks at the doors",
-            _is_much(without, seen.decided),
+            f"{without} of {summary.decided} flagged messages had no matching trace: they passed before the "
+            "milter was installed, by a service that does not ask it, or twice by one that does. `stopitctl doctor` "
+            "checks the services",
+            _is_large(without, summary.decided),
         )
-    if no_login := seen.decisions.get(Reason.SENDER_NOT_SURE, 0):
+    if no_login := summary.decisions.get(Reason.SENDER_NOT_SURE, 0):
         yield Concern(
-            f"{no_login} of {seen.decided} flagged messages came from senders without a login. That is right for "
+            f"{no_login} of {summary.decided} flagged messages came from senders without a login. That is normal for "
             "mail from outside; if members sent them, `stopitctl doctor --send-test` with --test-login shows whether "
-            "the milter is told who logs in",
+            "the milter is told the login",
             blocks=False,
         )
-    if unknown := seen.decisions.get(Reason.REPORTER_NOT_VERIFIED, 0):
+    if unknown := summary.decisions.get(Reason.REPORTER_NOT_VERIFIED, 0):
         yield Concern(
-            f"{unknown} of {seen.decided} flags came from people who are not surely members: [identity] in "
-            "stopit.toml says who is",
+            f"{unknown} of {summary.decided} flags came from people who could not be verified as members: see "
+            "[identity] in stopit.toml",
             blocks=False,
         )
-    if (busiest := max(seen.days.values(), default=0)) > _A_DAY_S_WORK:
-        yield Concern(f"staff would have had {busiest} cases on one day: are there people for that?", blocks=False)
+    if (busiest := max(summary.days.values(), default=0)) > _CASES_A_DAY:
+        yield Concern(f"staff would have had {busiest} cases on one day: are there enough staff?", blocks=False)
 
 
-def _of_the_milter(passed: MilterCounts) -> Iterator[str]:
-    faults = sum(passed.faults.values())
+def _milter_concerns(counts: MilterCounts) -> Iterator[str]:
+    faults = sum(counts.faults.values())
     if faults:
-        stages = ", ".join(f"{stage} {count}" for stage, count in passed.faults.items() if count)
-        yield f"the milter had {faults} faults ({stages}): journalctl -u stopit-milter has a line each"
-    if passed.put_off:
-        yield f"{passed.put_off} messages were put off: journalctl -u stopit-milter says why"
-    if passed.traces_dropped:
-        yield f"{passed.traces_dropped} traces were dropped: the ledger is too slow, or was away"
-    if passed.spooled:
-        yield f"{passed.spooled} reports wait in the spool: the queue is away"
-    if not passed.messages:
-        yield "the milter has seen no mail since it was started: `stopitctl setup postfix`"
+        stages = ", ".join(f"{stage} {count}" for stage, count in counts.faults.items() if count)
+        yield f"the milter had {faults} faults ({stages}): journalctl -u stopit-milter shows each"
+    if counts.deferred:
+        yield f"{counts.deferred} messages were deferred: journalctl -u stopit-milter shows why"
+    if counts.traces_dropped:
+        yield f"{counts.traces_dropped} traces were dropped: the ledger is too slow, or was not available"
+    if counts.spooled:
+        yield f"{counts.spooled} reports wait in the spool: the queue is not available"
+    if not counts.messages:
+        yield "no mail has passed the milter since it started: `stopitctl setup postfix`"
 
 
-def _is_much(part: int, whole: int) -> bool:
-    return whole >= _FEW and part / whole >= _MANY
+def _is_large(part: int, whole: int) -> bool:
+    return whole >= _MIN_DECISIONS and part / whole >= _LARGE_SHARE
 
 
 def _day(at: float) -> str:
@@ -182,7 +186,7 @@ def _day(at: float) -> str:
 
 
 def _days(since: float, until: float) -> Iterator[str]:
-    """Each date from one time to the other, in this host's own zone."""
+    """Return each date from one time to the other, in this host's time zone."""
     at = since
     while at < until:
         yield _day(at)

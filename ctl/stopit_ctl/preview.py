@@ -1,4 +1,4 @@
-"""`stopitctl preview`: what people will read, from the site's own templates, before anybody is written to."""
+"""`stopitctl preview`: print the messages of the site's templates, before anybody receives them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import click
 
 from stopit_core.decision.policy import Reason
-from stopit_core.identity.keys import KEY_BYTES, Keyring
 from stopit_core.outgoing.facts import AlertKind, AnswerEffect, MessageKind
 from stopit_core.outgoing.render import Renderer
+from stopit_ctl.doctor.files import load_templates
 from stopit_ctl.local_site import Site
-from stopit_ctl.message_text import preview
+from stopit_ctl.message_text import sample_text
 
 __all__ = ["preview_group"]
 
@@ -20,18 +20,18 @@ About = Reason | AnswerEffect | AlertKind
 
 @click.group("preview")
 def preview_group() -> None:
-    """Print a message as people will get it, with made-up facts.
+    """Print a message as people will receive it, with sample facts.
 
-    Your own templates (notifier.templates) are used where there are any.
+    Your own templates (notifier.templates) are used where they exist.
     """
 
 
 @preview_group.command("notice")
-@click.option("--firmer", is_flag=True, help="The firmer one, which only staff send.")
+@click.option("--firmer", is_flag=True, help="The firmer notice, which only staff send.")
 @click.pass_obj
 def notice_command(site: Site, firmer: bool) -> None:
-    """The notice to the sender."""
-    site.output.text(preview(_renderer(site), MessageKind.FIRMER_NOTICE if firmer else MessageKind.NOTICE))
+    """Print the notice to the sender."""
+    site.output.text(sample_text(_renderer(site), MessageKind.FIRMER_NOTICE if firmer else MessageKind.NOTICE))
 
 
 @preview_group.command("acknowledgement")
@@ -41,14 +41,13 @@ def notice_command(site: Site, firmer: bool) -> None:
     help="[default: notice-due]",
     metavar="REASON",
 )
-@click.option("--all", "everything", is_flag=True, help="All of them, one after the other.")
+@click.option("--all", "everything", is_flag=True, help="Print all of them.")
 @click.pass_obj
 def acknowledgement_command(site: Site, reason: str | None, everything: bool) -> None:
-    """The message to the reporter.
+    """Print the acknowledgement to the reporter.
 
-    REASON is why a report is dealt with as it is ("notice-due", "no-trace"), or
-    what came of the reporter's answer ("cancelled"). An unknown one gets the
-    list.
+    REASON is the reason of a decision ("notice-due", "no-trace"), or the effect
+    of the reporter's answer ("cancelled"). An unknown one prints the list.
     """
     chosen: Sequence[About] = [*Reason, *AnswerEffect] if everything else [_about(reason or Reason.NOTICE_DUE)]
     _print(site, MessageKind.ACKNOWLEDGEMENT, chosen)
@@ -62,10 +61,10 @@ def acknowledgement_command(site: Site, reason: str | None, everything: bool) ->
     metavar="KIND",
     help="[default: review]",
 )
-@click.option("--all", "everything", is_flag=True, help="All of them, one after the other.")
+@click.option("--all", "everything", is_flag=True, help="Print all of them.")
 @click.pass_obj
 def alert_command(site: Site, kind: str, everything: bool) -> None:
-    """The message to staff."""
+    """Print the alert to staff."""
     _print(site, MessageKind.STAFF_ALERT, list(AlertKind) if everything else [AlertKind(kind)])
 
 
@@ -76,7 +75,7 @@ def _print(site: Site, kind: MessageKind, chosen: Sequence[About]) -> None:
             site.output.line()
         if len(chosen) > 1:
             site.output.line(f"--- {about}", style="bold")
-        site.output.text(preview(renderer, kind, about))
+        site.output.text(sample_text(renderer, kind, about))
 
 
 def _about(reason: str) -> Reason | AnswerEffect:
@@ -84,9 +83,6 @@ def _about(reason: str) -> Reason | AnswerEffect:
 
 
 def _renderer(site: Site) -> Renderer:
-    """With a key of zeros: nothing of what is shown is sealed with it, and the site's own may not be there yet."""
     settings = site.settings()
     with site.notifier_user.acting():
-        return Renderer.load(
-            settings.campus, settings.flag, settings.office, Keyring(bytes(KEY_BYTES)), settings.notifier.templates
-        )
+        return load_templates(settings)

@@ -1,4 +1,4 @@
-"""Running a program that says what is wrong only to a person at a terminal: postfix(1) tells the log else."""
+"""Runs a program on a pseudo-terminal. Without a terminal, postfix(1) writes its errors to the log only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["run_on_terminal"]
 
 
 def run_on_terminal(command: Sequence[str], timeout: float) -> tuple[int, str]:
-    """Its exit code, and what it said, each line once. Raises OSError, subprocess.TimeoutExpired."""
+    """Return the exit code and the output, without repeated lines. Raises OSError, subprocess.TimeoutExpired."""
     ours, theirs = pty.openpty()
     try:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs)  # noqa: S603
@@ -21,15 +21,15 @@ def run_on_terminal(command: Sequence[str], timeout: float) -> tuple[int, str]:
         raise
     finally:
         os.close(theirs)
-    said = b""
+    output = b""
     with os.fdopen(ours, "rb", buffering=0) as terminal, process:
-        with suppress(OSError):  # EIO: nobody holds the other end any more
+        with suppress(OSError):  # EIO: the program has closed its end
             while part := terminal.read(4096):
-                said += part
+                output += part
         try:
             code = process.wait(timeout)
         except subprocess.TimeoutExpired:
             process.kill()
             raise
-    lines = dict.fromkeys(line.strip() for line in said.decode("utf-8", "replace").splitlines())
+    lines = dict.fromkeys(line.strip() for line in output.decode("utf-8", "replace").splitlines())
     return code, "\n".join(filter(None, lines))

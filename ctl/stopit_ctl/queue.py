@@ -1,6 +1,6 @@
-"""`stopitctl queue`: what waits for the notifier, and what was set aside.
+"""`stopitctl queue`: list, show, retry and drop reports in the queue.
 
-A report names its reporter, so addresses are shown as the digests of the log unless they are asked for.
+A report names its reporter. Addresses are therefore shown as digests, as in the log, unless --addresses is given.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ __all__ = ["queue_group"]
 _EVERYTHING = 1_000_000
 _SHOWN = 50
 
-addresses_option = click.option("--addresses", is_flag=True, help="Show addresses, not their digests.")
+addresses_option = click.option("--addresses", is_flag=True, help="Show addresses instead of digests.")
 
 
 @click.group("queue")
 def queue_group() -> None:
-    """Reports on their way to the notifier, and those set aside.
+    """Reports that wait for the notifier, and reports set aside.
 
-    A report that fails again and again is set aside (a dead letter): it waits
-    for you to mend the cause and retry it, or to drop it.
+    A report that fails repeatedly is set aside (a dead letter). Correct the
+    cause, then retry or drop it.
     """
 
 
 @queue_group.command("list")
-@click.option("--dead", is_flag=True, help="Only what was set aside.")
-@click.option("--limit", type=click.IntRange(min=1), default=_SHOWN, show_default=True, help="So many of each.")
+@click.option("--dead", is_flag=True, help="Only reports set aside.")
+@click.option("--limit", type=click.IntRange(min=1), default=_SHOWN, show_default=True, help="Number of each.")
 @click.pass_obj
 def list_command(site: Site, dead: bool, limit: int) -> None:
-    """List what waits, what was set aside, and the depth of the spool."""
+    """List waiting reports, reports set aside, and the depth of the spool."""
     settings = site.settings()
     with site.queue(settings) as queue:
         depths = queue.depths()
@@ -63,7 +63,7 @@ def list_command(site: Site, dead: bool, limit: int) -> None:
         site.output.table(("SET ASIDE", "KIND", "WHEN", "TRIES", "WHY"), dead_rows)
         site.output.line()
     oldest = f", the oldest for {duration(depths.oldest_age)}" if depths.waiting + depths.claimed else ""
-    site.output.line(f"{depths.waiting} waiting, {depths.claimed} in work, {depths.dead} set aside{oldest}.")
+    site.output.line(f"{depths.waiting} waiting, {depths.claimed} in process, {depths.dead} set aside{oldest}.")
     site.output.line(_spool_line(site, Spool(settings.queue.spool_dir)))
 
 
@@ -72,13 +72,14 @@ def list_command(site: Site, dead: bool, limit: int) -> None:
 @addresses_option
 @click.pass_obj
 def show_command(site: Site, report_id: str, addresses: bool) -> None:
-    """Show one report, waiting or set aside, in full."""
+    """Show a waiting report, or one set aside, in full."""
     settings = site.settings()
     keyring = site.keyring(settings)
     with site.queue(settings) as queue:
         found = _find(queue, report_id)
     if found is None:
-        raise _unknown(site, report_id, "queue list")
+        site.output.error(f"stopitctl: there is no report {report_id}; `stopitctl queue list` shows all")
+        raise click.exceptions.Exit(EX_FOUND)
     facts = [("id", found.id), ("put", local_time(found.put_at)), ("tries", str(found.attempts))]
     if isinstance(found, DeadLetter):
         facts += [("set aside", local_time(found.buried_at)), ("why", found.error)]
@@ -93,17 +94,17 @@ def show_command(site: Site, report_id: str, addresses: bool) -> None:
 
 @queue_group.command("retry")
 @click.argument("dead_ids", metavar="[ID]...", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="All that was set aside.")
+@click.option("--all", "everything", is_flag=True, help="All reports set aside.")
 @click.pass_obj
 def retry_command(site: Site, dead_ids: tuple[str, ...], everything: bool) -> None:
-    """Put reports that were set aside back in the queue."""
+    """Put reports set aside back into the queue."""
     if bool(dead_ids) == everything:
-        raise click.UsageError("name the reports, or say --all")
+        raise click.UsageError("give the IDs of reports, or --all")
     with site.queue(site.settings()) as queue:
         chosen = tuple(each.id for each in queue.dead(_EVERYTHING)) if everything else dead_ids
         missing = [dead_id for dead_id in chosen if not queue.retry(dead_id)]
-    site.output.line(f"{len(chosen) - len(missing)} put back in the queue.")
-    _complain_of(site, missing)
+    site.output.line(f"{len(chosen) - len(missing)} put back into the queue.")
+    _report_missing(site, missing)
 
 
 @queue_group.command("drop")
@@ -111,18 +112,18 @@ def retry_command(site: Site, dead_ids: tuple[str, ...], everything: bool) -> No
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @click.pass_obj
 def drop_command(site: Site, dead_ids: tuple[str, ...], yes: bool) -> None:
-    """Remove reports that were set aside, for good.
+    """Remove reports set aside, for good.
 
-    A dropped report is a flag that nobody will answer: look at it with
+    A dropped report is never processed, and its reporter gets no answer: see
     `stopitctl queue show` first.
     """
     settings = site.settings()
     if not yes:
-        click.confirm(f"Drop {len(dead_ids)} for good? Nobody will hear of them any more", abort=True)
+        click.confirm(f"Drop {len(dead_ids)} for good? Their reporters will get no answer", abort=True)
     with site.queue(settings) as queue:
         missing = [dead_id for dead_id in dead_ids if not queue.drop(dead_id)]
     site.output.line(f"{len(dead_ids) - len(missing)} dropped.")
-    _complain_of(site, missing)
+    _report_missing(site, missing)
 
 
 def _find(queue: Queue, report_id: str) -> DeadLetter | Delivery | None:
@@ -135,18 +136,18 @@ def _facts(report: Report, keyring: Keyring, addresses: bool) -> Iterator[tuple[
     def person(address: str) -> str:
         return address if addresses else keyring.log(address)
 
-    yield from (("kind", _name(report)), ("report", report.id), ("came", local_time(report.at)))
+    yield from (("kind", _name(report)), ("report", report.id), ("created", local_time(report.at)))
     yield "queue id", report.queue_id
     match report:
         case FlagReport():
             yield from (("channel", report.channel.value), ("command", report.command.value))
             yield "reporter", f"{person(report.reporter)} ({report.reporter_assurance.name.lower()})"
             for original in report.originals:
-                name = original.message.hex() or "none that can be read"
+                name = original.message.hex() or "none was found"
                 yield "original", f"{name}{' (ambiguous)' if original.ambiguous else ''}"
             yield "withheld", f"recipients: {report.withheld}" if report.withheld else ""
-            yield "truncated", "the message was longer than what is read" if report.truncated else ""
-            yield "observed", "nothing may be sent for it" if report.observed else ""
+            yield "truncated", "the message was too long to be read completely" if report.truncated else ""
+            yield "observed", "observed only: nothing is sent for it" if report.observed else ""
         case AnswerReport():
             yield from (("answers", report.ref), ("author", person(report.author)))
             yield "bounce", "from the null sender" if report.null_sender else ""
@@ -180,16 +181,11 @@ def _spool_line(site: Site, spool: Spool) -> str:
             depth = spool.depth()
     except Transient as error:
         return f"The spool cannot be read: {error}"
-    return f"{depth} in the spool, waiting for the queue to be back." if depth else "The spool is empty."
+    return f"{depth} in the spool, waiting for the queue." if depth else "The spool is empty."
 
 
-def _unknown(site: Site, report_id: str, command: str) -> click.exceptions.Exit:
-    site.output.error(f"stopitctl: there is no {report_id}; `stopitctl {command}` shows what there is")
-    return click.exceptions.Exit(EX_FOUND)
-
-
-def _complain_of(site: Site, missing: list[str]) -> None:
+def _report_missing(site: Site, missing: list[str]) -> None:
     for dead_id in missing:
-        site.output.error(f"stopitctl: nothing with the id {dead_id} is set aside; `stopitctl queue list --dead`")
+        site.output.error(f"stopitctl: no report set aside has the id {dead_id}; see `stopitctl queue list --dead`")
     if missing:
         raise click.exceptions.Exit(EX_FOUND)

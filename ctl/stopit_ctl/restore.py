@@ -1,8 +1,8 @@
-"""`stopitctl restore`: a site from its backup, in the order in which nothing can go wrong by half.
+"""`stopitctl restore`: restore a site from its backup.
 
-Everything is looked at before a store is written. Nothing that is here is overwritten: another key, or a case record
-that has cases, ends it. What the record has forgotten since the backup was made is dealt with last (`forgotten`);
-where that was interrupted, `--in-place` does it again.
+Everything is checked before a store is written, and nothing is overwritten: restore stops at another key, or at a
+case record with cases in it. The notices that were pending are settled last (`restored_notices`); after an
+interruption, `--in-place` does that again.
 """
 
 from __future__ import annotations
@@ -30,29 +30,29 @@ from stopit_ctl.restored_notices import SettledNotices, settle_pending_notices
 
 __all__ = ["restore"]
 
-_TRY = 2.0
+_CONNECT_TIMEOUT = 2.0
 
 
 @click.command()
 @click.argument("directory", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
-@click.option("--in-place", is_flag=True, help="The stores came back in another way, by a snapshot or pg_restore.")
+@click.option("--in-place", is_flag=True, help="The stores were restored otherwise, by a snapshot or pg_restore.")
 @click.option(
     "--nothing-since",
     is_flag=True,
-    help="Nothing ran since the backup was made: notices that wait leave by themselves.",
+    help="The daemons did not run after the backup was made: pending notices are sent.",
 )
 @click.pass_obj
 def restore(site: Site, directory: Path | None, in_place: bool, nothing_since: bool) -> None:
-    """Bring a site back from the backup in DIR.
+    """Restore a site from the backup in DIR.
 
-    The daemons must be stopped, on all hosts. Nothing that is here is
-    overwritten. Then it is seen to that nobody gets a notice twice: one that
-    waited is left to staff, unless the ledger shows that it had gone; and of
-    mail that passed before now staff decide.
+    The daemons must be stopped on all hosts. Nothing on this host is
+    overwritten. Nobody gets a notice twice: a notice that was pending is
+    cancelled and left to staff, unless the ledger shows that it was sent, and
+    staff decide on flags of mail that passed before now.
     """
     if (directory is None) is not in_place or (in_place and nothing_since):
-        raise click.UsageError("name the backup's DIR, or say --in-place")
-    before = os.umask(0o007)  # what is made here is the daemons', and nobody else's
+        raise click.UsageError("give the DIR of the backup, or --in-place")
+    before = os.umask(0o007)  # only the daemons may read the new files
     try:
         if directory is None:
             _in_place(site)
@@ -74,9 +74,9 @@ def _in_place(site: Site) -> None:
         store.migrate()
         with store.reading() as reading:
             made_at = reading.last_event_at()
-        forgotten = settle_pending_notices(site, settings, keyring, store, made_at)
-    site.output.line(f"The last that the case record knows is of {local_time(made_at) or 'no time: it is empty'}.")
-    _tell(site, forgotten)
+        settled = settle_pending_notices(site, settings, keyring, store, made_at)
+    site.output.line(f"Last entry of the case record: {local_time(made_at) or 'none, it is empty'}.")
+    _print_settled(site, settled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class _Restoring:
         keyring = self.site.keyring(settings)
         self._ledger(settings, manifest)
         reports = self._reports(settings)
-        forgotten = None
+        settled = None
         with (
             self.archive.reading(CASES) as lines,
             self.site.notifier_user.acting(),
@@ -107,10 +107,10 @@ class _Restoring:
         ):
             counted = store.fill(line.rstrip(b"\n") for line in lines)
             if not nothing_since:
-                forgotten = settle_pending_notices(self.site, settings, keyring, store, manifest.made_at)
-        what = f"cases: {counted['cases']}, reports that waited: {reports}"
-        self.site.output.line(f"Brought back, of {local_time(manifest.made_at)}: {what}.")
-        _tell(self.site, forgotten)
+                settled = settle_pending_notices(self.site, settings, keyring, store, manifest.made_at)
+        what = f"cases: {counted['cases']}, reports: {reports}"
+        self.site.output.line(f"Restored the backup of {local_time(manifest.made_at)}: {what}.")
+        _print_settled(self.site, settled)
         self.site.output.line("Next: `stopitctl check`; then start the daemons; then `stopitctl doctor`.")
 
     def _must_be_new(self, settings: Settings) -> None:
@@ -119,44 +119,44 @@ class _Restoring:
             if store.is_empty():
                 return
         raise Permanent(
-            "the case record that cases.url names has cases in it, and a backup goes into an empty one. Move it out"
-            " of the way: a SQLite file together with its -wal and -shm. (Where a restore was interrupted,"
-            " `stopitctl restore --in-place` ends it.)"
+            "the case record of cases.url has cases in it, and a backup is restored into an empty one only. Move it"
+            " away (a SQLite file together with its -wal and -shm). If a restore was interrupted,"
+            " `stopitctl restore --in-place` completes it"
         )
 
     def _key(self, key: SavedFile, settings: Settings) -> None:
-        """The backup's key. One that an installation made, with nothing sealed yet, makes room for it."""
+        """Restore the key. A new key that was not used yet is moved aside."""
         path = settings.ledger.key_file
         if path.exists() and path.read_bytes().strip() != self._data(key).strip():
             ledger = sqlite_file(settings.ledger.url)
             if ledger is None or (ledger.exists() and ledger.stat().st_size):
                 raise Permanent(
-                    f"{path}: is another key than the backup's, and the ledger here may have been written with it."
-                    " Move both out of the way, or restore on a host of its own"
+                    f"{path}: is not the key of the backup, and the ledger here may have been written with it."
+                    " Move both away, or restore on another host"
                 )
             kept_as = path.with_name(f"{path.name}.before-restore")
             path.rename(kept_as)
-            self.site.output.line(f"kept     {kept_as} (what was {path}, and had sealed nothing yet)")
+            self.site.output.line(f"kept     {kept_as} (the former {path}, which was not used yet)")
         self._file(key, path)
 
-    def _file(self, kept: SavedFile, path: Path) -> None:
-        if _says_nothing(path):
+    def _file(self, saved: SavedFile, path: Path) -> None:
+        if _is_unconfigured(path):
             path.unlink()
         if path.exists():
-            same = path.read_bytes() == self._data(kept)
-            self.site.output.line(f"kept     {path}{'' if same else ': it is not as it was in the backup'}")
+            same = path.read_bytes() == self._data(saved)
+            self.site.output.line(f"kept     {path}{'' if same else ': it differs from the one in the backup'}")
             return
         try:
             path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
             path.touch(mode=0o600, exist_ok=False)
-            _give(path, kept)
-            path.write_bytes(self._data(kept))
+            _set_owner(path, saved)
+            path.write_bytes(self._data(saved))
         except OSError as error:
             raise Permanent(f"{path}: {error.strerror}") from error
         self.site.output.line(f"written  {path}")
 
-    def _data(self, kept: SavedFile) -> bytes:
-        with self.archive.reading(kept.name) as file:
+    def _data(self, saved: SavedFile) -> bytes:
+        with self.archive.reading(saved.name) as file:
             return file.read()
 
     def _ledger(self, settings: Settings, manifest: Manifest) -> None:
@@ -164,10 +164,10 @@ class _Restoring:
         if path is None or LEDGER not in manifest.checksums:
             return
         if path.exists() and path.stat().st_size:
-            self.site.output.line(f"kept     {path}: it knows more than the one in the backup")
+            self.site.output.line(f"kept     {path}: it is newer than the one in the backup")
             return
         if (wal := path.with_name(f"{path.name}-wal")).exists():
-            raise Permanent(f"{wal}: is what another ledger left; move it out of the way, and its -shm too")
+            raise Permanent(f"{wal}: belongs to another ledger; move it away, together with its -shm")
         with self.archive.reading(LEDGER) as source, self.site.milter_user.acting():
             try:
                 with path.open("wb") as target:
@@ -186,17 +186,17 @@ class _Restoring:
         return len(payloads)
 
 
-def _give(path: Path, kept: SavedFile) -> None:
-    """To whom it belonged, where there is such a user; else it stays its maker's alone."""
+def _set_owner(path: Path, saved: SavedFile) -> None:
+    """Set the owner and mode of the saved file. Without such a user, it stays readable by this user only."""
     try:
-        shutil.chown(path, kept.owner, kept.group)
+        shutil.chown(path, saved.owner, saved.group)
     except (LookupError, PermissionError):
         return
-    path.chmod(kept.mode)
+    path.chmod(saved.mode)
 
 
-def _says_nothing(path: Path) -> bool:
-    """Whether it is a configuration of comments only, as the Debian package brings it."""
+def _is_unconfigured(path: Path) -> bool:
+    """Return whether it is a configuration of comments only, like the one in the Debian package."""
     try:
         return path.suffix == ".toml" and tomllib.loads(path.read_text("utf-8")) == {}
     except (OSError, ValueError):
@@ -206,7 +206,7 @@ def _says_nothing(path: Path) -> bool:
 def _report_id(payload: bytes) -> str:
     try:
         return decode_report(payload).id
-    except DecodeError:  # it was set aside for that, and will be again
+    except DecodeError:  # it was set aside because it is unreadable, and will be again
         return hashlib.sha256(payload).hexdigest()[:32]
 
 
@@ -214,18 +214,18 @@ def _must_be_stopped(settings: Settings) -> None:
     for name, address in (("stopit-milter", settings.milter.metrics), ("stopit-notifier", settings.notifier.metrics)):
         host, _, port = address.rpartition(":")
         try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=_TRY).close()
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT).close()
         except OSError:
             continue
-        raise Permanent(f"{name} runs (it answers at {address}): stop both daemons first, on every host")
+        raise Permanent(f"{name} is running (it answers at {address}): stop both daemons first, on every host")
 
 
-def _tell(site: Site, forgotten: SettledNotices | None) -> None:
-    if forgotten is None:
+def _print_settled(site: Site, settled: SettledNotices | None) -> None:
+    if settled is None:
         return
-    if forgotten.had_left:
-        site.output.line(f"Notices that had left before, as the ledger shows: {forgotten.had_left}.")
-    for number in forgotten.called_off:
-        site.output.line(f"Called off, and left to staff: the notice of case {number}.")
-    site.output.line("Of mail that passed before now, staff decide: its notice may have gone.")
-    site.output.line("Copies of what was flagged since the backup are in the staff mailbox.")
+    if settled.sent:
+        site.output.line(f"Pending notices that had been sent, according to the ledger: {settled.sent}.")
+    for number in settled.cancelled:
+        site.output.line(f"Cancelled, for staff to decide: the notice of case {number}.")
+    site.output.line("Staff decide on flags of mail that passed before now: its notice may have been sent.")
+    site.output.line("Copies of mail that was flagged after the backup are in the staff mailbox.")

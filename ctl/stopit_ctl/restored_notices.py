@@ -1,4 +1,7 @@
-"""What a case record that was brought back has forgotten, and who is told (`cases.restoring` has the rules)."""
+"""Settles the notices that were pending in a restored case record (`cases.restoring` has the rules).
+
+The restored record does not know whether they were sent after the backup was made; the ledger may know.
+"""
 
 from __future__ import annotations
 
@@ -18,35 +21,36 @@ __all__ = ["SettledNotices", "settle_pending_notices"]
 
 @dataclass(frozen=True, slots=True)
 class SettledNotices:
-    """What was done: how many notices had left as the ledger shows, and the cases whose notice was called off."""
+    """The result: the number of notices that had been sent, and the cases whose notice was cancelled."""
 
-    had_left: int
-    called_off: tuple[str, ...]
+    sent: int
+    cancelled: tuple[str, ...]
 
 
 def settle_pending_notices(
     site: Site, settings: Settings, keyring: Keyring, store: CaseStore, made_at: float
 ) -> SettledNotices:
-    """See to it that nothing is sent twice from a record that is of `made_at`. One transaction.
+    """Make sure that nothing is sent twice from a record of the time `made_at`, in one transaction.
 
-    To be called as the notifier's user. Raises ConfigError, Transient.
+    A notice with a trace in the ledger becomes a sent one; any other is cancelled, and staff are told. Call it with
+    the rights of the notifier's user. Raises ConfigError, Transient.
     """
     renderer = Renderer.load(settings.campus, settings.flag, settings.office, keyring, settings.notifier.templates)
-    why = f"the case record was brought back from a backup of {local_time(made_at)}"
-    had_left, called_off = 0, []
+    why = f"the case record was restored from a backup of {local_time(made_at)}"
+    sent, cancelled = 0, []
     with store.work() as work:
         now = site.clock()
         restoring = Restoring(work)
-        waiting = restoring.waiting_notices()
-        traced = _traced(site, settings, keyring, waiting)
-        for notice in waiting:
+        pending = restoring.waiting_notices()
+        traced = _traced(site, settings, keyring, pending)
+        for notice in pending:
             if notice.message_id in traced:
                 restoring.had_left(notice, made_at, now)
-                had_left += 1
+                sent += 1
                 continue
             restoring.call_off(notice, why, now)
             case = work.case(notice.case_id)
-            called_off.append(case.number)
+            cancelled.append(case.number)
             facts = AlertFacts(
                 AlertKind.RESTORED,
                 case.number,
@@ -57,11 +61,11 @@ def settle_pending_notices(
             message = renderer.render(facts, recipient=settings.campus.staff_address, ref=new_ref(), at=now)
             work.enqueue(message, case.id, Party.STAFF, f"restored:{notice.kind}", now, now)
         restoring.mark(made_at, now)
-    return SettledNotices(had_left, tuple(called_off))
+    return SettledNotices(sent, tuple(cancelled))
 
 
 def _traced(site: Site, settings: Settings, keyring: Keyring, notices: list[Message]) -> set[str]:
-    """The Message-IDs of those that the ledger knows as sent by Stopit."""
+    """Return the Message-IDs of the notices that the ledger knows as sent by Stopit."""
     path = sqlite_file(settings.ledger.url)
     if not notices or (path is not None and not path.exists()):
         return set()

@@ -1,11 +1,11 @@
-"""Acting as the users that the daemons run as.
+"""Acts as the users that the daemons run as.
 
-Root may open every file, so what root finds readable says nothing of the daemons; a database that root makes is one
-that they cannot write; and PostgreSQL knows its users by the unix user who asks. So when root runs stopitctl, what
-belongs to a daemon is done with its user's effective ids. Anybody else acts as who they are.
+Root can open every file, so a test as root does not show what a daemon can read; a database that root creates is not
+writable for the daemons; and PostgreSQL identifies its clients by their Unix user. So when root runs stopitctl, it
+opens a daemon's files and servers with the effective ids of the daemon's user. Other users keep their ids.
 
-Secrets are the exception: those that the service manager reads as root and hands to a daemon (`credentials`) are read
-here as root too, each only for the daemon that gets it.
+Secrets are the exception: those that the service manager reads as root and passes to a daemon (`credentials`) are
+read as root here too, each only for the daemon that receives it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,11 @@ __all__ = ["ServiceUser", "operator"]
 
 @dataclass(frozen=True, slots=True)
 class ServiceUser:
-    """A daemon's user by name, "" for whoever runs stopitctl; `unit` is the daemon. `secrets`: the directory of those
-    that the service manager hands over."""
+    """The user of a daemon.
+
+    `name` is "" for the user who runs stopitctl. `unit` is the daemon. `secrets` is the directory of the secrets that
+    the service manager passes to it.
+    """
 
     name: str
     unit: str = ""
@@ -33,29 +36,29 @@ class ServiceUser:
 
     @property
     def exists(self) -> bool:
-        """Whether this system has such a user."""
+        """Return whether this system has the user."""
         return self._entry() is not None
 
     @property
     def reachable(self) -> bool:
-        """Whether `acting` makes a difference: root is asked, and the user is there."""
+        """Return whether `acting` changes the user: it does for root, when the user exists."""
         return os.geteuid() == 0 and self.exists
 
     @property
     def uid(self) -> int | None:
-        """Its user id; None where there is no such user."""
+        """Return its user id; None without such a user."""
         entry = self._entry()
         return None if entry is None else entry.pw_uid
 
     @property
     def gids(self) -> tuple[int, ...]:
-        """The ids of its groups."""
+        """Return the ids of its groups."""
         entry = self._entry()
         return () if entry is None else tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
 
     @contextmanager
     def acting(self) -> Iterator[None]:
-        """Inside the block this process opens files and sockets as that user, where it can."""
+        """Open files and sockets as that user inside the block, where this process can."""
         entry = self._entry()
         if entry is None or os.geteuid() != 0:
             yield
@@ -72,11 +75,11 @@ class ServiceUser:
             os.setgroups(groups)
 
     def is_handed(self, path: Path) -> bool:
-        """Whether the daemon gets this secret from the service manager, and need not be able to open it."""
+        """Return whether the service manager passes this secret to the daemon, which need not be able to open it."""
         return path.parent == self.secrets and path.name in CREDENTIALS.get(self.unit, ())
 
     def read(self, path: Path) -> str:
-        """A secret as the daemon gets it, also inside `acting`. Raises OSError, UnicodeDecodeError."""
+        """Read a secret as the daemon gets it, also inside `acting`. Raises OSError, UnicodeDecodeError."""
         acting = os.geteuid()
         if acting == 0 or os.getuid() != 0 or not self.is_handed(path):
             return read_secret(path)
@@ -94,7 +97,7 @@ class ServiceUser:
 
 
 def operator() -> str:
-    """The name of the person at the keyboard, also behind sudo; their user id when it has no name."""
+    """Return the name of the user who runs stopitctl, also by sudo; the user id when it has no name."""
     if os.getuid() == 0 and (name := os.environ.get("SUDO_USER")):
         return name
     try:

@@ -1,1 +1,1 @@
-"""`stopitctl doctor` and its probes, one module each."""
+"""`stopitctl doctor` and its probes, a module each."""

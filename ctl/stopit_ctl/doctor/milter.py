@@ -1,9 +1,9 @@
-"""Connects to the milter as an MTA does: by its socket, as its user, from inside its chroot, in its protocol.
+"""Probes the milter as the MTA reaches it: by its socket, as the MTA's user, from inside its chroot.
 
-The everyday complaint of every milter is a socket that is there, and that Postfix cannot reach: its smtpd runs as
-user postfix, below /var/spool/postfix. So the attempt is made in a child process that becomes just that.
+A frequent fault of milters is a socket that exists and that Postfix cannot reach: smtpd runs as user postfix, with
+/var/spool/postfix as its root directory. So the probe runs in a child process with this user and root directory.
 
-The protocol's first step (`milter_greeting`) is enough to know who answers.
+The first step of the milter protocol (`milter_probe`) shows whether a milter answers.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _TIMEOUT = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Chroot:
-    """Where the MTA's smtpd lives: below `directory`, as `user`."""
+    """The root directory and the user of the MTA's smtpd."""
 
     directory: Path
     user: pwd.struct_passwd
 
     def enter(self) -> None:
-        """Become that user there, for good. Only root can; only a child process should."""
+        """Change this process to that user and root directory, for good. Needs root; call it in a child process."""
         groups = os.getgrouplist(self.user.pw_name, self.user.pw_gid)
         os.chroot(self.directory)
         os.chdir("/")
@@ -41,11 +41,10 @@ class Chroot:
 
 
 def probe_milter(url: str, queue_directory: Path | None) -> Iterator[ProbeResult]:
-    """Whether the milter at "unix:/path" or "inet:port@host" answers the MTA. `queue_directory`: Postfix's, where
-    Postfix is on this host."""
+    """Probe the milter at "unix:/path" or "inet:port@host". `queue_directory`: Postfix's; None without a Postfix."""
     kind, _, place = url.partition(":")
     if kind == "inet":
-        yield _finding(url, greet(lambda: connect(url, _TIMEOUT)), "")
+        yield _result(url, greet(lambda: connect(url, _TIMEOUT)), "")
         return
     path = Path(place)
     try:
@@ -54,7 +53,7 @@ def probe_milter(url: str, queue_directory: Path | None) -> Iterator[ProbeResult
         user = None
     if user is None or queue_directory is None or os.geteuid() != 0:
         why = "run doctor as root" if os.geteuid() != 0 else "there is no Postfix on this host"
-        yield _finding(url, greet(lambda: connect_unix(path, _TIMEOUT)), "")
+        yield _result(url, greet(lambda: connect_unix(path, _TIMEOUT)), "")
         yield ProbeResult.untried(f"milter: whether user {_POSTFIX} can connect to {url}", why)
         return
     inside = path.is_relative_to(queue_directory)
@@ -66,40 +65,41 @@ def probe_milter(url: str, queue_directory: Path | None) -> Iterator[ProbeResult
         return greet(lambda: connect_unix(seen, _TIMEOUT))
 
     who = f" as user {_POSTFIX}" + (f" from inside {queue_directory}" if inside else "")
-    yield _finding(url, run_in_child(enter_and_greet), who)
+    yield _result(url, run_in_child(enter_and_greet), who)
 
 
 def run_in_child(work: Callable[[], str]) -> str:
-    """What `work` returns, or how it failed, when a child process does it: it may give up rights for good."""
+    """Return the result of `work`, or its error, from a child process, which can give up its rights for good."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reading)
         try:
-            said = work()
-        except BaseException as error:  # noqa: BLE001  nothing may leave the child but its answer
-            said = f"{type(error).__name__}: {error}"
+            result = work()
+        except BaseException as error:  # noqa: BLE001  the child must not return into the parent's code
+            result = f"{type(error).__name__}: {error}"
         with os.fdopen(writing, "wb") as pipe:
-            pipe.write(said.encode("utf-8", "backslashreplace"))
+            pipe.write(result.encode("utf-8", "backslashreplace"))
         os._exit(0)
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
-        said = pipe.read().decode("utf-8")
+        result = pipe.read().decode("utf-8")
     os.waitpid(child, 0)
-    return said
+    return result
 
 
-def _finding(url: str, wrong: str, who: str) -> ProbeResult:
-    if not wrong:
+def _result(url: str, error: str, who: str) -> ProbeResult:
+    if not error:
         return ProbeResult.ok(f"milter: {url} answers{who}")
     path = url.removeprefix("unix:")
+    status = "`systemctl status stopit-milter` shows whether it runs"
     if not url.startswith("unix:"):
-        advice = "see with `systemctl status stopit-milter` whether it runs, and whether a firewall is between"
-    elif "ermission" in wrong:
+        advice = f"{status}; also look for a firewall in between"
+    elif "ermission" in error:
         advice = (
-            f"{Path(path).parent} must have mode 2750 and owner stopit:postfix, and the socket's group be postfix: "
-            "restart stopit-milter, which sees to that"
+            f"{Path(path).parent} must have mode 2750 and owner stopit:postfix, and the socket must have group "
+            "postfix: restart stopit-milter, which sets both"
         )
     else:
-        advice = "see with `systemctl status stopit-milter` whether it runs, and milter.socket for the path"
-    return ProbeResult.fault(f"milter: {url} cannot be used{who}: {wrong}", advice)
+        advice = f"{status}; milter.socket sets the path"
+    return ProbeResult.fault(f"milter: {url} cannot be used{who}: {error}", advice)

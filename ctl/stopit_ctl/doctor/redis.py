@@ -1,4 +1,4 @@
-"""Who may do what on the Redis server: strangers nothing, the daemons' user what it must and no more."""
+"""Probes the rights on the Redis server: none without a password, and no more than needed for the daemons' user."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["probe_redis"]
 
 
 def probe_redis(settings: Settings, read: ReadSecret = read_secret) -> Iterator[ProbeResult]:
-    """The rights on each server that queue and ledger are on; nothing where they are on none. `read`: secrets."""
+    """Probe the rights on each Redis server of queue and ledger. No result without one. `read` reads secrets."""
     seen = set()
     for name, store in (("queue", settings.queue), ("ledger", settings.ledger)):
         try:
@@ -33,7 +33,7 @@ def probe_redis(settings: Settings, read: ReadSecret = read_secret) -> Iterator[
                 yield from _rights(client)
                 yield from _strangers(client)
         except (ConfigError, Transient):
-            continue  # the store itself was found faulty
+            continue  # the probe of the store reports it
 
 
 def _rights(client: redis.Redis) -> Iterator[ProbeResult]:
@@ -42,33 +42,30 @@ def _rights(client: redis.Redis) -> Iterator[ProbeResult]:
     rights = rights_of(client)
     if rights is None:
         yield ProbeResult.untried(
-            "redis: what its user may do",
-            "it may not run EVAL, or the server is older than 7, so it cannot be asked",
+            "redis: the rights of its user",
+            "the user may not run EVAL, or the server is older than 7, so the rights cannot be read",
         )
         return
     who = f'redis: user "{rights.user}"'
     if rights.lacks_milter and rights.lacks_notifier:
         yield ProbeResult.fault(
-            f"{who} may not do what either daemon must",
+            f"{who} has too few rights for either daemon",
             f"stopit-milter lacks {', '.join(rights.lacks_milter)}; stopit-notifier lacks "
             f"{', '.join(rights.lacks_notifier)}: ACL SETUSER, on the keys stopit:*",
         )
         return
-    fits = (
-        "both daemons"
-        if not rights.lacks_milter and not rights.lacks_notifier
-        else ("stopit-notifier" if rights.lacks_milter else "stopit-milter")
-    )
-    yield ProbeResult.ok(f"{who} may do what {fits} must")
+    lacks = {"stopit-milter": rights.lacks_milter, "stopit-notifier": rights.lacks_notifier}
+    served = [daemon for daemon, lacking in lacks.items() if not lacking]
+    yield ProbeResult.ok(f"{who} has the rights of {served[0] if len(served) == 1 else 'both daemons'}")
     if rights.more and rights.user != "default":
         yield ProbeResult.fault(
-            f"{who} may do more than it must: {', '.join(rights.more)}",
-            "give it the keys stopit:* and the commands it needs, nothing else: ACL SETUSER",
+            f"{who} has more rights than it needs: {', '.join(rights.more)}",
+            "give it the keys stopit:* and the commands that it needs, nothing else: ACL SETUSER",
         )
 
 
 def _strangers(client: redis.Redis) -> Iterator[ProbeResult]:
-    """By TCP anybody on the way; by a Unix socket whoever may open it."""
+    """Probe for access without a password: by TCP, or by a Unix socket that every user can open."""
     from stopit_core.stores.redis_rights import strangers_may_read
 
     path = client.connection_pool.connection_kwargs.get("path")
@@ -76,9 +73,9 @@ def _strangers(client: redis.Redis) -> Iterator[ProbeResult]:
         return
     if strangers_may_read(client):
         yield ProbeResult.fault(
-            "redis: whoever reaches the server can read the queue without a password",
-            "switch its default user off (ACL SETUSER default off) and give the daemons users with passwords, or let "
-            "it listen on a Unix socket only, that only the daemons' group may open (unixsocketperm 770)",
+            "redis: everybody who can connect to the server can read the queue without a password",
+            "disable its default user (ACL SETUSER default off) and give the daemons users with passwords, or "
+            "make it listen only on a Unix socket that only the daemons' group can open (unixsocketperm 770)",
         )
 
 

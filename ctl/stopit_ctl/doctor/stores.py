@@ -1,13 +1,12 @@
-"""The stores as `check` and `doctor` look at them: ledger, queue, spool, case record.
+"""Probes the stores for `check` and `doctor`: ledger, queue, spool, case record.
 
-Looking makes no file: a SQLite file that a daemon makes later is no fault before the daemons ever ran.
+A probe creates no file. Before the daemons have run, a SQLite file that does not exist is not a fault.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,56 +15,42 @@ from stopit_core.credentials import ReadSecret
 from stopit_core.errors import ConfigError, NotAllowed, Transient
 from stopit_core.open_stores import queue_durability_faults
 from stopit_core.stores.queue.spool import Spool
+from stopit_ctl.doctor.as_user import probe_as
 from stopit_ctl.local_site import Site, opened_cases, opened_ledger, opened_queue, sqlite_file
 from stopit_ctl.probe_results import ProbeResult, config_faults
-from stopit_ctl.service_user import ServiceUser
 
-__all__ = ["probe_as", "probe_stores"]
+__all__ = ["probe_stores"]
 
-_MAKE = "make it, owned by the user that the daemons run as"
+_CREATE = "create it, owned by the user that the daemons run as"
+_WRITABLE = "and its directory must be writable by the user that the daemons run as"
 
 
 def probe_stores(site: Site, settings: Settings, running: bool, reads: bool = False) -> Iterator[ProbeResult]:
-    """Every store, as each daemon that uses it.
+    """Probe every store as each daemon that uses it.
 
-    `running`: they were started, so what they make must be there. `reads`: a notifier works on this host, so their
-    user must be able to read reports.
+    `running`: the daemons have been started, so the files that they create must exist. `reads`: a notifier works on
+    this host, so its user must be able to read reports.
     """
     ledger, queue, cases = settings.ledger, settings.queue, settings.cases
     for user in site.users():
-        look_ledger, look_queue = partial(_ledger, ledger, user.read), partial(_queue, queue, user.read, reads)
-        yield from probe_as(user, partial(_store, "ledger", ledger.url, running, look_ledger))
-        yield from probe_as(user, partial(_store, "queue", queue.url, running, look_queue))
+        probe_ledger, probe_queue = partial(_ledger, ledger, user.read), partial(_queue, queue, user.read, reads)
+        yield from probe_as(user, partial(_store, "ledger", ledger.url, running, probe_ledger))
+        yield from probe_as(user, partial(_store, "queue", queue.url, running, probe_queue))
     yield from probe_as(site.milter_user, lambda: _spool(queue.spool_dir))
     notifier = site.notifier_user
-    look_cases = partial(_cases, cases, notifier.read, running)
-    yield from probe_as(notifier, partial(_store, "case record", cases.url, running, look_cases))
+    probe_cases = partial(_cases, cases, notifier.read, running)
+    yield from probe_as(notifier, partial(_store, "case record", cases.url, running, probe_cases))
     yield from _dead_letters(site, queue)
-    yield from _durability(queue, site.notifier_user.read)
+    yield from _durability(queue, notifier.read)
 
 
-def probe_as(user: ServiceUser, look: Callable[[], Iterator[ProbeResult]]) -> list[ProbeResult]:
-    """What is found with the rights of this user."""
-    found: list[ProbeResult] = []
-    try:
-        with user.acting():
-            found.extend(look())
-    except (ImportError, OSError) as error:
-        found.append(
-            ProbeResult.fault(f"a file of the program itself cannot be read: {error}", "install it for all users")
-        )
-    if not user.reachable:
-        return found
-    return [replace(result, text=f"{result.text} (as {user.name})") for result in found]
-
-
-def _store(name: str, url: str, running: bool, look: Callable[[], Iterator[ProbeResult]]) -> Iterator[ProbeResult]:
+def _store(name: str, url: str, running: bool, probe: Callable[[], Iterator[ProbeResult]]) -> Iterator[ProbeResult]:
     path = sqlite_file(url)
     try:
-        if path is not None and not _is_there(path):
-            yield _not_there_yet(name, path, running)
+        if path is not None and not _exists(path):
+            yield _missing(name, path, running)
             return
-        yield from look()
+        yield from probe()
     except ConfigError as error:
         yield from config_faults(error)
     except Transient as error:
@@ -75,7 +60,7 @@ def _store(name: str, url: str, running: bool, look: Callable[[], Iterator[Probe
 def _ledger(settings: LedgerStore, read: ReadSecret) -> Iterator[ProbeResult]:
     with opened_ledger(settings, read) as ledger:
         ledger.ping()
-    yield ProbeResult.ok("ledger: answers, and takes writes")
+    yield ProbeResult.ok("ledger: answers, and accepts writes")
 
 
 def _queue(settings: QueueStore, read: ReadSecret, reads: bool) -> Iterator[ProbeResult]:
@@ -84,19 +69,19 @@ def _queue(settings: QueueStore, read: ReadSecret, reads: bool) -> Iterator[Prob
         try:
             depths = queue.depths()
         except NotAllowed as error:
-            yield ProbeResult.ok("queue: answers, and takes writes")
+            yield ProbeResult.ok("queue: answers, and accepts writes")
             if reads:
                 yield ProbeResult.fault(
-                    f"queue: a notifier runs here, and may not read reports: {error}",
-                    "let its user do what stopit-notifier may in users.acl",
+                    f"queue: a notifier runs here and may not read reports: {error}",
+                    "give its user the rights that stopit-notifier has in users.acl",
                 )
             else:
                 yield ProbeResult.untried(
-                    "queue: what is in it, and whether its server is set to lose nothing",
-                    "this user may only put reports, as a milter's may; ask where the notifier runs",
+                    "queue: the reports in it, and the durability of its server",
+                    "this user may only add reports, as a milter's user may; run doctor where the notifier runs",
                 )
             return
-    yield ProbeResult.ok(f"queue: answers, and takes writes; reports in it: {depths.waiting + depths.claimed}")
+    yield ProbeResult.ok(f"queue: answers, and accepts writes; reports in it: {depths.waiting + depths.claimed}")
 
 
 def _dead_letters(site: Site, settings: QueueStore) -> Iterator[ProbeResult]:
@@ -104,11 +89,11 @@ def _dead_letters(site: Site, settings: QueueStore) -> Iterator[ProbeResult]:
         with site.notifier_user.acting(), opened_queue(settings, site.notifier_user.read) as queue:
             dead = queue.depths().dead
     except (ConfigError, Transient):
-        return  # the queue itself was found faulty
+        return  # the probe of the queue reports it
     if dead:
         yield ProbeResult.fault(
             f"queue: reports set aside: {dead}",
-            "look at them with `stopitctl queue list --dead`, then retry or drop each",
+            "see `stopitctl queue list --dead`, then retry or drop each",
         )
 
 
@@ -118,22 +103,22 @@ def _durability(settings: QueueStore, read: ReadSecret) -> Iterator[ProbeResult]
     except NotAllowed as error:
         if _may_read(settings, read):
             yield ProbeResult.fault(
-                f"queue: nobody can tell whether its server could lose reports: {error}",
-                "let the notifier's user ask it: ACL SETUSER, +config|get",
+                f"queue: the durability of its server is not known: {error}",
+                "let the notifier's user read it: ACL SETUSER, +config|get",
             )
         return
     except (ConfigError, Transient):
-        return  # the queue itself was found faulty
+        return  # the probe of the queue reports it
     for fault in faults:
         yield ProbeResult.fault(
-            f"queue: {fault}", "set it in redis.conf and restart Redis, or reports can be lost in a power cut"
+            f"queue: {fault}", "set it in redis.conf and restart Redis, or a power cut can lose reports"
         )
     if not faults and sqlite_file(settings.url) is None:
-        yield ProbeResult.ok("queue: the Redis server is set to lose nothing in a power cut")
+        yield ProbeResult.ok("queue: the Redis server is configured to lose nothing in a power cut")
 
 
 def _may_read(settings: QueueStore, read: ReadSecret) -> bool:
-    """Whether its user is a notifier's: a milter's reads no report, and what it may not ask is not its to ask."""
+    """Return whether its user may read reports. A milter's user may not, and need not read the durability either."""
     with opened_queue(settings, read) as queue:
         try:
             queue.depths()
@@ -149,15 +134,15 @@ def _cases(settings: Cases, read: ReadSecret, running: bool) -> Iterator[ProbeRe
     if current:
         yield ProbeResult.ok("case record: answers, and its tables are those of this version")
         return
-    what = "case record: answers, but its tables are not those of this version"
-    advice = "start (or restart) stopit-notifier, which brings them up to date"
-    yield ProbeResult.fault(what, advice) if running else ProbeResult.untried(what, advice)
+    text = "case record: answers, but its tables are not those of this version"
+    advice = "start (or restart) stopit-notifier, which upgrades them"
+    yield ProbeResult.fault(text, advice) if running else ProbeResult.untried(text, advice)
 
 
 def _spool(directory: Path) -> Iterator[ProbeResult]:
     try:
-        if not _is_there(directory):
-            yield _writable("spool", directory.parent, "the milter makes it at first need")
+        if not _exists(directory):
+            yield _can_create("spool", directory.parent, "the milter creates it when it is needed")
             return
         spool = Spool(directory)
         spool.ping()
@@ -167,29 +152,29 @@ def _spool(directory: Path) -> Iterator[ProbeResult]:
         return
     if depth:
         yield ProbeResult.fault(
-            f"spool: reports waiting for the queue: {depth}", "see whether the queue and stopit-milter are well"
+            f"spool: reports waiting for the queue: {depth}", "make sure that the queue and stopit-milter work"
         )
     else:
-        yield ProbeResult.ok("spool: takes files, and is empty")
+        yield ProbeResult.ok("spool: accepts files, and is empty")
 
 
-def _not_there_yet(name: str, path: Path, running: bool) -> ProbeResult:
+def _missing(name: str, path: Path, running: bool) -> ProbeResult:
     if running:
-        return ProbeResult.fault(f"{name}: there is no {path}", "see with `systemctl status` whether the daemons run")
-    return _writable(name, path.parent, "the daemons make the file when they start")
+        return ProbeResult.fault(f"{name}: there is no {path}", "`systemctl status` shows whether the daemons run")
+    return _can_create(name, path.parent, "the daemons create the file when they start")
 
 
-def _writable(name: str, directory: Path, then: str) -> ProbeResult:
+def _can_create(name: str, directory: Path, then: str) -> ProbeResult:
     if not directory.is_dir():
-        return ProbeResult.fault(f"{name}: there is no directory {directory}", _MAKE)
+        return ProbeResult.fault(f"{name}: there is no directory {directory}", _CREATE)
     if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
         return ProbeResult.fault(
-            f"{name}: no file can be made in {directory}", "give the directory to the user that the daemons run as"
+            f"{name}: no file can be created in {directory}", "give the directory to the user that the daemons run as"
         )
     return ProbeResult.ok(f"{name}: {directory} is writable; {then}")
 
 
-def _is_there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -201,5 +186,5 @@ def _is_there(path: Path) -> bool:
 
 def _advice(name: str, path: Path | None) -> str:
     if path is not None:
-        return f"{path} and its directory must be writable by the user that the daemons run as"
-    return f"start the server of the {name}, or mend its URL; the server's own log says more"
+        return f"{path} {_WRITABLE}"
+    return f"start the server of the {name}, or correct its URL; the server's log shows more"

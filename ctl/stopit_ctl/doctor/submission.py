@@ -1,4 +1,4 @@
-"""The door of the MTA by which a test comes in: the notifier's own, or one where members log in."""
+"""The submission endpoint of a self-test: the one that the notifier uses, or one where members log in."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import os
 import smtplib
 import ssl
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 import click
 
 from stopit_core.config import Smtp
 from stopit_core.credentials import ReadSecret, read_secret
-from stopit_ctl.doctor.smtp import smtp_connection
+from stopit_ctl.doctor.smtp import closed_on_error, smtp_connection
 
 __all__ = ["SubmissionEndpoint", "submission_endpoint"]
 
@@ -25,7 +24,7 @@ _PASSWORD = "STOPIT_TEST_PASSWORD"  # noqa: S105  the name of a variable
 
 @dataclass(frozen=True, slots=True)
 class SubmissionEndpoint:
-    """Where the test comes in. `login`: who logs in there, "" for nobody. `connect` raises OSError, SMTPException."""
+    """An endpoint of an MTA. `login` is "" where nobody logs in. `connect` raises OSError, SMTPException."""
 
     host: str
     port: int
@@ -34,60 +33,59 @@ class SubmissionEndpoint:
 
     @property
     def name(self) -> str:
-        """As it is shown."""
+        """Return "host:port"."""
         return f"{self.host}:{self.port}"
 
     @property
-    def is_here(self) -> bool:
-        """Whether it is a door of this host's own MTA."""
-        return self.host in _LOOPBACK
+    def local_port(self) -> int | None:
+        """Return its port where the MTA is this host's own, else None."""
+        return self.port if self.host in _LOOPBACK else None
 
 
 def submission_endpoint(
-    smtp: Smtp, door: str | None, login: str, read: ReadSecret = read_secret
+    smtp: Smtp, address: str | None = None, login: str = "", read: ReadSecret = read_secret
 ) -> SubmissionEndpoint:
-    """The notifier's way in, or HOST:PORT. Asks for the password where there is a login. Raises click.UsageError."""
-    if door is None:
+    """Return the endpoint at "host:port", or the notifier's for None. Prompts for the password of a login.
+
+    Raises click.UsageError.
+    """
+    if address is None:
         if login:
-            raise click.UsageError("--test-login needs --test-door: members log in at another door than the notifier")
+            raise click.UsageError("--test-login needs --test-door: members do not log in where the notifier sends")
         return SubmissionEndpoint(smtp.host, smtp.port, "", lambda: smtp_connection(smtp, read))
-    host, _, port = door.rpartition(":")
+    host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
-        raise click.UsageError(f'--test-door is HOST:PORT, such as mail.example.edu:587, not "{door}"')
+        raise click.UsageError(f'--test-door is HOST:PORT, such as mail.example.edu:587, not "{address}"')
     host = host.strip("[]")
     password = _password(login) if login else ""
-    return SubmissionEndpoint(host, int(port), login, lambda: _members(host, int(port), login, password))
+    return SubmissionEndpoint(host, int(port), login, lambda: _as_member(host, int(port), login, password))
 
 
 def _password(login: str) -> str:
-    said: str = os.environ.get(_PASSWORD) or click.prompt(f"Password of {login}", hide_input=True, err=True)
-    return said
+    password: str = os.environ.get(_PASSWORD) or click.prompt(f"Password of {login}", hide_input=True, err=True)
+    return password
 
 
-def _members(host: str, port: int, login: str, password: str) -> smtplib.SMTP:
-    """As a member's client connects. The certificate is checked, but not that of this host by its number."""
+def _as_member(host: str, port: int, login: str, password: str) -> smtplib.SMTP:
+    """Connect as a member's mail client does. Certificates are verified, except on a loopback address."""
     context = ssl.create_default_context()
     if host in _LOOPBACK:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    secret = port == _SUBMISSIONS or host in _LOOPBACK
-    door: smtplib.SMTP
+    protected = port == _SUBMISSIONS or host in _LOOPBACK
+    connection: smtplib.SMTP
     if port == _SUBMISSIONS:
-        door = smtplib.SMTP_SSL(host, port, timeout=_TIMEOUT, context=context)
+        connection = smtplib.SMTP_SSL(host, port, timeout=_TIMEOUT, context=context)
     else:
-        door = smtplib.SMTP(host, port, timeout=_TIMEOUT)
-    try:
-        door.ehlo_or_helo_if_needed()
-        if door.has_extn("starttls"):
-            door.starttls(context=context)
-            door.ehlo_or_helo_if_needed()
-            secret = True
+        connection = smtplib.SMTP(host, port, timeout=_TIMEOUT)
+    with closed_on_error(connection):
+        connection.ehlo_or_helo_if_needed()
+        if connection.has_extn("starttls"):
+            connection.starttls(context=context)
+            connection.ehlo_or_helo_if_needed()
+            protected = True
         if login:
-            if not secret:
-                raise smtplib.SMTPException("it offers no STARTTLS, and the password is not sent in clear")
-            door.login(login, password)
-    except BaseException:
-        with suppress(OSError, smtplib.SMTPException):
-            door.close()
-        raise
-    return door
+            if not protected:
+                raise smtplib.SMTPException("the MTA offers no STARTTLS, and the password is not sent in clear text")
+            connection.login(login, password)
+    return connection

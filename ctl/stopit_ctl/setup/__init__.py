@@ -1,6 +1,6 @@
-"""`stopitctl setup`: the lines that an MTA needs for Stopit, worked out for this host.
+"""`stopitctl setup`: find the changes to the MTA's configuration that this host needs, and apply or undo them.
 
-`main_cf` and `master_cf` edit the text of the two files and take the edits out again; `change` decides which edits
-this host needs; all three are pure. `files` writes and keeps what was there; `postfix` asks postconf, writes, and
-puts back; `command` is what the postmaster sees.
+`main_cf` and `master_cf` edit the text of the two files and undo the edits; `change` decides which edits this host
+needs; all three are pure. `files` replaces files and keeps copies; `postfix` reads the configuration with postconf,
+writes it, and restores it after an error; `command` has the commands.
 """

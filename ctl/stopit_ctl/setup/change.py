@@ -1,7 +1,7 @@
-"""Which edits of main.cf and master.cf this host needs, and what only its postmaster can decide. Pure.
+"""Decides which edits of main.cf and master.cf this host needs, and which its postmaster must decide on. Pure.
 
-What is in force already is left alone, however it is written, so a second run finds nothing to do. Port 25 never gets
-anything but default_action=accept: nobody's mail may be blocked by Stopit.
+A setting that is in force already stays as it is written, so a second run changes nothing. Port 25 always gets
+default_action=accept, because Stopit must not block mail.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class Files:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What postconf tells of this host, and stopit.toml of the site.
+    """The host as postconf shows it, with the settings of stopit.toml.
 
-    `names` are the spellings of the milter's socket, the one to write first. `own_service` is "host:port", None where
-    the notifier sends through another host. `expanded` holds main.cf parameters as they are in force.
+    `names` are the spellings of the milter's socket, first the one to write. `own_service` is "host:port", None where
+    the notifier sends through another host. `expanded` has the parameters of main.cf in force.
     """
 
     names: Sequence[str]
@@ -50,27 +50,27 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The files as they should be, and what was left because it is not ours to decide."""
+    """The edited files, and remarks on what the postmaster must decide."""
 
     after: Files
-    left: tuple[str, ...]
+    remarks: tuple[str, ...]
 
 
 def change_for(before: Files, host: Host) -> Change:
-    """What this host needs."""
+    """Return the change that this host needs."""
     edit = _Edit(before, host)
     edit.outside()
-    edit.not_by_smtp()
-    edit.answers()
+    edit.without_smtpd()
+    edit.reply_address()
     for service in host.services:
         edit.service(service)
-    edit.looked()
+    edit.missing_services()
     edit.own_service()
-    return Change(edit.finished(), tuple(edit.left))
+    return Change(edit.finished(), tuple(edit.remarks))
 
 
 def undone(files: Files) -> Files:
-    """The files without anything that `change_for` ever puts in; what somebody else wrote since stays."""
+    """Return the files without any addition of `change_for`; later edits of other people stay."""
     main, definitions = main_cf.without_block(files.main)
     master, _ = main_cf.without_block(files.master)
     names = main_cf.values(definitions).keys() & {FROM_OUTSIDE, FROM_MEMBERS, FILTER_CLASSES}
@@ -80,7 +80,7 @@ def undone(files: Files) -> Files:
 
 @dataclass(slots=True)
 class _Edit:
-    """Both files while they are edited."""
+    """The two files during the edits."""
 
     before: Files
     host: Host
@@ -88,22 +88,22 @@ class _Edit:
     master: str = field(init=False)
     wanted: list[str] = field(default_factory=list)
     below: list[str] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.main, self.master = self.before.main, self.before.master
 
     def outside(self) -> None:
-        """smtpd_milters of main.cf: port 25, and every door that says nothing of its own."""
+        """Edit smtpd_milters of main.cf, for port 25 and every service without its own setting."""
         entries = milters_of(self.host.expanded["smtpd_milters"])
         at = position_of(entries, self.host.names)
         if at is None:
             self._put("smtpd_milters", FROM_OUTSIDE)
         elif at:
-            self.left.append(_not_first("smtpd_milters in main.cf", entries))
+            self.remarks.append(_not_first("smtpd_milters in main.cf", entries))
 
-    def not_by_smtp(self) -> None:
-        """Mail that comes in by no smtpd: bounces, and programs on this host."""
+    def without_smtpd(self) -> None:
+        """Edit the settings for mail that no smtpd service accepts: bounces, and mail of programs on this host."""
         value = self.host.expanded["non_smtpd_milters"]
         raw = self._raw("non_smtpd_milters")
         if position_of(milters_of(value), self.host.names) is None and not _refers(raw, "smtpd_milters"):
@@ -114,26 +114,26 @@ class _Edit:
             else:
                 self._put("internal_mail_filter_classes", "")
 
-    def answers(self) -> None:
-        """The reply address of what Stopit sends has a tag."""
+    def reply_address(self) -> None:
+        """Edit recipient_delimiter, because the reply address of Stopit's mail has a tag."""
         value = self.host.expanded["recipient_delimiter"]
         if "+" in value:
             return
         if "recipient_delimiter" in main_cf.values(self.main):
-            self.left.append(
-                f'recipient_delimiter is "{value}" here, and answers come to stopit+TOKEN@: set it to "{value}+", or '
-                "make another way for that address to the report address"
+            self.remarks.append(
+                f'recipient_delimiter is "{value}", and answers are sent to stopit+TOKEN@: set it to "{value}+", or '
+                "deliver that address to the report address in another way"
             )
         else:
             self._put("recipient_delimiter", "")
 
     def service(self, service: SmtpdService) -> None:
-        """One service of master.cf."""
+        """Edit one service of master.cf."""
         if service.name == self.host.own_service:
             return
         if service.asks_no_milter:
             if service.use in (Use.MEMBERS, Use.OUTSIDE):
-                self.left.append(f"{service.name} has no_milters in receive_override_options, so it asks no milter")
+                self.remarks.append(f"{service.name} asks no milter: it has no_milters in receive_override_options")
             return
         match service.use:
             case Use.MEMBERS:
@@ -141,37 +141,37 @@ class _Edit:
             case Use.OUTSIDE:
                 self._from_outside(service)
             case Use.RE_INJECTION:
-                self._again(service)
+                self._reinjection(service)
             case Use.OTHER:
                 self._unknown(service)
 
-    def looked(self) -> None:
-        """Say what no service of master.cf was found for."""
+    def missing_services(self) -> None:
+        """Add remarks on the services that are missing in master.cf."""
         uses = {service.use for service in self.host.services if service.name != self.host.own_service}
         if Use.MEMBERS not in uses:
-            self.left.append(
-                "no submission service: members' mail comes in by another way here, and whoever sends it through "
-                "port 25 cannot flag safely. Set up submission (587 or 465) in master.cf, and run this again"
+            self.remarks.append(
+                "there is no submission service: members submit their mail in another way, and cannot flag safely "
+                "through port 25. Set up submission (587 or 465) in master.cf, and run this again"
             )
         if self.host.expanded["content_filter"] and Use.RE_INJECTION not in uses:
-            self.left.append(
+            self.remarks.append(
                 f"content_filter is {self.host.expanded['content_filter']}, and no service was recognised as the one "
-                "by which it hands mail back: where it does, add -o smtpd_milters= in master.cf, or each message "
+                "on which it reinjects mail: add -o smtpd_milters= to that service in master.cf, or each message "
                 "leaves a second trace"
             )
 
     def own_service(self) -> None:
-        """The notifier's way out."""
+        """Edit or add the service that the notifier sends through."""
         wanted = self.host.own_service
         if wanted is None:
-            self.left.append(
-                "smtp.host in stopit.toml is another host: the notifier's own door, shut while the milter is away, "
-                "belongs there (run this there, with smtp.host on 127.0.0.1)"
+            self.remarks.append(
+                "smtp.host in stopit.toml is another host: the dedicated service for Stopit's mail, which defers it "
+                "while the milter is down, belongs there (run this there, with smtp.host = 127.0.0.1)"
             )
             return
-        there = next((service for service in self.host.services if service.name == wanted), None)
-        if there is not None:
-            self._members(there)
+        existing = next((service for service in self.host.services if service.name == wanted), None)
+        if existing is not None:
+            self._members(existing)
             return
         columns = [line.split()[4] for line in self.master.split("\n") if _is_smtpd(line)]
         chroot = columns[0] if columns else "y"
@@ -179,7 +179,7 @@ class _Edit:
         self._want(FROM_MEMBERS)
 
     def finished(self) -> Files:
-        """Both files with all edits in them."""
+        """Return both files with all edits."""
         if not self.wanted:
             return self.before
         order = [FROM_OUTSIDE, FROM_MEMBERS, FILTER_CLASSES]
@@ -196,9 +196,9 @@ class _Edit:
                 self.master = master_cf.put_first(self.master, entry, "smtpd_milters", f"${FROM_MEMBERS}")
                 self._want(FROM_MEMBERS)
                 return
-            self._is_right(service, at, "tempfail")
+            self._check_existing(service, at, "tempfail")
         elif at is not None and service.action(service.milters[at]) == "tempfail":
-            self._is_right(service, at, "tempfail")
+            self._check_existing(service, at, "tempfail")
         else:
             self._add(service, MEMBERS, milters_option(f"${FROM_MEMBERS}", self._others()))
             self._want(FROM_MEMBERS)
@@ -206,50 +206,50 @@ class _Edit:
     def _from_outside(self, service: SmtpdService) -> None:
         at = position_of(service.milters, self.host.names)
         if at is not None:
-            self._is_right(service, at, "accept")
+            self._check_existing(service, at, "accept")
         elif "smtpd_milters" in service.options:
             entry = master_cf.entry_of(self.master, service.name, service.type)
             self.master = master_cf.put_first(self.master, entry, "smtpd_milters", f"${FROM_OUTSIDE}")
             self._want(FROM_OUTSIDE)
         if service.takes_logins:
-            self.left.append(
+            self.remarks.append(
                 f"{service.name} takes logins too (smtpd_sasl_auth_enable): a flag that a member sends there reaches "
-                "the sender while the milter is away. Let members use submission, and set "
+                "the sender while the milter is down. Let members use submission, and set "
                 f"-o smtpd_sasl_auth_enable=no for {service.name} in master.cf"
             )
 
-    def _again(self, service: SmtpdService) -> None:
+    def _reinjection(self, service: SmtpdService) -> None:
         if "smtpd_milters" not in service.options:
             self._add(service, RE_INJECTION, milters_option(self._others()))
         elif position_of(service.milters, self.host.names) is not None:
-            self.left.append(
-                f"{service.name} takes back what a content filter has seen, and asks Stopit a second time: take it "
-                "out of smtpd_milters there, or senders come out as ambiguous"
+            self.remarks.append(
+                f"{service.name} accepts reinjected mail of a content filter, and asks Stopit a second time: remove "
+                "Stopit from its smtpd_milters, or senders become ambiguous"
             )
 
     def _unknown(self, service: SmtpdService) -> None:
         if "smtpd_milters" in service.options:
             return
-        self.left.append(
-            f"{service.name}: nothing tells what comes in there. It is handled as mail from outside. If members' "
-            f"mail comes in there (webmail), add {milters_option(f'${FROM_MEMBERS}').strip()} to it in master.cf; if "
-            "mail comes back there from a content filter, add -o smtpd_milters="
+        self.remarks.append(
+            f"{service.name}: its use is not known, so its mail is handled as mail from outside. If it accepts "
+            f"members' mail (webmail), add {milters_option(f'${FROM_MEMBERS}').strip()} to it in master.cf; if a "
+            "content filter reinjects mail there, add -o smtpd_milters="
         )
 
-    def _is_right(self, service: SmtpdService, at: int, wanted: str) -> None:
-        """Say what is wrong with the way in which our milter is asked there already."""
+    def _check_existing(self, service: SmtpdService, at: int, wanted: str) -> None:
+        """Add remarks on faults of a service that asks our milter already."""
         action = service.action(service.milters[at])
         if action != wanted:
-            self.left.append(f"{service.name} asks the milter with default_action={action}: make it {wanted}")
+            self.remarks.append(f"{service.name} asks the milter with default_action={action}: set it to {wanted}")
         if at:
-            self.left.append(_not_first(service.name, service.milters))
+            self.remarks.append(_not_first(service.name, service.milters))
 
     def _add(self, service: SmtpdService, mark: str, option: str) -> None:
         entry = master_cf.entry_of(self.master, service.name, service.type)
         self.master = master_cf.add_option(self.master, entry, mark, option)
 
     def _put(self, name: str, word: str) -> None:
-        """Give main.cf the parameter, or put `word` first in the one that it has."""
+        """Add a parameter to main.cf, or put `word` first in its existing value."""
         if not word or name not in main_cf.values(self.before.main):
             self._want(name)
             if name in ("smtpd_milters", "non_smtpd_milters"):
@@ -259,18 +259,18 @@ class _Edit:
         self._want(word)
 
     def _want(self, name: str) -> None:
-        """Have the parameter defined in our block, unless somebody wrote the same by hand."""
+        """Add a parameter to our block, unless main.cf sets it already."""
         if name not in self.wanted and name not in main_cf.values(self.before.main):
             self.wanted.append(name)
 
     def _others(self) -> str:
-        """The milters of main.cf beside ours, as they are written there."""
+        """Return the other milters of main.cf as they are written."""
         raw = main_cf.without_names(self._raw("smtpd_milters"), {FROM_OUTSIDE, FROM_MEMBERS}).strip()
         entries = [entry for entry in milters_of(raw) if position_of([entry], self.host.names) is None]
         return ", ".join(entries)
 
     def _raw(self, name: str) -> str:
-        """What the file says of a parameter, on one line; "" when it says nothing."""
+        """Return a parameter of main.cf as written, on one line; "" when it is not set."""
         return main_cf.values(self.before.main).get(name, "")
 
 
@@ -284,4 +284,4 @@ def _is_smtpd(line: str) -> bool:
 
 
 def _not_first(where: str, entries: Sequence[str]) -> str:
-    return f"{where} asks {entries[0]} before Stopit: put Stopit first, or its edits break a DKIM signature"
+    return f"{where} asks {entries[0]} before Stopit: put Stopit first, or its edits break DKIM signatures"

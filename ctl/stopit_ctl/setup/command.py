@@ -1,4 +1,4 @@
-"""`stopitctl setup`: what the MTA needs, shown before it is done, and taken back when it is not wanted."""
+"""`stopitctl setup`: show, apply and undo the changes to the MTA's configuration."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ _WIDTH = 78
 
 @click.group("setup")
 def setup_group() -> None:
-    """Tell the MTA of Stopit: the exact change for this host."""
+    """Configure the MTA of this host for Stopit."""
 
 
 @setup_group.command("postfix")
-@click.option("--apply", "apply", is_flag=True, help="Make the change, and keep what was there.")
-@click.option("--undo", "undo", is_flag=True, help="Take everything out again that --apply put in.")
-@click.option("--force", is_flag=True, help="Apply although the milter does not answer yet.")
+@click.option("--apply", "apply", is_flag=True, help="Make the change, and keep copies of the old files.")
+@click.option("--undo", "undo", is_flag=True, help="Remove everything that --apply added.")
+@click.option("--force", is_flag=True, help="Make the change although the milter does not answer.")
 @click.option(
     "--postfix-config",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Configuration of the Postfix that is meant. [default: the system's]",
+    help="Configuration of the Postfix to change. [default: the system's]",
 )
 @click.pass_obj
 def postfix_command(site: Site, apply: bool, undo: bool, force: bool, postfix_config: Path | None) -> None:
-    """Show what main.cf and master.cf need on this host, as a diff.
+    """Show the changes to main.cf and master.cf for this host, as a diff.
 
-    postconf tells what there is: the services that take mail, the milters
-    that are asked, the chroot. What is in order already is left alone, and
-    what only you can decide is said. Nothing is changed without --apply.
+    The changes follow from the present configuration as postconf shows it: the
+    services that accept mail, their milters, the chroot. Correct settings stay
+    as they are, and decisions that only you can make are listed. Nothing is
+    changed without --apply.
 
-    --apply keeps a copy of each file beside it (.before-stopit), asks
-    `postfix check`, and puts everything back if that complains. It does not
-    reload Postfix. --undo takes out what was put in and nothing else: what
-    you have changed since stays.
+    --apply keeps a copy of each file (.before-stopit), runs `postfix check`,
+    and restores the files if that fails. It does not reload Postfix. --undo
+    removes what was added and nothing else: your later changes stay.
     """
     if apply and undo:
         raise click.UsageError("--apply and --undo exclude each other")
@@ -74,9 +74,9 @@ def postfix_command(site: Site, apply: bool, undo: bool, force: bool, postfix_co
 def sendmail_command(site: Site) -> None:
     """Print the lines that sendmail.mc needs on this host.
 
-    With the socket, the port and the addresses of stopit.toml. Put them
-    before the MAILER lines, in place of the DAEMON_OPTIONS for MTA and MSA
-    that you have. Nothing is changed.
+    The lines have the socket, the port and the addresses of stopit.toml. Put
+    them before the MAILER lines, and remove your DAEMON_OPTIONS for MTA and
+    MSA. Nothing is changed.
     """
     settings = site.settings()
     site.output.text(lines_for(settings))
@@ -92,56 +92,56 @@ def _show(output: ConsoleOutput, setup: Setup, settings: Settings) -> None:
         output.text(setup.diff(change.after))
         output.line()
         output.line("Nothing was changed yet; --apply makes this change.")
-    _tell(output, setup, settings, change)
+    _print_rest(output, setup, settings, change)
 
 
 def _apply(output: ConsoleOutput, setup: Setup, settings: Settings, force: bool) -> None:
     change = setup.change()
     if change.after == setup.before:
         output.line("Nothing to do: Postfix asks the milter as it should.")
-        _tell(output, setup, settings, change)
+        _print_rest(output, setup, settings, change)
         return
     if not force:
         _must_answer(setup, settings)
     for path, kept in setup.write(change.after, keep=True):
         output.line(f"changed  {path}")
-        output.line(f"kept     {kept} (what was there)")
+        output.line(f"kept     {kept} (the old file)")
     output.line("`postfix check` finds no fault.")
-    _tell(output, setup, settings, change)
+    _print_rest(output, setup, settings, change)
 
 
 def _undo(output: ConsoleOutput, setup: Setup) -> None:
     after = undone(setup.before)
     if after == setup.before:
-        output.line("Nothing to undo: nothing of `stopitctl setup postfix` is there.")
+        output.line("Nothing to undo: there are no additions of `stopitctl setup postfix`.")
         return
     for path, _ in setup.write(after, keep=False):
         output.line(f"changed  {path}")
     for copy in setup.drop_copies(after):
-        output.line(f"removed  {copy}: it is as it was before")
-    output.line("`postfix check` finds no fault. Now: postfix reload")
-    output.line("Set smtp.port in stopit.toml back to a door that is there.")
+        output.line(f"removed  {copy}: the file is as before again")
+    output.line("`postfix check` finds no fault. Next: postfix reload")
+    output.line("Set smtp.port in stopit.toml to the port of an existing service.")
 
 
 def _must_answer(setup: Setup, settings: Settings) -> None:
-    """Raises Refused when Postfix would ask a milter that is not there."""
-    found = probe_milter(settings.milter.socket, setup.queue_directory)
-    wrong = next((result for result in found if result.status is Status.FAULT), None)
-    if wrong is not None:
+    """Raise Refused when the milter does not answer."""
+    results = probe_milter(settings.milter.socket, setup.queue_directory)
+    fault = next((result for result in results if result.status is Status.FAULT), None)
+    if fault is not None:
         raise Refused(
-            f"{wrong.text}. While it is away, members who send mail are told to try again: "
-            "start stopit-milter first (or say --force). Nothing was changed"
+            f"{fault.text}. While it is down, members' mail is deferred: start stopit-milter first (or use --force). "
+            "Nothing was changed"
         )
 
 
-def _tell(output: ConsoleOutput, setup: Setup, settings: Settings, change: Change) -> None:
-    if change.left:
+def _print_rest(output: ConsoleOutput, setup: Setup, settings: Settings, change: Change) -> None:
+    if change.remarks:
         output.line()
         output.line("For you to decide:")
-        output.text("\n".join(_items(change.left, ["-"] * len(change.left))))
+        output.text("\n".join(_items(change.remarks, ["-"] * len(change.remarks))))
     steps = list(setup.steps(settings))
     output.line()
-    output.line("What else there is to do:")
+    output.line("Remaining steps:")
     output.text("\n".join(_items(steps, [f"{number}." for number in range(1, len(steps) + 1)])))
 
 

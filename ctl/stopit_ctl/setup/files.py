@@ -1,7 +1,7 @@
-"""Rewriting the files of another program: whole or not at all, with what was there kept beside it.
+"""Replaces the files of another program atomically, and keeps copies of the old ones.
 
-A new text is written to a file of its own with the mode and the owner of the old one, and takes its place in one
-step. A file that is a link is written where it leads.
+The new text is written to a temporary file with the mode and the owner of the old file, which is then renamed to it.
+For a symbolic link, its target is replaced.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import os
 import shutil
 from pathlib import Path
 
-__all__ = ["keep", "kept_as", "read", "replace"]
+__all__ = ["copies_of", "keep", "read", "replace"]
 
 _KEPT = ".before-stopit"
 
 
 def read(path: Path) -> str:
-    """The text of a file; bytes that are no UTF-8 survive a `replace`. Raises OSError."""
+    """Return the text of a file; bytes that are not UTF-8 survive a `replace`. Raises OSError."""
     return path.read_bytes().decode("utf-8", "surrogateescape")
 
 
 def replace(path: Path, text: str) -> None:
-    """Put this text in the place of an existing file. Raises OSError."""
+    """Replace the text of an existing file. Raises OSError."""
     target = path.resolve(strict=True)
     new = target.with_name(f".{target.name}.stopit-new")
     new.unlink(missing_ok=True)
@@ -36,7 +36,7 @@ def replace(path: Path, text: str) -> None:
 
 
 def keep(path: Path) -> Path:
-    """Copy a file beside itself, under a name that is free, and say which. Raises OSError."""
+    """Copy a file in its directory under an unused name, and return the path of the copy. Raises OSError."""
     target = path.resolve(strict=True)
     kept = path.with_name(f"{path.name}{_KEPT}")
     number = 0
@@ -48,13 +48,13 @@ def keep(path: Path) -> Path:
     return kept
 
 
-def kept_as(path: Path, text: str) -> list[Path]:
-    """The copies that `keep` made of this file and that hold just this text."""
+def copies_of(path: Path, text: str) -> list[Path]:
+    """Return the copies of this file that `keep` made and that contain exactly this text."""
     return [copy for copy in sorted(path.parent.glob(f"{path.name}{_KEPT}*")) if read(copy) == text]
 
 
 def _write_like(model: Path, new: Path, text: str) -> None:
-    """A new file with the owner, mode, times and attributes of `model`; nobody can read it before it has them."""
+    """Write a new file with the owner, mode, times and attributes of `model`; it is private until it has them."""
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(text.encode("utf-8", "surrogateescape"))
         owner = model.stat()

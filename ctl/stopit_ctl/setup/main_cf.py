@@ -1,7 +1,7 @@
-"""main.cf as text: put a milter first in a parameter, add a block of definitions, take both out again. Pure.
+"""Edits the text of main.cf: puts a milter first in a parameter, adds a block of definitions, removes both. Pure.
 
-The file is its owner's: every line that is not ours stays as it is, comments and all. A parameter begins at the start
-of a line and goes on in lines that begin with white space; of two definitions the last one counts (postconf(5)).
+Every other line stays as it is, with its comments. A parameter begins at the start of a line and continues in lines
+that begin with white space; the last of several definitions counts (postconf(5)).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["put_first", "values", "with_block", "without_block", "without_names"
 
 
 def values(text: str) -> dict[str, str]:
-    """What the text sets, each value on one line."""
+    """Return the parameters that the text sets, each value on one line."""
     found: dict[str, str] = {}
     name = ""
     for line in text.split("\n"):
@@ -31,7 +31,7 @@ def values(text: str) -> dict[str, str]:
 
 
 def put_first(text: str, name: str, word: str) -> str:
-    """The text with `word` in front of the value of this parameter, which must be set in it."""
+    """Return the text with `word` added in front of the value of a parameter, which the text must set."""
     *_, found = re.finditer(rf"^{name}\s*=", text, re.M)
     head, rest = text[: found.end()], text[found.end() :]
     first, newline, below = rest.partition("\n")
@@ -42,15 +42,15 @@ def put_first(text: str, name: str, word: str) -> str:
 
 
 def with_block(text: str, lines: Sequence[str]) -> str:
-    """The text with these lines between our marks at its end."""
+    """Return the text with these lines, between our marks, added at its end."""
     have = text.split("\n")
-    if have[-1]:  # the last line has no end, and shall have none afterwards
+    if have[-1]:  # the text does not end in a newline, and must not do so afterwards
         return "\n".join([*have, BEGIN, *lines, END])
     return "\n".join([*have[:-1], "", BEGIN, *lines, END, ""])
 
 
 def without_block(text: str) -> tuple[str, str]:
-    """The text without what stands between our marks, and what stood there ("" for nothing)."""
+    """Return the text without the block between our marks, and the block ("" without one)."""
     have = text.split("\n")
     if BEGIN not in have or END not in have[have.index(BEGIN) :]:
         return text, ""
@@ -63,11 +63,11 @@ def without_block(text: str) -> tuple[str, str]:
 
 
 def without_names(text: str, names: Collection[str]) -> str:
-    """The text without `$name` for each of these names, wherever it stands in a list; comments are left alone."""
+    """Return the text without `$name` for each of these names at any place of a list; comments stay as they are."""
     if not names:
         return text
     name = rf"\$(?:{'|'.join(map(re.escape, names))})\b"
-    forms = (  # as `put_first` puts it, then as a person may have moved it
+    forms = (  # as `put_first` writes it, then as a person may have moved it
         rf"{name}, (?=\S)",
         rf" {name},(?=\s*$)",
         rf"{name},(?=\S)",
@@ -85,6 +85,6 @@ def without_names(text: str, names: Collection[str]) -> str:
 
 
 def _goes_on(below: str) -> bool:
-    """Whether the first line of this text that is neither comment nor empty continues the one before."""
+    """Return whether the first line of this text, without comments and empty lines, continues the line before."""
     lines = (line for line in below.split("\n") if line.strip() and not line.lstrip().startswith("#"))
     return next(lines, "")[:1].isspace()

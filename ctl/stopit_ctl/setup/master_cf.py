@@ -1,7 +1,7 @@
-"""master.cf as text: give a service a line of its own, put a milter first in an option, add a service. Pure.
+"""Edits the text of master.cf: adds an option to a service, puts a milter first in an option, removes both. Pure.
 
-A service begins at the start of a line and goes on in lines that begin with white space; lines of comment may stand
-between them (master(5)).
+A service begins at the start of a line and continues in lines that begin with white space, also after lines of
+comment (master(5)).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _OPTION = r"-o\s*(?P<open>\{{?)\s*{name}\s*="
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Where a service stands: its first line, and its last that is no comment, from 0."""
+    """The place of a service: its first line, and its last line that is not a comment, counted from 0."""
 
     first: int
     last: int
 
 
-def entry_of(text: str, service: str, kind: str) -> Entry:
-    """The place of this service. Raises KeyError when there is none."""
+def entry_of(text: str, name: str, type_: str) -> Entry:
+    """Find a service by its name and type. Raises KeyError without one."""
     found = None
     for at, line in enumerate(text.split("\n")):
         if not line.strip() or line.lstrip().startswith("#"):
@@ -34,22 +34,22 @@ def entry_of(text: str, service: str, kind: str) -> Entry:
             found = Entry(found.first, at) if found else None
         elif found:
             break
-        elif line.split()[:2] == [service, kind]:
+        elif line.split()[:2] == [name, type_]:
             found = Entry(at, at)
     if found is None:
-        raise KeyError(f"{service}/{kind}")
+        raise KeyError(f"{name}/{type_}")
     return found
 
 
 def add_option(text: str, entry: Entry, mark: str, option: str) -> str:
-    """The text with `option` as the last line of a service, below a mark."""
+    """Return the text with `option`, below a mark, added as the last line of a service."""
     lines = text.split("\n")
     lines[entry.last + 1 : entry.last + 1] = [mark, option]
     return "\n".join(lines)
 
 
 def put_first(text: str, entry: Entry, name: str, word: str) -> str:
-    """The text with `word` in front of the value of the option `name` of a service, which must have it."""
+    """Return the text with `word` added in front of the value of the option `name`, which the service must have."""
     lines = text.split("\n")
     body = "\n".join(lines[entry.first : entry.last + 1])
     *_, found = re.finditer(_OPTION.format(name=name), body)
@@ -60,7 +60,7 @@ def put_first(text: str, entry: Entry, name: str, word: str) -> str:
 
 
 def without_options(text: str) -> str:
-    """The text without the lines that stand below our marks, and without the marks."""
+    """Return the text without our marks and the lines that they mark."""
     kept: list[str] = []
     lines = iter(text.split("\n"))
     for line in lines:
@@ -74,7 +74,7 @@ def without_options(text: str) -> str:
 
 
 def _in_braces(word: str, rest: str) -> str:
-    """`rest` is what follows the `=` of an option in braces."""
+    """Add `word` to the value of an option in braces. `rest`: the text after its `=`."""
     value = rest.lstrip()
     space = rest[: len(rest) - len(value)]
     if value.startswith("}"):

@@ -1,4 +1,4 @@
-"""The change for the Postfix of this host: looked at with postconf, tried on a copy, written, and put back."""
+"""Changes the configuration of this host's Postfix: tries it on a copy, writes it, and restores it on error."""
 
 from __future__ import annotations
 
@@ -30,32 +30,36 @@ _OWN_SERVICE = "127.0.0.1:10587"
 
 
 class Refused(Exception):
-    """This host's Postfix cannot be changed, or was not, and why."""
+    """The configuration cannot be changed, or was not; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """One Postfix, and what it is to be told. `before`: its files as they are."""
+    """The setup of one Postfix.
+
+    `socket` is the milter's. `own_service` is the "host:port" that the notifier sends through, None on another host.
+    `before` are the files as they are.
+    """
 
     postfix: Postfix
     directory: Path
     queue_directory: Path
     socket: str
-    service: str | None
+    own_service: str | None
     before: Files
 
     @classmethod
     def of(cls, postfix: Postfix, settings: Settings) -> Setup:
-        """What is there. Raises Refused where there is no Postfix that can be set up."""
+        """Read the configuration. Raises Refused without a Postfix that can be set up."""
         directory, queue = postfix.config_directory(), postfix.queue_directory()
         if directory is None or queue is None:
             raise Refused(
-                "postconf tells nothing of a Postfix here. --postfix-config DIR names its configuration; "
-                "`postfix check` says what is wrong in it"
+                "postconf finds no Postfix on this host. --postfix-config DIR sets the directory of its "
+                "configuration; `postfix check` shows faults in it"
             )
         version = postfix.value("mail_version")
         if int(version.partition(".")[0] or 0) < 3:
-            raise Refused(f"this is Postfix {version}: it takes options of a milter from version 3.0 on only")
+            raise Refused(f"this is Postfix {version}: options of a milter need version 3.0 or newer")
         try:
             before = Files(files.read(directory / "main.cf"), files.read(directory / "master.cf"))
         except OSError as error:
@@ -67,14 +71,14 @@ class Setup:
         )
 
     def change(self) -> Change:
-        """What this host needs. Raises Refused where it could not work."""
+        """Return the change that this host needs. Raises Refused where it cannot work."""
         change = self._change_of(self.postfix, self.before)
         if change.after != self.before:
             self._must_hold(change.after)
         return change
 
     def diff(self, after: Files) -> str:
-        """Both files as a unified diff."""
+        """Return the change of both files as a unified diff."""
         texts = ((self._main, self.before.main, after.main), (self._master, self.before.master, after.master))
         return "\n".join(
             line.rstrip("\n")
@@ -85,12 +89,13 @@ class Setup:
         )
 
     def write(self, after: Files, keep: bool) -> Iterator[tuple[Path, Path | None]]:
-        """Write what is different and let Postfix check it. Gives each file, and the copy of what was there.
+        """Write the files that differ, and run `postfix check`. Return each file with the copy of its old text.
 
-        Raises Refused when it cannot be written or Postfix complains; then all is as it was."""
+        Raises Refused when a file cannot be written or the check fails; both files are then restored.
+        """
         pairs = [(self._main, self.before.main, after.main), (self._master, self.before.master, after.master)]
         if after.main != self.before.main and not keep:
-            pairs.reverse()  # what is defined in main.cf goes after what names it
+            pairs.reverse()  # references in master.cf are removed before the definitions in main.cf
         changed = [pair for pair in pairs if pair[1] != pair[2]]
         copies: list[Path | None] = []
         try:
@@ -102,45 +107,45 @@ class Setup:
             self._put_back(changed, copies)
             if not isinstance(error, OSError):
                 raise
-            raise Refused(f"{error.filename}: {error.strerror}; everything is as it was") from error
+            raise Refused(f"{error.filename}: {error.strerror}; nothing was changed") from error
         if complaint:
             self._put_back(changed, copies)
-            raise Refused(f"`postfix check` complains, so everything is as it was:\n{complaint}")
+            raise Refused(f"`postfix check` failed, so the old files were restored:\n{complaint}")
         return zip((path for path, _, _ in changed), copies, strict=True)
 
     def drop_copies(self, after: Files) -> Iterator[Path]:
-        """Remove the copies that say what the files say now, and give their names."""
+        """Remove the copies that are equal to the present files, and return their paths."""
         for path, text in ((self._main, after.main), (self._master, after.master)):
-            for copy in files.kept_as(path, text):
+            for copy in files.copies_of(path, text):
                 copy.unlink()
                 yield copy
 
     def steps(self, settings: Settings) -> Iterator[str]:
-        """What the postmaster has to do beside."""
+        """Return the steps that remain for the postmaster."""
         campus, names = settings.campus, socket_spellings(self.socket, self.queue_directory)
         local = campus.report_address.partition("@")[0]
         if not self.postfix.alias_of(campus.report_address):
             yield (
-                f"Let mail for {campus.report_address} go to the staff mailbox, so that nothing is lost while the "
-                f'milter is away. In /etc/aliases: "{local}: {campus.staff_address.partition("@")[0]}", then '
-                "newaliases (or both addresses in full in your virtual alias table). Only staff may read that "
-                "mailbox."
+                f"Deliver mail for {campus.report_address} to the staff mailbox, so that nothing is lost while the "
+                f'milter is down. In /etc/aliases: "{local}: {campus.staff_address.partition("@")[0]}", then '
+                "newaliases (or both addresses in full in your virtual alias table). Only staff may be able to read "
+                "that mailbox."
             )
         if not identify_login(self.postfix.value("milter_mail_macros", expanded=True)):
             yield (
-                "milter_mail_macros in main.cf replaces Postfix's own list: put i and {auth_authen} into it, or "
-                "nobody is a member and nothing is a flag."
+                "milter_mail_macros in main.cf replaces Postfix's own list: add i and {auth_authen} to it, or the "
+                "milter knows no members and nothing is a flag."
             )
         if any(
             position_of([entry], names) is None for entry in milters_of(self.postfix.value("smtpd_milters", True))
         ):
             yield (
-                "Submission has a list of milters of its own now: a milter that you change in main.cf later must be "
+                "Submission now has its own list of milters: a milter that you change in main.cf must be "
                 "changed there too."
             )
-        if self.service is not None and f"{settings.smtp.host}:{settings.smtp.port}" != self.service:
+        if self.own_service is not None and f"{settings.smtp.host}:{settings.smtp.port}" != self.own_service:
             yield (
-                f"In stopit.toml, [smtp]: port = {self.service.rpartition(':')[2]}. Then systemctl reload "
+                f"In stopit.toml, [smtp]: port = {self.own_service.rpartition(':')[2]}. Then systemctl reload "
                 "stopit-notifier."
             )
         yield "postfix reload. Then stopitctl doctor."
@@ -157,18 +162,18 @@ class Setup:
         names = socket_spellings(self.socket, self.queue_directory)
         services = postfix.services()
         if not services:
-            raise Refused("no smtpd service in master.cf: no mail comes in here, so there is nothing to do")
-        shut_in = next((service.name for service in services if service.chroot), None)
-        if shut_in and names == [self.socket] and self.socket.startswith("unix:"):
+            raise Refused("there is no smtpd service in master.cf: this host accepts no mail")
+        chrooted = next((service.name for service in services if service.chroot), None)
+        if chrooted and names == [self.socket] and self.socket.startswith("unix:"):
             raise Refused(
-                f"{shut_in} runs chrooted below {self.queue_directory} and cannot reach {self.socket}: set "
+                f"{chrooted} runs chrooted below {self.queue_directory} and cannot reach {self.socket}: set "
                 f'milter.socket = "unix:{self.queue_directory}/stopit/milter.sock" and restart stopit-milter'
             )
         expanded = {name: postfix.value(name, expanded=True) for name in PARAMETERS}
-        return change_for(before, Host(names, services, self.service, expanded))
+        return change_for(before, Host(names, services, self.own_service, expanded))
 
     def _must_hold(self, after: Files) -> None:
-        """Let postconf read the edited files: nothing may be left to do. Raises Refused."""
+        """Raise Refused unless postconf, on the edited files, finds nothing left to change."""
         with tempfile.TemporaryDirectory(prefix="stopit-setup-") as name:
             for file, text in (("main.cf", after.main), ("master.cf", after.master)):
                 path = Path(name) / file
@@ -176,8 +181,8 @@ class Setup:
                 os.utime(path, (0, 0))  # postconf waits until a file is two seconds old
             if self._change_of(Postfix(Path(name)), after).after != after:
                 raise Refused(
-                    "these files are written in a way that this program does not know how to edit: take the lines "
-                    "over by hand from config/postfix. Nothing was changed"
+                    "these files are written in a way that stopitctl cannot edit: add the lines of config/postfix by "
+                    "hand. Nothing was changed"
                 )
 
     def _put_back(self, changed: list[tuple[Path, str, str]], copies: list[Path | None]) -> None:

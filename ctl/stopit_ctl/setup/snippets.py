@@ -1,9 +1,8 @@
-"""What Stopit adds to Postfix's two files, in words and lines. config/postfix has the same for those who take it over
-by hand; a test keeps the two in step.
+"""The lines that Stopit adds to main.cf and master.cf, with their comments.
 
-Everything that is added can be known again, so that it can be taken out without a note of what was there: blocks
-stand between two marks, a line inside somebody's service stands below a mark, and what is put into somebody's value
-begins with `$stopit_`.
+config/postfix has the same lines, to add by hand; a test compares the two. All additions are marked, so that they can
+be removed without a record of the old files: blocks are enclosed in two marks, a line in an existing service follows
+a mark, and an addition to an existing value begins with `$stopit_`.
 """
 
 from __future__ import annotations
@@ -30,29 +29,29 @@ FROM_OUTSIDE = "stopit_from_outside"
 FROM_MEMBERS = "stopit_from_members"
 FILTER_CLASSES = "stopit_filter_classes"
 
-MEMBERS = f"{MARK}members' mail is put off while the milter is away"
-RE_INJECTION = f"{MARK}what comes back from a content filter was seen before"
+MEMBERS = f"{MARK}members' mail is deferred while the milter is down"
+RE_INJECTION = f"{MARK}mail from a content filter has passed the milter before"
 
 _MILTER = """\
 {name} = {{ {milter},
     connect_timeout=5s, command_timeout=10s, content_timeout=60s,
     default_action={action} }}"""
 
-_WORDS = {
+_COMMENTS = {
     FROM_OUTSIDE: """\
-# From outside: while the milter is away, mail passes. No flag comes in here,
-# because a flag needs a login; only the traces are lost.""",
+# From outside: mail is accepted while the milter is down. Flags do not arrive
+# here, because a flag needs a login; only traces are lost.""",
     FROM_MEMBERS: """\
-# From members and from Stopit itself: while the milter is away, the client is
-# told to try again (451). Else a reply that flags would reach the sender.""",
+# From members and from Stopit itself: mail is deferred (451) while the milter
+# is down. A reply that flags would otherwise reach the sender.""",
     "smtpd_milters": """\
-# For every smtpd of which master.cf says nothing else. A DKIM signer comes
-# behind Stopit: an edit after signing breaks the signature.""",
+# For every smtpd service without its own setting in master.cf. A DKIM signer
+# comes after Stopit: an edit after signing breaks the signature.""",
     "non_smtpd_milters": """\
-# Bounces that Postfix writes itself, and mail of programs on this host.""",
+# For bounces that Postfix generates, and mail of programs on this host.""",
     "recipient_delimiter": """\
-# What Stopit sends has a reply address stopit+TOKEN@; it is stopit@'s.""",
-    FILTER_CLASSES: "# Bounces too: one of a notice comes to its case.",
+# Mail from Stopit has the reply address stopit+TOKEN@, delivered like stopit@.""",
+    FILTER_CLASSES: "# Bounces too: the bounce of a notice belongs to its case.",
 }
 _VALUES = {
     "smtpd_milters": f"smtpd_milters = ${FROM_OUTSIDE}",
@@ -64,9 +63,9 @@ _VALUES = {
 _ACTIONS = {FROM_OUTSIDE: "accept", FROM_MEMBERS: "tempfail"}
 
 _OWN_SERVICE = """\
-# Stopit's own way out ([smtp] in stopit.toml), on this host only. Put off
-# while the milter is away, because none of it may pass the milter unseen:
-# after a crash the ledger tells whether the MTA had a message.
+# The dedicated service for Stopit's own mail ([smtp] in stopit.toml), on this
+# host only. Mail is deferred while the milter is down, because after a crash
+# the ledger must show whether the MTA has a message.
 {service} inet n  -       {chroot}       -       -       smtpd
   -o syslog_name=postfix/stopit
   -o smtpd_client_restrictions=permit_mynetworks,reject
@@ -80,21 +79,23 @@ _OWN_SERVICE = """\
 
 
 def definition(name: str, milter: str) -> list[str]:
-    """The lines of main.cf that define this parameter; `milter` is Postfix's spelling of the milter's socket."""
-    words = _WORDS[name].splitlines() if name in _WORDS else []
+    """Return the lines of main.cf for this parameter. `milter`: the milter's socket as Postfix spells it."""
+    comments = _COMMENTS[name].splitlines() if name in _COMMENTS else []
     if name in _ACTIONS:
-        return [*words, *_MILTER.format(name=name, milter=milter, action=_ACTIONS[name]).splitlines()]
-    return [*words, _VALUES[name]]
+        return [*comments, *_MILTER.format(name=name, milter=milter, action=_ACTIONS[name]).splitlines()]
+    return [*comments, _VALUES[name]]
 
 
-def own_service(service: str, chroot: str, others: str) -> list[str]:
-    """The service of master.cf that the notifier sends through. `service` is "host:port", `chroot` the column of the
-    other smtpd services, `others` the milters that stand behind Stopit."""
+def own_service(name: str, chroot: str, others: str) -> list[str]:
+    """Return the service of master.cf that the notifier sends through.
+
+    `name` is "host:port", `chroot` the column of the other smtpd services, `others` the milters after Stopit.
+    """
     option = milters_option(f"${FROM_MEMBERS}", others)
-    return _OWN_SERVICE.format(service=service, chroot=chroot, option=option).splitlines()
+    return _OWN_SERVICE.format(service=name, chroot=chroot, option=option).splitlines()
 
 
 def milters_option(*milters: str) -> str:
-    """The line below a service of master.cf that gives it these milters; "" stands for none."""
+    """Return the smtpd_milters option of a service of master.cf with these milters; "" is left out."""
     value = ", ".join(filter(None, milters))
     return f"  -o {{ smtpd_milters = {value} }}" if value else "  -o smtpd_milters="

@@ -194,7 +194,7 @@ def test_what_an_installation_made_and_nobody_used_makes_room(site: Site) -> Non
     site.host.key.write_text("ab" * 32)
     for name in ("queue.db", "ledger.db", "cases.db"):
         (site.host.directory / name).touch()
-    assert "site.key.before-restore (what was /site/site.key" in site.said("restore", str(site.backup))
+    assert "site.key.before-restore (the former /site/site.key" in site.said("restore", str(site.backup))
     assert site.host.key.read_text() == key
     assert (site.host.directory / "site.key.before-restore").read_text() == "ab" * 32
     assert "FAULT" not in site.host.run("check").output
@@ -225,7 +225,7 @@ def test_where_nothing_ran_since_everything_waits_on(site: Site) -> None:
 
 def test_a_record_that_came_back_in_another_way(site: Site) -> None:
     said = site.said("restore", "--in-place")
-    assert "The last that the case record knows is of 2026-11-24 12:00:00." in said
+    assert "Last entry of the case record: 2026-11-24 12:00:00." in said
     assert f"the notice of case {site.number}" in said
     assert site.messages()["notice"] is MessageState.CANCELLED
 
@@ -240,11 +240,11 @@ class TestRefusals:
         site.backup.mkdir()
         done = site.host.run("backup", str(site.backup))
         assert done.exit_code == 1
-        assert "is there already; name a new directory" in done.stderr
+        assert "exists already; name a new directory" in done.stderr
 
     def test_no_backup(self, site: Site) -> None:
         site.backup.mkdir()
-        assert "there is no manifest.json in it" in site.refused()
+        assert "it has no manifest.json" in site.refused()
 
     @pytest.mark.parametrize("name", ["cases.jsonl", "ledger.db", "reports/00000001", "etc/02-site.key"])
     def test_a_file_that_was_changed_or_is_missing(self, site: Site, name: str) -> None:
@@ -252,7 +252,7 @@ class TestRefusals:
         site.lose()
         with (site.backup / name).open("ab") as file:
             file.write(b"x")
-        assert f"{name}: was changed since the backup was made" in site.refused()
+        assert f"{name}: was changed after the backup was made" in site.refused()
         (site.backup / name).unlink()
         assert f"{name} is missing" in site.refused()
         assert not list(site.host.directory.glob("*.db"))
@@ -269,7 +269,7 @@ class TestRefusals:
 
     def test_a_record_with_cases(self, site: Site) -> None:
         site.back_up()
-        assert "the case record that cases.url names has cases in it" in site.refused()
+        assert "the case record of cases.url has cases in it" in site.refused()
         assert site.messages() == {"notice": MessageState.PENDING}
 
     def test_another_key(self, site: Site) -> None:
@@ -277,7 +277,7 @@ class TestRefusals:
         site.lose()
         site.host.key.write_text("ab" * 32)
         (site.host.directory / "ledger.db").write_bytes(b"traces")
-        assert "is another key than the backup's" in site.refused()
+        assert "is not the key of the backup" in site.refused()
         assert site.host.key.read_text() == "ab" * 32
 
     @pytest.mark.parametrize("how", ["from", "in-place"])
@@ -286,18 +286,18 @@ class TestRefusals:
         with socket.create_server(("127.0.0.1", 0)) as server:
             site.host.configure(notifier={"metrics": f"127.0.0.1:{server.getsockname()[1]}"})
             arguments = [str(site.backup)] if how == "from" else ["--in-place"]
-            assert "stopit-notifier runs (it answers at 127.0.0.1:" in site.refused(*arguments)
+            assert "stopit-notifier is running (it answers at 127.0.0.1:" in site.refused(*arguments)
         assert site.messages() == {"notice": MessageState.PENDING}
 
     @pytest.mark.parametrize("arguments", [[], ["x", "--in-place"], ["--in-place", "--nothing-since"]])
     def test_wrong_usage(self, site: Site, arguments: list[str]) -> None:
         done = site.host.run("restore", *arguments)
         assert done.exit_code == 2
-        assert "name the backup's DIR, or say --in-place" in done.stderr
+        assert "give the DIR of the backup, or --in-place" in done.stderr
 
     def test_what_another_ledger_left(self, site: Site) -> None:
         site.back_up()
         site.lose()
         wal = Path(f"{site.host.directory}/ledger.db-wal")
         wal.write_bytes(b"x")
-        assert "ledger.db-wal: is what another ledger left" in site.refused()
+        assert "ledger.db-wal: belongs to another ledger" in site.refused()

@@ -28,7 +28,7 @@ def test_a_site_that_ran_is_in_order(host) -> None:
     assert done.exit_code == 0, done.output
     assert "ledger: answers" in done.stdout
     assert "queue: answers" in done.stdout
-    assert "spool: takes files" in done.stdout
+    assert "spool: accepts files" in done.stdout
     assert "its tables are those of this version" in done.stdout
 
 

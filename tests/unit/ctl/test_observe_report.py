@@ -51,12 +51,12 @@ def row(number: int, reason: Reason, channel: Channel = Channel.REPLY, observed:
     )
 
 
-def seen(*reasons: Reason, passed: MilterCounts | None = WELL, **values: object) -> Summary:
+def seen(*reasons: Reason, milter: MilterCounts | None = WELL, **values: object) -> Summary:
     rows = [row(number, reason) for number, reason in enumerate(reasons)]
     found = summarise(
         rows,
         UnsentMessages({}, 0),
-        passed,
+        milter,
         since=NOW - 7 * DAY,
         until=NOW,
         set_aside=0,
@@ -72,47 +72,47 @@ def undated(text: str) -> str:
     return re.sub(r"\d{4}-\d\d-\d\d( \d\d:\d\d)?", lambda found: "2026-09-14 12:00"[: len(found[0])], text)
 
 
-class TestDoubts:
-    def said(self, observed: Summary) -> str:
-        return "\n".join(concern.what for concern in concerns(observed) if concern.blocks)
+class TestConcerns:
+    def blocking(self, summary: Summary) -> str:
+        return "\n".join(concern.text for concern in concerns(summary) if concern.blocks)
 
     def test_a_good_week_has_none(self) -> None:
         assert not list(concerns(seen(*[Reason.NOTICE_DUE] * 8)))
 
     @pytest.mark.parametrize(
-        ("passed", "said"),
+        ("milter", "said"),
         [
             (None, "the milter does not answer"),
             (replace(WELL, faults={"decide": 2, "ledger": 0}), "2 faults (decide 2)"),
-            (replace(WELL, put_off=1), "1 messages were put off"),
+            (replace(WELL, deferred=1), "1 messages were deferred"),
             (replace(WELL, traces_dropped=7), "7 traces were dropped"),
             (replace(WELL, spooled=1), "1 reports wait in the spool"),
-            (replace(WELL, messages=0), "has seen no mail"),
+            (replace(WELL, messages=0), "no mail has passed"),
         ],
     )
-    def test_what_the_milter_says_blocks(self, passed: MilterCounts | None, said: str) -> None:
-        assert said in self.said(seen(Reason.NOTICE_DUE, passed=passed))
+    def test_what_the_milter_says_blocks(self, milter: MilterCounts | None, said: str) -> None:
+        assert said in self.blocking(seen(Reason.NOTICE_DUE, milter=milter))
 
     def test_a_week_without_a_flag_shows_nothing(self) -> None:
-        assert "no flag was seen" in self.said(seen())
+        assert "there was no flag" in self.blocking(seen())
 
     def test_dead_letters_block(self) -> None:
-        assert "3 reports were set aside" in self.said(seen(Reason.NOTICE_DUE, set_aside=3))
+        assert "3 reports were set aside" in self.blocking(seen(Reason.NOTICE_DUE, set_aside=3))
 
     def test_many_without_a_trace_block_and_a_few_are_only_named(self) -> None:
-        assert "6 of 8" in self.said(seen(*[Reason.NO_TRACE] * 6, *[Reason.NOTICE_DUE] * 2))
+        assert "6 of 8" in self.blocking(seen(*[Reason.NO_TRACE] * 6, *[Reason.NOTICE_DUE] * 2))
         few = seen(Reason.NO_TRACE, *[Reason.NOTICE_DUE] * 7)
-        assert self.said(few) == ""
-        assert any("1 of 8" in concern.what for concern in concerns(few))
+        assert self.blocking(few) == ""
+        assert any("1 of 8" in concern.text for concern in concerns(few))
 
     def test_mail_from_outside_blocks_nothing(self) -> None:
         outside = seen(*[Reason.SENDER_NOT_SURE] * 8)
-        assert self.said(outside) == ""
-        assert any("8 of 8 flagged messages came from senders without" in each.what for each in concerns(outside))
+        assert self.blocking(outside) == ""
+        assert any("8 of 8 flagged messages came from senders without" in each.text for each in concerns(outside))
 
     def test_staff_s_days_work(self) -> None:
         busy = seen(Reason.URGENT, days={"x": 21})
-        assert any("staff would have had 21 cases" in each.what for each in concerns(busy))
+        assert any("staff would have had 21 cases" in each.text for each in concerns(busy))
 
 
 def test_a_flag_of_several_messages_is_one_and_only_a_reply_is_kept_back() -> None:

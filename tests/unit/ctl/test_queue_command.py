@@ -54,8 +54,8 @@ def test_the_list_counts_everything(filled) -> None:
     done = filled.run("queue", "list")
     assert done.exit_code == 0
     assert "flag (urgent)" in done.stdout
-    assert "0 waiting, 1 in work, 3 set aside" in done.stdout
-    assert "1 in the spool, waiting for the queue to be back." in done.stdout
+    assert "0 waiting, 1 in process, 3 set aside" in done.stdout
+    assert "1 in the spool, waiting for the queue." in done.stdout
     assert VERA not in done.output
     assert "\x1b" not in done.output
     assert r"cause of \x1b[31mdeath" in done.stdout
@@ -69,7 +69,7 @@ def test_only_the_dead(filled) -> None:
 
 def test_an_empty_queue(host) -> None:
     host.queue().ping()
-    assert host.run("queue", "list").stdout == "0 waiting, 0 in work, 0 set aside.\nThe spool is empty.\n"
+    assert host.run("queue", "list").stdout == "0 waiting, 0 in process, 0 set aside.\nThe spool is empty.\n"
 
 
 def test_a_queue_that_is_not_there_yet(host) -> None:
@@ -96,16 +96,16 @@ def test_a_report_is_shown(
 def test_an_unknown_report(filled) -> None:
     done = filled.run("queue", "show", "77")
     assert done.exit_code == 1
-    assert "there is no 77" in done.stderr
+    assert "there is no report 77" in done.stderr
 
 
 def test_retry_puts_back(filled) -> None:
     done = filled.run("queue", "retry", "2", "77")
     assert done.exit_code == 1
-    assert done.stdout == "1 put back in the queue.\n"
+    assert done.stdout == "1 put back into the queue.\n"
     assert "77" in done.stderr
     assert len(filled.queue().dead(10)) == 2
-    assert filled.run("queue", "retry", "--all").stdout == "2 put back in the queue.\n"
+    assert filled.run("queue", "retry", "--all").stdout == "2 put back into the queue.\n"
     assert filled.queue().dead(10) == []
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stopit_core.errors import ConfigError, Fault
-from stopit_ctl.doctor.stores import probe_as
+from stopit_ctl.doctor.as_user import probe_as
 from stopit_ctl.probe_results import ProbeResult, config_faults
 from stopit_ctl.service_user import ServiceUser, operator
 
@@ -45,7 +45,7 @@ def test_what_root_alone_may_read_is_not_readable(host) -> None:
 
 
 @root_only
-def test_a_finding_says_whose_eyes_saw_it() -> None:
+def test_a_result_names_the_user_of_the_probe() -> None:
     (result,) = probe_as(ServiceUser("nobody"), lambda: iter([ProbeResult.ok("all well")]))
     assert result.text == "all well (as nobody)"
 

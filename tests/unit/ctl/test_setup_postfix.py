@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stopit_core import config
+from stopit_ctl.doctor.postfix import probe_postfix
 from stopit_ctl.postconf import Postfix
 from stopit_ctl.probe_results import Status
 from stopit_ctl.setup import main_cf
@@ -77,7 +78,7 @@ class Mta:
 
     def faults(self) -> list[str]:
         """What doctor says of the files as they are."""
-        found = Postfix(self.directory).look(self.settings.milter.socket)
+        found = probe_postfix(Postfix(self.directory), self.settings.milter.socket)
         return [str(result) for result in found if result.status is Status.FAULT]
 
     def conf(self, *arguments: str) -> str:
@@ -103,7 +104,7 @@ PLAIN = (MAIN, SMTP + COMMENTED + SUBMISSION + SUBMISSIONS + REST)
 class TestHosts:
     def test_a_plain_one(self, mta: Mta) -> None:
         change = mta.change(*PLAIN)
-        assert change.left == ()
+        assert change.remarks == ()
         assert mta.faults() == []
         assert milters(mta, "smtp") == ["accept"]
         for service in ("submission", "submissions", "127.0.0.1:10587"):
@@ -188,21 +189,21 @@ class TestHosts:
         assert milters(mta, "127.0.0.1:10600") == ["tempfail"]
 
 
-class TestLeft:
+class TestRemarks:
     """What setup does not decide, and says."""
 
     @pytest.mark.parametrize(
         ("main", "master", "said"),
         [
-            ("", SMTP, "no submission service"),
+            ("", SMTP, "there is no submission service"),
             ("smtpd_sasl_auth_enable = yes\n", SMTP + SUBMISSION, "smtp takes logins too"),
             ("content_filter = smtp-amavis:[127.0.0.1]:10024\n", SMTP + SUBMISSION, "no service was recognised"),
-            ("", SMTP + SUBMISSION + "127.0.0.1:2525 inet n - y - - smtpd\n", "nothing tells what comes in there"),
-            ("", SMTP + SUBMISSION + "  -o receive_override_options=no_milters\n", "submission has no_milters"),
+            ("", SMTP + SUBMISSION + "127.0.0.1:2525 inet n - y - - smtpd\n", "its use is not known"),
+            ("", SMTP + SUBMISSION + "  -o receive_override_options=no_milters\n", "submission asks no milter"),
             (
                 "smtpd_milters = { unix:stopit/milter.sock, default_action=tempfail }\n",
                 SMTP + SUBMISSION,
-                "smtp asks the milter with default_action=tempfail: make it accept",
+                "smtp asks the milter with default_action=tempfail: set it to accept",
             ),
             (
                 "smtpd_milters = inet:localhost:8891, { unix:stopit/milter.sock, default_action=accept }\n",
@@ -212,17 +213,17 @@ class TestLeft:
         ],
     )
     def test_it_is_said(self, mta: Mta, main: str, master: str, said: str) -> None:
-        assert said in "\n".join(mta.change(MAIN + main, master).left)
+        assert said in "\n".join(mta.change(MAIN + main, master).remarks)
 
     def test_another_delimiter(self, mta: Mta) -> None:
         change = mta.change(MAIN.replace("recipient_delimiter = +", "recipient_delimiter = -"), PLAIN[1])
-        (left,) = change.left
-        assert 'recipient_delimiter is "-" here' in left
+        (remark,) = change.remarks
+        assert 'recipient_delimiter is "-", and' in remark
 
     def test_a_notifier_that_sends_through_another_host(self, mta: Mta) -> None:
         mta.configure(smtp={"host": "mx2.example.edu"})
         change = mta.change(*PLAIN)
-        assert "smtp.host in stopit.toml is another host" in change.left[0]
+        assert "smtp.host in stopit.toml is another host" in change.remarks[0]
         assert "10587" not in change.after.master
 
 
@@ -230,8 +231,8 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("master", "socket", "said"),
         [
-            (REST, "", "no smtpd service in master.cf"),
-            ("smtp inet y\n", "", "postconf tells nothing of a Postfix here"),
+            (REST, "", "there is no smtpd service in master.cf"),
+            ("smtp inet y\n", "", "postconf finds no Postfix on this host"),
             (SMTP, "unix:/run/stopit/milter.sock", "smtp runs chrooted below /var/spool/postfix and cannot reach"),
         ],
     )
@@ -243,7 +244,7 @@ class TestRefused:
             mta.setup().change()
 
     def test_no_postfix(self, mta: Mta) -> None:
-        with pytest.raises(Refused, match="tells nothing of a Postfix here"):
+        with pytest.raises(Refused, match="finds no Postfix on this host"):
             mta.setup()
 
 

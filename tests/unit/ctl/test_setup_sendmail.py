@@ -26,7 +26,7 @@ def test_the_defaults_of_sendmail_are_the_lines_that_ship(host) -> None:
 
 def test_a_socket_that_is_postfix_s_is_named(host) -> None:
     done = host.run("setup", "sendmail")
-    assert "milter.socket in stopit.toml is in Postfix's queue" in done.stderr
+    assert "milter.socket in stopit.toml is below Postfix's queue directory" in done.stderr
     assert "smtp.port in stopit.toml is 25: set it to 10587" in done.stderr
 
 

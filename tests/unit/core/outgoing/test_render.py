@@ -41,7 +41,7 @@ from stopit_core.outgoing.samples import (
     sample_facts,
 )
 from stopit_core.outgoing.templates import environment, shipped_directory, template_names
-from stopit_ctl.message_text import preview, readable
+from stopit_ctl.message_text import message_text, sample_text
 
 TESTS = Path(__file__).parents[3]
 GOLDEN = TESTS / "golden" / "messages"
@@ -70,7 +70,7 @@ RENDERER = site()
 
 
 def rendered(facts: Facts, renderer: Renderer = RENDERER, recipient: str = SAMPLE_RECIPIENT) -> str:
-    return readable(renderer.render(facts, recipient=recipient, ref=SAMPLE_REF, at=SAMPLE_AT))
+    return message_text(renderer.render(facts, recipient=recipient, ref=SAMPLE_REF, at=SAMPLE_AT).data)
 
 
 def flat(text: str) -> str:
@@ -346,12 +346,12 @@ def test_the_templates_of_a_checkout_are_found() -> None:
     assert (shipped_directory() / "notice.txt.j2").is_file()
 
 
-def test_preview_shows_what_a_person_reads() -> None:
-    assert preview(RENDERER, MessageKind.NOTICE) == rendered(notice())
-    assert "marked it as urgent" in flat(preview(RENDERER, MessageKind.ACKNOWLEDGEMENT, Reason.URGENT))
+def test_a_sample_is_the_message_of_its_facts() -> None:
+    assert sample_text(RENDERER, MessageKind.NOTICE) == rendered(notice())
+    assert "marked it as urgent" in flat(sample_text(RENDERER, MessageKind.ACKNOWLEDGEMENT, Reason.URGENT))
     assert "wants no notice after all" in flat(
-        preview(RENDERER, MessageKind.STAFF_ALERT, AlertKind.REPORTER_CANCELLED)
+        sample_text(RENDERER, MessageKind.STAFF_ALERT, AlertKind.REPORTER_CANCELLED)
     )
-    assert "there is no trace" in flat(preview(RENDERER, MessageKind.STAFF_ALERT))
+    assert "there is no trace" in flat(sample_text(RENDERER, MessageKind.STAFF_ALERT))
     with pytest.raises(ValueError, match="a notice has no text about urgent"):
-        preview(RENDERER, MessageKind.NOTICE, Reason.URGENT)
+        sample_text(RENDERER, MessageKind.NOTICE, Reason.URGENT)

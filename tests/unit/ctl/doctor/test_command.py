@@ -18,7 +18,9 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from stopit_core.daemon.milter_probe import greet
 from stopit_core.metrics import MilterMetrics, NotifierMetrics
-from stopit_ctl.doctor.host import probe_clock, probe_disk, probe_metrics
+from stopit_ctl.doctor.clock import probe_clock
+from stopit_ctl.doctor.disk import probe_disk
+from stopit_ctl.doctor.metrics import probe_metrics
 from stopit_ctl.doctor.milter import probe_milter, run_in_child
 from stopit_ctl.doctor.smtp import probe_smtp
 from stopit_ctl.probe_results import ProbeResult, Status
@@ -173,7 +175,7 @@ class TestSmtp:
         controller.start()
         try:
             settings = host.configure(smtp={"host": "127.0.0.1", "port": port})
-            return list(probe_smtp(settings.smtp, settings.campus, host.keyring))
+            return list(probe_smtp(settings))
         finally:
             controller.stop()
 
@@ -198,7 +200,7 @@ class TestSmtp:
         with closing(socket.create_server(("127.0.0.1", 0))) as server:
             port = server.getsockname()[1]
         settings = host.configure(smtp={"host": "127.0.0.1", "port": port})
-        (result,) = probe_smtp(settings.smtp, settings.campus, host.keyring)
+        (result,) = probe_smtp(settings)
         assert "refused" in str(result)
 
     def test_starttls_that_the_mta_does_not_offer(self, host) -> None:
@@ -207,7 +209,7 @@ class TestSmtp:
         controller.start()
         try:
             settings = host.configure(smtp={"host": "127.0.0.1", "port": port, "tls": "starttls"})
-            (result,) = probe_smtp(settings.smtp, settings.campus, host.keyring)
+            (result,) = probe_smtp(settings)
         finally:
             controller.stop()
         assert result.status is Status.FAULT
@@ -251,10 +253,13 @@ class TestMetrics:
         assert "systemctl status stopit-milter" in result.advice
 
 
-def test_disk_once_for_each_file_system(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    found = list(probe_disk([tmp_path, tmp_path / "a", tmp_path / "missing"]))
-    assert len(found) == 1
+def test_disk_once_for_each_file_system(host) -> None:
+    (host.directory / "a").mkdir()
+    settings = host.configure(
+        queue={"url": f"sqlite:///{host.directory}/a/queue.db"},
+        cases={"url": f"sqlite:///{host.directory}/missing/c.db"},
+    )
+    assert len(list(probe_disk(settings))) == 1
 
 
 def test_a_clock_that_was_never_set() -> None:
@@ -273,6 +278,6 @@ def test_all_of_it_on_a_site_that_is_down(host) -> None:
     assert done.exit_code == 1
     for part in ("ledger", "queue", "case record", "milter", "smtp", "stopit-milter", "stopit-notifier"):
         assert f"FAULT   {part}: " in done.stderr
-    assert "findings are faults." in done.stdout
+    assert "results are faults." in done.stdout
     assert "Traceback" not in done.output
     assert not list(host.directory.glob("*.db"))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from stopit_ctl.doctor.postfix import probe_postfix
 from stopit_ctl.postconf import Postfix
 from stopit_ctl.probe_results import ProbeResult, Status
 
@@ -28,7 +29,7 @@ def look(tmp_path: Path, tool: Callable[[str], str]) -> Callable[..., list[Probe
         for name, text in (("main.cf", MAIN + main), ("master.cf", MASTER + master)):
             (tmp_path / name).write_text(text)
             os.utime(tmp_path / name, (0, 0))  # postconf waits until a file is two seconds old
-        return list(Postfix(tmp_path).look(socket))
+        return list(probe_postfix(Postfix(tmp_path), socket))
 
     return find
 
@@ -53,12 +54,12 @@ def test_a_postfix_that_knows_no_milter(look: Callable[..., list[ProbeResult]]) 
 
 def test_submission_that_accepts_while_the_milter_is_away(look: Callable[..., list[ProbeResult]]) -> None:
     (fault,) = faults(look(ACCEPT, MEMBERS))
-    assert "submission takes members' mail and says default_action=accept" in fault
+    assert "submission accepts members' mail and has default_action=accept" in fault
 
 
 def test_port_25_that_takes_logins_too(look: Callable[..., list[ProbeResult]]) -> None:
     (fault,) = faults(look(ACCEPT + "smtpd_sasl_auth_enable = yes\n"))
-    assert "smtp takes members' mail" in fault
+    assert "smtp accepts members' mail" in fault
 
 
 def test_the_default_action_of_postfix_itself_counts(look: Callable[..., list[ProbeResult]]) -> None:
@@ -69,7 +70,7 @@ def test_the_default_action_of_postfix_itself_counts(look: Callable[..., list[Pr
 
 def test_submission_without_the_milter(look: Callable[..., list[ProbeResult]]) -> None:
     (fault,) = faults(look(ACCEPT, MEMBERS + "  -o smtpd_milters=inet:localhost:8891\n"))
-    assert "submission takes members' mail and does not ask the milter" in fault
+    assert "submission accepts members' mail and does not ask the milter" in fault
 
 
 def test_port_25_without_the_milter(look: Callable[..., list[ProbeResult]]) -> None:
@@ -91,5 +92,5 @@ def test_spellings_of_one_socket(look: Callable[..., list[ProbeResult]], socket:
     assert faults(look(f"smtpd_milters = {spelling}\n", socket=socket)) == []
 
 
-def test_no_postfix_no_findings(tmp_path: Path) -> None:
-    assert list(Postfix(tmp_path / "none").look(SOCKET)) == []
+def test_no_postfix_no_results(tmp_path: Path) -> None:
+    assert list(probe_postfix(Postfix(tmp_path / "none"), SOCKET)) == []

@@ -83,7 +83,7 @@ def test_a_default_user_that_anybody_reaches_by_tcp_is_a_fault(host, server: Red
 def test_a_unix_socket_of_a_group_is_enough(host, server: Redis, admin: redis.Redis) -> None:
     found = look(host, server.url)
     assert faults(found) == []
-    assert 'redis: user "default" may do what both daemons must' in str(found[0])
+    assert 'redis: user "default" has the rights of both daemons' in str(found[0])
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_role_with_what_it_needs_and_no_more(
     finally:
         with redis.Redis.from_url(url_of(server, "role")):
             admin.execute_command("ACL", "SETUSER", "default", "on")
-    assert [str(result) for result in found] == [f'redis: user "role" may do what {name} must']
+    assert [str(result) for result in found] == [f'redis: user "role" has the rights of {name}']
 
 
 @pytest.mark.parametrize(
@@ -121,15 +121,15 @@ def test_the_users_that_ship_may_do_what_they_need_and_no_more(host, tmp_path: P
         hand.execute_command("ACL", "SETUSER", "default", "off")
         found = look(host, url_of(server, user))
         hand.execute_command("ACL", "SETUSER", "default", "on")
-    assert [str(result) for result in found] == [f'redis: user "{user}" may do what {name} must']
+    assert [str(result) for result in found] == [f'redis: user "{user}" has the rights of {name}']
 
 
 def test_a_milter_s_own_user_is_not_asked_for_what_it_may_not(host, server: Redis, admin: redis.Redis) -> None:
     role(admin, "stopit-milter", MILTER)
     done, said = checked(host, url_of(server, "stopit-milter"))
     assert done.exit_code == 0
-    assert "queue: answers, and takes writes" in said
-    assert "this user may only put reports" in said
+    assert "queue: answers, and accepts writes" in said
+    assert "this user may only add reports" in said
 
 
 def test_a_milter_s_user_is_not_enough_where_a_notifier_runs(host, server: Redis, admin: redis.Redis) -> None:
@@ -142,7 +142,7 @@ def test_a_milter_s_user_is_not_enough_where_a_notifier_runs(host, server: Redis
         notifier={"metrics": f"127.0.0.1:{port}"},
         milter={"socket": f"unix:{host.directory}/milter.sock"},
     )
-    fault = "queue: a notifier runs here, and may not read reports"
+    fault = "queue: a notifier runs here and may not read reports"
     assert fault not in " ".join(host.run("doctor").output.split())
     shown, thread = start_http_server(port, "127.0.0.1", CollectorRegistry())
     try:
@@ -156,7 +156,7 @@ def test_a_notifier_s_user_that_may_not_ask_how_durable_its_queue_is(host, serve
     role(admin, "blind", tuple(command for command in (*MILTER, *NOTIFIER) if not command.startswith("CONFIG")))
     done, said = checked(host, url_of(server, "blind"))
     assert done.exit_code == 1
-    assert "queue: nobody can tell whether its server could lose reports" in said
+    assert "queue: the durability of its server is not known" in said
     assert "+config|get" in said
 
 
@@ -165,7 +165,7 @@ def test_a_role_that_lacks_something_or_may_do_more(host, server: Redis, admin: 
     role(admin, "rich", (*MILTER, *NOTIFIER), "+flushall", "allkeys", "+del")
     assert any("stopit-notifier lacks XACK" in fault for fault in faults(look(host, url_of(server, "poor"))))
     rich = faults(look(host, url_of(server, "rich")))
-    assert any("may do more than it must: FLUSHALL, DEL" in fault for fault in rich)
+    assert any("has more rights than it needs: FLUSHALL, DEL" in fault for fault in rich)
 
 
 def test_a_user_that_cannot_be_asked(host, server: Redis, admin: redis.Redis) -> None:
