@@ -14,7 +14,7 @@ import click
 from stopit_ctl.cli import EX_FOUND
 from stopit_ctl.local_site import Site
 
-__all__ = ["Health", "ask", "health"]
+__all__ = ["health"]
 
 _DAEMONS = ("milter", "notifier")
 
@@ -50,7 +50,7 @@ def health(site: Site, daemons: tuple[str, ...], timeout: float) -> None:
     addresses = {"milter": settings.milter.metrics, "notifier": settings.notifier.metrics}
     all_ready = True
     for daemon in dict.fromkeys(daemons or _DAEMONS):
-        found = ask(addresses[daemon], timeout)
+        found = _ask(addresses[daemon], timeout)
         state, style = ("ok", "green") if found.ready else ("FAULT", "bold red")
         site.output.status(state, f"stopit-{daemon}: {found.text}", style, is_fault=not found.ready)
         all_ready = all_ready and found.ready
@@ -58,7 +58,7 @@ def health(site: Site, daemons: tuple[str, ...], timeout: float) -> None:
         raise click.exceptions.Exit(EX_FOUND)
 
 
-def ask(address: str, timeout: float) -> Health:
+def _ask(address: str, timeout: float) -> Health:
     """Return the answer to /readyz of the daemon at "host:port"."""
     host, _, port = address.rpartition(":")
     connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=timeout)

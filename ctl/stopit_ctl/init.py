@@ -20,7 +20,7 @@ from stopit_ctl.cli import EX_FOUND
 from stopit_ctl.console_output import ConsoleOutput
 from stopit_ctl.local_site import Site
 
-__all__ = ["init"]
+__all__ = ["init", "is_unconfigured"]
 
 _STATE = Path("/var/lib/stopit")
 _CONFIG = "stopit.toml"
@@ -152,14 +152,14 @@ def _write(output: ConsoleOutput, place: _Place, text: str, force: bool) -> bool
     """Write the missing files and print their names. Return False when none was missing."""
     place.make()
     path, key = place.directory / _CONFIG, place.directory / _KEY
-    force = force or _is_unconfigured(path)
+    force = force or is_unconfigured(path)
     if path.exists() and key.exists() and not force:
         output.error(
             f"stopitctl: {path} and {key} exist already; --force writes a new {_CONFIG} and renames the old one (the"
             " key stays)"
         )
         return False
-    if _is_unconfigured(path):
+    if is_unconfigured(path):
         path.unlink()
     elif path.exists() and force:
         kept = _free_name(path)
@@ -180,7 +180,7 @@ def _write(output: ConsoleOutput, place: _Place, text: str, force: bool) -> bool
     return True
 
 
-def _is_unconfigured(path: Path) -> bool:
+def is_unconfigured(path: Path) -> bool:
     """Return whether it contains only comments, like the file of the Debian package, and may be replaced."""
     try:
         return tomllib.loads(path.read_text("utf-8")) == {}

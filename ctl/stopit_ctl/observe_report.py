@@ -1,4 +1,4 @@
-"""`stopitctl observe-report`: what Stopit would have done, but for `milter.mode = "observe"`."""
+"""`stopitctl observe-report`: report what Stopit would have done without observe mode."""
 
 from __future__ import annotations
 

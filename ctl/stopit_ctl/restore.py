@@ -11,7 +11,6 @@ import hashlib
 import os
 import shutil
 import socket
-import tomllib
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from stopit_core.wire import decode_report
 from stopit_ctl.archive import CASES, LEDGER, Archive, Manifest, SavedFile
 from stopit_ctl.cli import EX_FOUND
 from stopit_ctl.console_output import local_time
+from stopit_ctl.init import is_unconfigured
 from stopit_ctl.local_site import Site, opened_cases, sqlite_file
 from stopit_ctl.restored_notices import SettledNotices, settle_pending_notices
 
@@ -140,7 +140,7 @@ class _Restoring:
         self._file(key, path)
 
     def _file(self, saved: SavedFile, path: Path) -> None:
-        if _is_unconfigured(path):
+        if path.suffix == ".toml" and is_unconfigured(path):
             path.unlink()
         if path.exists():
             same = path.read_bytes() == self._data(saved)
@@ -193,14 +193,6 @@ def _set_owner(path: Path, saved: SavedFile) -> None:
     except (LookupError, PermissionError):
         return
     path.chmod(saved.mode)
-
-
-def _is_unconfigured(path: Path) -> bool:
-    """Return whether it is a configuration of comments only, like the one in the Debian package."""
-    try:
-        return path.suffix == ".toml" and tomllib.loads(path.read_text("utf-8")) == {}
-    except (OSError, ValueError):
-        return False
 
 
 def _report_id(payload: bytes) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
-__all__ = ["SmtpdService", "Use", "action_of", "identify_login", "milters_of", "position_of", "socket_spellings"]
+__all__ = ["SmtpdService", "Use", "identify_login", "milters_of", "position_of", "socket_spellings"]
 
 _SUBMISSION = frozenset({"submission", "submissions", "smtps", "587", "465"})
 _OUTSIDE = frozenset({"smtp", "25", "smtpd"})
@@ -82,7 +82,7 @@ class SmtpdService:
 
     def action(self, entry: str) -> str:
         """Return the default action in force while the milter of this entry is not available."""
-        return action_of(entry) or self.values.get("milter_default_action", "tempfail")
+        return _action_of(entry) or self.values.get("milter_default_action", "tempfail")
 
     def _is_behind_a_filter(self) -> bool:
         overrides = _words(self.options.get("receive_override_options", ""))
@@ -100,7 +100,7 @@ def position_of(entries: Sequence[str], spellings: Collection[str]) -> int | Non
     return next(found, None)
 
 
-def action_of(entry: str) -> str:
+def _action_of(entry: str) -> str:
     """Return the default_action in a milter's entry; "" where milter_default_action applies."""
     found = _ACTION.search(entry)
     return found[1] if found else ""

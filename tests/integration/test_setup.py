@@ -89,7 +89,9 @@ def test_what_postfix_does_not_let_pass_is_put_back(bare: Site) -> None:
     main.write_text(re.sub(r"^daemon_directory.*", "daemon_directory = /nowhere", main.read_text(), flags=re.M))
     broken = files(bare)
     try:
-        with pytest.raises(RuntimeError, match=r"`postfix check` complains, so everything is as it was:\n.*/nowhere"):
+        with pytest.raises(
+            RuntimeError, match=r"`postfix check` failed, so the old files were restored:\n.*/nowhere"
+        ):
             setup(bare, "--apply")
         assert files(bare) == broken
     finally:

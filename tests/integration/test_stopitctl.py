@@ -47,7 +47,7 @@ def test_simulate_says_what_then_happens(story: Story, site: Site) -> None:
     story.notice()
     shown = site.ctl("cases", "show", case_about(site, story.cast.mallory))
     assert "notice: notice-due" in shown
-    assert "The history holds" in shown
+    assert "The history is intact" in shown
     assert story.cast.mallory not in shown
     until(lambda: "(notice-sent)" in simulated(site, story, original), "the notice on record")
 

@@ -17,14 +17,14 @@ from pathlib import Path
 from stopit_core.daemon.milter_probe import connect, connect_unix, greet
 from stopit_ctl.probe_results import ProbeResult
 
-__all__ = ["Chroot", "probe_milter", "run_in_child"]
+__all__ = ["probe_milter", "run_in_child"]
 
 _POSTFIX = "postfix"
 _TIMEOUT = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Chroot:
+class _Chroot:
     """The root directory and the user of the MTA's smtpd."""
 
     directory: Path
@@ -57,7 +57,7 @@ def probe_milter(url: str, queue_directory: Path | None) -> Iterator[ProbeResult
         yield ProbeResult.untried(f"milter: whether user {_POSTFIX} can connect to {url}", why)
         return
     inside = path.is_relative_to(queue_directory)
-    chroot = Chroot(queue_directory if inside else Path("/"), user)
+    chroot = _Chroot(queue_directory if inside else Path("/"), user)
     seen = Path("/") / path.relative_to(queue_directory) if inside else path
 
     def enter_and_greet() -> str:

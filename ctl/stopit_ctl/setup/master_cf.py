@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from stopit_ctl.setup.snippets import BEGIN, END, MARK
 
-__all__ = ["Entry", "add_option", "entry_of", "put_first", "without_options"]
+__all__ = ["add_option", "entry_of", "put_first", "without_options"]
 
 _OPTION = r"-o\s*(?P<open>\{{?)\s*{name}\s*="
 

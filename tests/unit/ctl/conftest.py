@@ -1,4 +1,4 @@
-"""A site in a directory of its own, the command line over it, and golden files of what people read."""
+"""Fixtures: a site in its own directory, stopitctl run on it, and golden files of its output."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KEY = bytes(range(32))
 
 
 class Host:
-    """One site, its stores, and stopitctl run on it. The daemons' users are whoever runs the tests."""
+    """One site, its stores, and stopitctl run on it. The daemons' users are the user who runs the tests."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -35,7 +35,7 @@ class Host:
         self.configure()
 
     def configure(self, **sections: dict[str, object]) -> config.Settings:
-        """Write the configuration with these sections over the test's own."""
+        """Write the configuration with these sections over the defaults of the tests."""
         base: dict[str, dict[str, object]] = {
             "campus": {
                 "name": "Example Campus",
@@ -68,7 +68,7 @@ class Host:
         return store
 
     def run(self, *arguments: str, stdin: str | None = None) -> Result:
-        """stopitctl with these arguments, not on a terminal."""
+        """Run stopitctl with these arguments, without a terminal."""
         return CliRunner().invoke(
             command_line(),
             ["--config", str(self.path), *arguments],
@@ -78,7 +78,7 @@ class Host:
         )
 
     def masked(self, text: str) -> str:
-        """Without what differs from run to run."""
+        """Return the text without the parts that differ between runs."""
         return text.replace(str(self.directory), "/site")
 
 
@@ -89,7 +89,7 @@ def host(tmp_path: Path) -> Host:
 
 @pytest.fixture(autouse=True)
 def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Times are shown in the host's own zone; here that is UTC."""
+    """Set this host's time zone, in which times are shown, to UTC."""
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     yield
@@ -99,7 +99,7 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def golden() -> Callable[[str, str], None]:
-    """Compare with a golden file; STOPIT_GOLDEN=write makes it anew."""
+    """Compare a text with a golden file; STOPIT_GOLDEN=write writes the file again."""
 
     def compare(name: str, said: str) -> None:
         path = GOLDEN / f"{name}.txt"

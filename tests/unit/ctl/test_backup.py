@@ -1,4 +1,4 @@
-"""stopitctl backup and restore: what is in a backup, what stops one from being brought back, and who is told."""
+"""stopitctl backup and restore: the contents of a backup, the obstacles to a restore, and the messages to staff."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def flag(report_id: str) -> bytes:
 
 
 class Site:
-    """A host with a case whose notice waits, reports everywhere, a trace, and a backup of all that."""
+    """A host with a case with a pending notice, with reports in every store, a trace, and a backup of all."""
 
     def __init__(self, host) -> None:
         self.host = host
@@ -83,7 +83,7 @@ class Site:
         host.ledger().write([Trace(message=Digest(b"o" * 16), seen=NOW)])
 
     def lose(self) -> None:
-        """Everything but the backup and the templates."""
+        """Remove everything but the backup and the templates."""
         for path in [*self.host.directory.glob("*.db*"), self.host.path, self.host.key]:
             path.unlink()
         shutil.rmtree(self.host.directory / "spool")
@@ -102,7 +102,7 @@ class Site:
         return self.host.masked(done.stderr)
 
     def messages(self) -> dict[str, MessageState]:
-        """What stands in the outbox, by kind."""
+        """Return the states of the messages in the outbox by kind."""
         with self.host.cases().reading() as reading:
             case = reading.case(self.number)
             assert case is not None
@@ -143,7 +143,7 @@ def test_every_file_that_the_configuration_names_is_in_it(site: Site) -> None:
 
 
 def test_no_section_names_a_file_that_a_backup_forgets() -> None:
-    """Another key that names a file goes into `backup._paths` too, or is no secret of the site's own."""
+    """A new configuration key that names a file must be added to `backup._paths`, or is not a secret of the site."""
     named = {
         f"{section}.{key}"
         for section, field in Settings.model_fields.items()
@@ -186,7 +186,7 @@ def test_everything_comes_back(site: Site, golden: Callable[[str, str], None]) -
 
 
 def test_what_an_installation_made_and_nobody_used_makes_room(site: Site) -> None:
-    """The Debian package brings a file of comments and a new key, and tmpfiles.d empty stores."""
+    """The Debian package installs a configuration of comments and a new key, and tmpfiles.d empty stores."""
     site.back_up()
     key = site.host.key.read_text()
     site.lose()
@@ -205,7 +205,7 @@ def test_a_notice_that_waited_is_left_to_staff(site: Site) -> None:
     site.lose()
     assert site.messages_after_restore() == {"notice": MessageState.CANCELLED, "staff-alert": MessageState.PENDING}
     assert site.state() is CaseState.STAFF
-    assert "outbox" in site.said("cases", "notice", site.number, "--yes")  # when they found that it had not left
+    assert "outbox" in site.said("cases", "notice", site.number, "--yes")  # when staff found that it was not sent
 
 
 def test_a_notice_whose_trace_is_there_had_left(site: Site) -> None:

@@ -1,4 +1,4 @@
-"""stopitctl cases: the record as it is, people only when asked for, and what staff do by hand."""
+"""stopitctl cases: the output with digests and with addresses, and the actions of staff."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DAY = 86400.0
 
 
 class Record:
-    """A case record to be filled, by the same steps as the notifier's."""
+    """A case record that is filled by the same steps as the notifier's."""
 
     def __init__(self, host) -> None:
         settings = host.settings
@@ -34,7 +34,7 @@ class Record:
     def report(
         self, key: str, reason: Reason, at: float = NOW, sender: Person = MALLORY, observed: bool = False
     ) -> str:
-        """Put a report on the sender's case; the case's number."""
+        """Add a report to the sender's case, and return the number of the case."""
         with self.store.work() as work:
             case, new = work.case_for(f"sender:{sender.address}", sender, at)
             work.add_report(
@@ -63,7 +63,7 @@ class Record:
             return case.number
 
     def notice(self, key: str, at: float, sent: bool = True) -> None:
-        """The first notice for a report, sent at that time."""
+        """Add the first notice for a report, sent at that time."""
         with self.store.work() as work:
             row = row_of(work, key)
             facts = NoticeFacts(work.case(row.case_id).number, self.renderer.day(row.message_sent_at))
@@ -82,7 +82,7 @@ class Record:
             work.note(case.id, NOW + 5, Actor.SENDER, EventKind.ANSWERED, **detail)
 
     def reading(self, number: str):
-        """Case, messages and events as they stand."""
+        """Return the case, its messages and its events."""
         with self.store.reading() as reading:
             case = reading.case(number)
             assert case is not None
@@ -217,7 +217,7 @@ def test_staff_send_the_firmer_notice_for_mail_sent_after_the_first(host, record
 
 
 class TestNoNoticeIsSent:
-    """Nobody gets a notice for what they may not have sent, nor a second one for the same."""
+    """Nobody gets a notice for mail that they may not have sent, nor a second notice for the same mail."""
 
     def refused(self, host, record: Record, number: str, *options: str) -> str:
         before = record.reading(number)

@@ -1,4 +1,4 @@
-"""stopitctl check: all faults at once, each with what to do."""
+"""stopitctl check: all faults at once, each with advice."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_site_that_ran_is_in_order(host) -> None:
 
 
 def test_faults_of_every_kind_come_at_once(host, golden: Callable[[str, str], None]) -> None:
-    """Key, aliases, templates, plug-in, password and stores: one run names them all."""
+    """Key, aliases, templates, plug-in, password and stores: one run reports them all."""
     templates = host.directory / "templates"
     templates.mkdir()
     (templates / "notice.txt.j2").write_text("Subject: {% block subject %}A{% endblock %}\n\n{{ reporter }}\n")

@@ -1,4 +1,4 @@
-"""stopitctl config: what is documented, and what is in force."""
+"""stopitctl config: the documented keys, and the settings in force."""
 
 from __future__ import annotations
 

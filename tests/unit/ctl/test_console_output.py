@@ -1,4 +1,4 @@
-"""What reaches the terminal: printable characters, 80 columns, and no colour in a pipe."""
+"""Console output: printable characters, 80 columns, and no colour in a pipe."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_no_time_is_no_text() -> None:
 
 
 def on_terminal(*arguments: str, environ: dict[str, str]) -> str:
-    """What stopitctl writes to a terminal of 80 columns."""
+    """Return the output of stopitctl on a terminal of 80 columns."""
     ours, theirs = pty.openpty()
     with os.fdopen(ours, "rb", buffering=0) as terminal:
         process = subprocess.Popen(

@@ -1,5 +1,7 @@
-"""`stopitctl health` of daemons that answer, that do not, and of what is no daemon of ours. Real daemons answer it in
-tests/integration/test_health.py."""
+"""stopitctl health: daemons that answer, daemons that do not, and another program at the port.
+
+tests/integration/test_health.py asks real daemons.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ Host = Any  # tests/unit/ctl/conftest.py; a conftest cannot be imported
 MILTER, NOTIFIER = "stopit-milter", "stopit-notifier"
 
 
-def open_door(*parts: Part, host: str = HOST) -> str:
+def serve_readyz(*parts: Part, host: str = HOST) -> str:
     (port,) = spare_ports(1)
     serve(f"{host}:{port}", HttpMetrics(CollectorRegistry()), Readiness(lambda: parts))
     return f"{host}:{port}"
@@ -29,7 +31,7 @@ def open_door(*parts: Part, host: str = HOST) -> str:
 
 @contextmanager
 def _answering(text: bytes) -> Iterator[str]:
-    """A server that says this to whoever connects; with b"" nothing, and it stays connected."""
+    """A server that sends this to each client; with b"" it sends nothing and stays connected."""
     with socket.create_server((HOST, 0)) as listener:
         held: list[socket.socket] = []
 
@@ -59,15 +61,15 @@ def run(host: Host, milter: str, notifier: str, *arguments: str) -> tuple[int, s
 
 
 def test_both_ready_and_what_is_not_needed_is_told(host: Host) -> None:
-    milter = open_door(Part("queue", "redis is away", needed=False), Part("spool"))
-    assert run(host, milter, open_door(Part("loop"))) == (
+    milter = serve_readyz(Part("queue", "redis is away", needed=False), Part("spool"))
+    assert run(host, milter, serve_readyz(Part("loop"))) == (
         0,
         f"ok      {MILTER}: ready; queue: redis is away\nok      {NOTIFIER}: ready\n",
     )
 
 
 def test_one_not_ready_and_only_the_one_that_was_asked_for_counts(host: Host) -> None:
-    milter, notifier = open_door(Part("queue")), open_door(Part("case record", "gone"), Part("loop"))
+    milter, notifier = serve_readyz(Part("queue")), serve_readyz(Part("case record", "gone"), Part("loop"))
     assert run(host, milter, notifier) == (
         1,
         f"ok      {MILTER}: ready\nFAULT   {NOTIFIER}: not ready; case record: gone\n",
@@ -78,14 +80,14 @@ def test_one_not_ready_and_only_the_one_that_was_asked_for_counts(host: Host) ->
 
 def test_nobody_is_there(host: Host) -> None:
     (port,) = spare_ports(1)
-    code, said = run(host, f"{HOST}:{port}", open_door())
+    code, said = run(host, f"{HOST}:{port}", serve_readyz())
     assert (code, said.splitlines()[0]) == (1, f"FAULT   {MILTER}: no answer at {HOST}:{port}: Connection refused")
 
 
 @pytest.mark.parametrize("text", [b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"220 smtp ESMTP\r\n"])
 def test_something_else_has_the_port(host: Host, text: bytes) -> None:
     with _answering(text) as address:
-        code, said = run(host, address, open_door(), "milter")
+        code, said = run(host, address, serve_readyz(), "milter")
     assert code == 1
     assert said.startswith(f"FAULT   {MILTER}: ")
     assert address in said
@@ -93,12 +95,12 @@ def test_something_else_has_the_port(host: Host, text: bytes) -> None:
 
 def test_who_takes_the_connection_and_says_nothing_is_not_waited_for(host: Host) -> None:
     with _answering(b"") as address:
-        code, said = run(host, address, open_door(), "--timeout", "0.3")
+        code, said = run(host, address, serve_readyz(), "--timeout", "0.3")
     assert (code, said.splitlines()[0]) == (1, f"FAULT   {MILTER}: no answer at {address}: timed out")
 
 
 def test_over_ipv6(host: Host) -> None:
-    assert run(host, open_door(Part("queue"), host="[::1]"), open_door(), "milter") == (
+    assert run(host, serve_readyz(Part("queue"), host="[::1]"), serve_readyz(), "milter") == (
         0,
         f"ok      {MILTER}: ready\n",
     )

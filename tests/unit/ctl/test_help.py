@@ -1,5 +1,4 @@
-"""Help that is good enough to use without the README: every command has it, at 80 columns, and it never changes
-unseen."""
+"""Help: every command has a text of at most 80 columns, and no text changes without its golden file."""
 
 from __future__ import annotations
 

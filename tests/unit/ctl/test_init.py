@@ -1,4 +1,4 @@
-"""stopitctl init: what is there is never overwritten by the way, and the key never at all."""
+"""stopitctl init: a configuration is overwritten only with --force, and a key never."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_place_that_cannot_be_written_is_no_traceback(host) -> None:
 
 
 def test_a_file_of_comments_alone_is_replaced_and_a_key_beside_it_kept(host, etc: Path) -> None:
-    """As the Debian package brings them."""
+    """Start from the files of the Debian package."""
     etc.mkdir()
     (etc / "stopit.toml").write_text((ROOT / "debian" / "conffile" / "stopit.toml").read_text())
     (etc / "site.key").write_text("5" * 64 + "\n")

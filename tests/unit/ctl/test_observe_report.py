@@ -1,4 +1,4 @@
-"""stopitctl observe-report: a week of looking on, in numbers, and whether it is safe to go on."""
+"""stopitctl observe-report: the counts of a week in observe mode, and whether it is safe to enforce."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def seen(*reasons: Reason, milter: MilterCounts | None = WELL, **values: object)
 
 
 def undated(text: str) -> str:
-    """Without what differs from day to day."""
+    """Return the text without dates."""
     text = re.sub(r'("(since|until)": )\d+', r"\1NOW", text)
     return re.sub(r"\d{4}-\d\d-\d\d( \d\d:\d\d)?", lambda found: "2026-09-14 12:00"[: len(found[0])], text)
 
@@ -132,7 +132,7 @@ def test_a_flag_of_several_messages_is_one_and_only_a_reply_is_kept_back() -> No
 class TestCommand:
     @pytest.fixture
     def week(self, host) -> Iterator[None]:
-        """A site that has looked on for a week, and whose milter runs."""
+        """A site with a week of observe mode, and a running milter."""
         with self.milter(host):
             self.fill(host)
             yield

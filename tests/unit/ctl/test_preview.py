@@ -1,4 +1,4 @@
-"""stopitctl preview: the site's own words, before anybody is written to."""
+"""stopitctl preview: messages from the site's own templates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""stopitctl queue: what waits and what was set aside, with nobody named unless asked."""
+"""stopitctl queue: waiting reports and reports set aside, with digests and with addresses."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CONTACT = ContactReport(id="c" * 32, at=AT, queue_id="4DEH", pair=Digest(b"pairp
 
 @pytest.fixture
 def filled(host):
-    """A flag that waits; an answer, a contact and garbage that were set aside: ids "1" to "4"."""
+    """A waiting flag, and an answer, a contact and garbage set aside: ids "1" to "4"."""
     queue = host.queue()
     for report in (FLAG, ANSWER, CONTACT):
         queue.put(report.id, encode_report(report))
@@ -88,7 +88,7 @@ def test_a_report_is_shown(
     assert done.exit_code == 0
     assert "\x1b" not in done.stdout
     assert addresses or VERA not in done.stdout
-    # When it was put is the clock's.
+    # The time of the put comes from the clock.
     kept = [line for line in done.stdout.splitlines() if not line.startswith(("put ", "set aside "))]
     golden(f"queue-show-{name}{'-addresses' if addresses else ''}", "\n".join(kept) + "\n")
 

@@ -1,4 +1,4 @@
-"""Acting as the daemons' users: all the way there, and all the way back."""
+"""Acting as the daemons' users: all ids are changed, and all are restored."""
 
 from __future__ import annotations
 

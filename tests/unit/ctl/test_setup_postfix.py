@@ -1,4 +1,4 @@
-"""stopitctl setup postfix: the change for many kinds of hosts, as the real postconf tells of them, and taken back."""
+"""stopitctl setup postfix: the change for many kinds of hosts, as the real postconf shows them, and its undo."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ AMAVIS = """\
 
 
 class Mta:
-    """A Postfix's configuration in a directory, and what setup makes of it."""
+    """The configuration of a Postfix in a directory, and its setup."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.configure()
 
     def configure(self, **sections: dict[str, object]) -> None:
-        """What stopit.toml says beside its defaults."""
+        """Set these sections of stopit.toml, and defaults for the rest."""
         self.settings = config.parse(config.describe(sections), "stopit.toml")
 
     def write(self, files: Files) -> None:
@@ -67,7 +67,7 @@ class Mta:
         return Setup.of(Postfix(self.directory), self.settings)
 
     def change(self, main: str, master: str) -> Change:
-        """What setup would make of these two; and that it then finds nothing more to do, and can take it back."""
+        """Return the change for these two files. Assert that setup then finds nothing more to do and can undo it."""
         before = Files(main, master)
         self.write(before)
         change = self.setup().change()
@@ -77,7 +77,7 @@ class Mta:
         return change
 
     def faults(self) -> list[str]:
-        """What doctor says of the files as they are."""
+        """Return the faults that doctor finds in the files."""
         found = probe_postfix(Postfix(self.directory), self.settings.milter.socket)
         return [str(result) for result in found if result.status is Status.FAULT]
 
@@ -93,7 +93,7 @@ def mta(tmp_path: Path, tool: Callable[[str], str]) -> Mta:
 
 
 def milters(mta: Mta, service: str) -> list[str]:
-    """Which milters a service asks: the two of ours by their action, others by name."""
+    """Return the milters of a service: our two by their action, others by name."""
     (found,) = [each for each in Postfix(mta.directory).services() if each.name == service]
     return [found.action(entry) if "stopit/milter.sock" in entry else entry for entry in found.milters]
 
@@ -182,7 +182,7 @@ class TestHosts:
         assert "inet:127.0.0.1:8890" in mta.conf("-xh", "smtpd_milters")
         assert mta.faults() == []
 
-    def test_a_door_of_the_notifier_s_that_is_there_under_another_port(self, mta: Mta) -> None:
+    def test_a_dedicated_service_at_another_port(self, mta: Mta) -> None:
         mta.configure(smtp={"port": 10600})
         change = mta.change(MAIN, PLAIN[1] + "127.0.0.1:10600 inet n - y - - smtpd\n")
         assert "10587" not in change.after.master
@@ -190,7 +190,7 @@ class TestHosts:
 
 
 class TestRemarks:
-    """What setup does not decide, and says."""
+    """Decisions that setup leaves to the postmaster."""
 
     @pytest.mark.parametrize(
         ("main", "master", "said"),
@@ -249,7 +249,7 @@ class TestRefused:
 
 
 class TestUndone:
-    """--undo takes out our lines and nothing else."""
+    """--undo removes our lines and nothing else."""
 
     def test_what_the_admin_wrote_since_stays(self, mta: Mta) -> None:
         after = mta.change(MAIN + SIGNER, PLAIN[1]).after
@@ -328,7 +328,7 @@ def test_whatever_is_done_is_undone_to_the_byte(main: str, option: str, end: boo
 
 
 class TestCommand:
-    """As the postmaster types it."""
+    """The commands as the postmaster uses them."""
 
     def run(self, host, mta: Mta, *options: str):  # the private Postfix of an `Mta`, the site of a `Host`
         done = host.run("setup", "postfix", "--postfix-config", str(mta.directory), *options)
@@ -354,7 +354,7 @@ class TestCommand:
 
 
 def test_the_snippets_say_what_setup_writes(mta: Mta, tmp_path: Path) -> None:
-    """config/postfix is for those who take the lines over by hand."""
+    """config/postfix has the same lines, to add by hand."""
     main, master = ((CONFIG / f"{name}.cf.snippet").read_text() for name in ("main", "master"))
     services = master[: master.index("# The dedicated service for Stopit's own mail")]
     without = "".join(line for line in services.splitlines(keepends=True) if "smtpd_milters" not in line)

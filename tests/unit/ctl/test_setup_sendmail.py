@@ -1,4 +1,4 @@
-"""stopitctl setup sendmail: the lines that ship, with this site's values in them."""
+"""stopitctl setup sendmail: the shipped lines with the values of this site."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""stopitctl doctor: real sockets, real answers, and what is wrong with them."""
+"""stopitctl doctor: its probes on real sockets."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def states(results: list[ProbeResult]) -> list[Status]:
 
 @contextmanager
 def speaker(path: Path, answer: bytes) -> Iterator[list[bytes]]:
-    """Something that listens at a Unix socket, and says `answer` to whoever comes; gives what it heard."""
+    """A server at a Unix socket that sends `answer` to its client. Yields what it received."""
     heard: list[bytes] = []
     with closing(socket.socket(socket.AF_UNIX)) as listener:
         listener.bind(str(path))
@@ -143,7 +143,7 @@ class TestMilter:
 
 
 class Mta:
-    """What an MTA says to each address."""
+    """An MTA that refuses some addresses."""
 
     def __init__(self, refused: str = "", sender: str = "250 OK") -> None:
         self.refused = refused

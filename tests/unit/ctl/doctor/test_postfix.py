@@ -1,4 +1,4 @@
-"""What doctor makes of a Postfix's configuration, as the real postconf tells it."""
+"""The probe of a Postfix's configuration, as the real postconf shows it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MEMBERS = "submission inet n - y - - smtpd\n  -o smtpd_sasl_auth_enable=yes\n"
 
 @pytest.fixture
 def look(tmp_path: Path, tool: Callable[[str], str]) -> Callable[..., list[ProbeResult]]:
-    """The results on a Postfix with this main.cf and master.cf after the least that it needs."""
+    """Return the results for a Postfix with these additions to a minimal main.cf and master.cf."""
     tool("postconf")
 
     def find(main: str, master: str = "", socket: str = SOCKET) -> list[ProbeResult]:

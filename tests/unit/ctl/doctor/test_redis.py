@@ -1,4 +1,4 @@
-"""Who may do what on a real Redis server, as doctor finds it."""
+"""The probe of the rights on a real Redis server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CONFIG = Path(__file__).parents[4] / "config"
 
 @pytest.fixture(scope="module")
 def server(redis_process: Redis) -> Iterator[Redis]:
-    """One that also listens on TCP; `redis_process` is asked for so that a missing server skips as it does there."""
+    """A Redis that also listens on TCP. It depends on `redis_process` so that a missing server is handled the same way."""
     (port,) = spare_ports(1)
     with Redis(port=port) as running:
         yield running
@@ -34,7 +34,7 @@ def server(redis_process: Redis) -> Iterator[Redis]:
 
 @pytest.fixture
 def admin(server: Redis) -> Iterator[redis.Redis]:
-    """Whoever sets the users up, by the Unix socket; each test begins with the default user alone."""
+    """The administrator, at the Unix socket; each test begins with only the default user."""
     with redis.Redis.from_url(server.url) as client:
         client.execute_command("ACL", "SETUSER", "default", "on", "nopass", "~*", "&*", "+@all")
         for name in client.acl_users():
@@ -48,7 +48,7 @@ def look(host, url: str) -> list[ProbeResult]:
 
 
 def checked(host, url: str) -> tuple[Result, str]:
-    """`stopitctl check` with queue and ledger there, and what it said, without its line breaks."""
+    """Run `stopitctl check` with queue and ledger on this server, and return its output without line breaks."""
     host.configure(queue={"url": url}, ledger={"url": url})
     done = host.run("check")
     return done, " ".join(done.output.split())
@@ -59,7 +59,7 @@ def faults(found: list[ProbeResult]) -> list[str]:
 
 
 def role(admin: redis.Redis, name: str, commands: tuple[str, ...], *more: str) -> None:
-    """A user that may run these commands on Stopit's keys, and no others."""
+    """Create a user that may run only these commands, on Stopit's keys."""
     allowed = {"+eval", "+acl|whoami"}
     for command in commands:
         words = command.lower().split()
@@ -108,10 +108,10 @@ def test_a_role_with_what_it_needs_and_no_more(
     [("stopit", "both daemons"), ("stopit-milter", "stopit-milter"), ("stopit-notifier", "stopit-notifier")],
 )
 def test_the_users_that_ship_may_do_what_they_need_and_no_more(host, tmp_path: Path, user: str, name: str) -> None:
-    """With the file as it ships, but for the passwords, and nobody else."""
+    """Use the shipped file with other passwords, and no other users."""
     users = tmp_path / "users.acl"
     shipped = (CONFIG / "redis" / "users.acl").read_text("utf-8")
-    # The lab's own hand on the server comes in as "default".
+    # The lab connects to the server as "default".
     users.write_text(shipped.replace("CHANGE-ME", "secret").replace("user default off\n", ""), "utf-8")
     assert shipped.startswith("user default off\n")
     with (
@@ -174,7 +174,7 @@ def test_a_user_that_cannot_be_asked(host, server: Redis, admin: redis.Redis) ->
 
 
 def test_the_lists_of_what_a_daemon_needs_are_whole(host, server: Redis, admin: redis.Redis) -> None:
-    """Each does its work as a user that may do just that."""
+    """Each daemon works as a user with only its rights."""
     role(admin, "milter", MILTER)
     role(admin, "notifier", NOTIFIER)
     by = {

@@ -1,4 +1,4 @@
-"""Who can read the key, as doctor tells it."""
+"""The probe of who can read the key."""
 
 from __future__ import annotations
 
