@@ -26,7 +26,7 @@ CONFIG = Path(__file__).parents[4] / "config"
 
 @pytest.fixture(scope="module")
 def server(redis_process: Redis) -> Iterator[Redis]:
-    """A Redis that also listens on TCP. It depends on `redis_process` so that a missing server is handled the same way."""
+    """A Redis that also listens on TCP. It needs `redis_process`, which handles a missing redis-server."""
     (port,) = spare_ports(1)
     with Redis(port=port) as running:
         yield running
