@@ -1,38 +1,29 @@
-"""Real servers for the tests. One that is not installed skips its tests here, and fails them where CI=true."""
+"""Real servers for the tests; servers.py has the rule for those that are not installed."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import servers
 from stopit_lab.postgresql import PostgreSql
 from stopit_lab.redis import Redis
 from stopit_lab.sentinel import RedisService
 
 
-def needed(what: str, installed: bool) -> None:
-    """Skip, or in CI fail, the test when a server that it needs is not installed."""
-    if not installed:
-        missing = f"{what} is not installed"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
-
-
 @pytest.fixture(scope="session")
 def redis_process() -> Iterator[Redis]:
     """One redis-server for the whole run."""
-    needed("redis-server", Redis.installed())
+    servers.require("redis-server")
     with Redis() as server:
         yield server
 
 
 @pytest.fixture
 def redis_server(redis_process: Redis) -> Redis:
-    """A redis-server that runs and is empty, whatever the test before did to it."""
+    """A running, empty redis-server. The test before may have stopped or filled it."""
     redis_process.start()
     redis_process.wipe()
     return redis_process
@@ -40,8 +31,8 @@ def redis_server(redis_process: Redis) -> Redis:
 
 @pytest.fixture
 def redis_service() -> Iterator[RedisService]:
-    """Three redis-servers and three Sentinels of a test's own, because it is there to fail over."""
-    needed("redis-sentinel", RedisService.installed())
+    """Three redis-servers and three Sentinels of a test's own, which may make them fail over."""
+    servers.require("redis-server", "redis-sentinel")
     with RedisService() as running:
         yield running
 
@@ -49,7 +40,8 @@ def redis_service() -> Iterator[RedisService]:
 @pytest.fixture(scope="session")
 def postgresql_process() -> Iterator[PostgreSql]:
     """One PostgreSQL cluster for the whole run."""
-    needed("PostgreSQL", PostgreSql.installed())
+    if not PostgreSql.installed():
+        servers.missing("PostgreSQL")
     with PostgreSql() as server:
         yield server
 

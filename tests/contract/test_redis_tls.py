@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+import servers
 from stopit_core.config import LedgerStore, QueueStore
 from stopit_core.errors import Transient
 from stopit_core.model import Digest, Trace
@@ -98,8 +99,7 @@ class Secure:
 
 @pytest.fixture
 def secure(tmp_path: Path) -> Iterator[Secure]:
-    if not Redis.installed():
-        pytest.skip("needs redis-server")
+    servers.require("redis-server")
     with ExitStack() as stack:
         yield Secure(tmp_path, stack)
 

@@ -4,14 +4,13 @@ a test that needs other settings, or kills what others use, makes its own."""
 from __future__ import annotations
 
 import itertools
-import os
-import shutil
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
+from servers import require
 from stopit_lab.people import Cast
 from stopit_lab.site import Site, Stores
 from stopit_lab.story import Story
@@ -23,14 +22,8 @@ MakeSite = Callable[..., Site]
 
 @pytest.fixture(scope="session", autouse=True)
 def servers() -> None:
-    """Real servers and root: without them the tests are skipped, but never where they are said to be there."""
-    missing = [name for name in ("postfix", "redis-server", "redis-sentinel", "dovecot") if not shutil.which(name)]
-    lacks = [*missing, *([] if os.geteuid() == 0 else ["root"])]
-    if not lacks:
-        return
-    if os.environ.get("STOPIT_SERVERS") == "required":
-        pytest.fail(f"needs {', '.join(lacks)}")
-    pytest.skip(f"needs {', '.join(lacks)}; ./run test sets them up")
+    """The servers of a site, and root to start them."""
+    require("postfix", "redis-server", "redis-sentinel", "dovecot", root=True)
 
 
 @pytest.fixture(scope="session", params=list(Stores), ids=lambda stores: stores.value)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from urllib.parse import quote
 
 import pytest
 
+from servers import require
 from stopit_dashboards.panel import Kind, Panel
 from stopit_dashboards.panels import panels
 from stopit_lab.browser import Browser, Page
@@ -65,7 +65,7 @@ class Watched(NamedTuple):
 @pytest.fixture(scope="module")
 def watched(servers: None, tmp_path_factory: pytest.TempPathFactory, casts: Iterator[Cast]) -> Iterator[Watched]:
     """Everything that the panels ask about has happened, and is scraped."""
-    _needed("prometheus", Prometheus.installed())
+    require("prometheus")
     place = tmp_path_factory.mktemp("watched")
     with Site(Stores.SQLITE) as first, Site(Stores.REDIS) as second:
         targets = {
@@ -87,7 +87,7 @@ def watched(servers: None, tmp_path_factory: pytest.TempPathFactory, casts: Iter
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """One for all tests of the page."""
-    _needed("chromium", Browser.installed())
+    require("chromium")
     with Browser() as running:
         yield running
 
@@ -243,13 +243,6 @@ def _filled(page: Page, panel: Panel) -> bool:
             lines = page.evaluate(f"[...{here}.querySelectorAll('svg path.path')].map(e => e.getAttribute('d'))")
             named = all(name and "undefined" not in name and "[[" not in name for name in names)
             return named and len(names) == len(lines) > 0 and all(line and "NaN" not in line for line in lines)
-
-
-def _needed(what: str, installed: bool) -> None:
-    """As with the other servers: skip without it, but never where it is said to be there."""
-    if not installed:
-        complain = pytest.fail if os.environ.get("STOPIT_SERVERS") == "required" else pytest.skip
-        complain(f"needs {what}; ./run test sets it up")
 
 
 def _at_once(place: Path) -> Path:

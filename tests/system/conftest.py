@@ -1,10 +1,10 @@
 """A Debian that boots, the package that was built, and mail servers made of the two.
 
-One run makes one image for each kind of MTA and one package; every host is a layer over an image. What this machine
-cannot do is said: the tests are skipped with the reason, and fail where CI=true.
+One run makes one image for each kind of MTA and one package; every host is a layer over an image. A machine that
+cannot make or boot a Debian counts as a missing server (tests/servers.py).
 
-For whoever works on these tests: $STOPIT_IMAGES is a directory to keep the images in from run to run, $STOPIT_PACKAGE
-a package that is built already.
+To run these tests again and again: $STOPIT_IMAGES names a directory that keeps the images, $STOPIT_PACKAGE a package
+that is already built.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from stopit_lab.debian import Host, Image, NoDebianError, missing_tools
+import servers
+from stopit_lab.debian import TOOLS, Host, Image, NoDebianError
 from stopit_lab.mailhost import QUICK, REDIS, UNITS, MailHost
 from stopit_lab.people import CAMPUS, Cast
 from stopit_lab.postfix_host import PostfixHost
@@ -45,19 +46,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="takes long: ./run test --system"))
 
 
-def cannot(reason: str, installed: bool = True) -> None:
-    """Skip with the reason; fail in CI, and fail where ./run has installed what is missing."""
-    if os.environ.get("CI") or (not installed and os.environ.get("STOPIT_SERVERS") == "required"):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 @pytest.fixture(scope="session")
 def home() -> Iterator[Path]:
     """Where images and hosts lie: on a disk, because they are large."""
-    missing = missing_tools()
-    if missing:
-        cannot(f"a booted Debian needs {', '.join(missing)}; ./run test sets them up", installed=False)
+    servers.require(*TOOLS, root=True)
     with tempfile.TemporaryDirectory(prefix="stopit-system-", dir="/var/tmp", ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -94,7 +86,7 @@ def image_of(home: Path) -> Callable[[type[MailHost]], Image]:
             try:
                 made[kind] = Image.make(directory, kind.packages)
             except NoDebianError as error:
-                cannot(f"no Debian could be made: {error}")
+                servers.missing(f"a Debian, and none could be made: {error}")
         return made[kind]
 
     return image_of
@@ -123,7 +115,7 @@ def make_host(
             try:
                 host = stack.enter_context(Host(root, f"mx.{CAMPUS}"))
             except NoDebianError as error:
-                cannot(str(error))
+                servers.missing(f"a Debian that boots: {error}")
             made = kind(host, casts)
             request.config.stash.setdefault(HOSTS, []).append(made)
             made.add_members()

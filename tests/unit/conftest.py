@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import servers
 from stopit_core import config
 from stopit_core.config import Settings
 from stopit_core.decision.context import DecisionContext
@@ -36,17 +35,8 @@ ORDINARY: Pairs = (
 
 @pytest.fixture
 def tool() -> Callable[[str], str]:
-    """The path of a program, by name. Without it the test is skipped, but never where ./run test set things up."""
-
-    def find(name: str) -> str:
-        if path := shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"):
-            return path
-        missing = f"needs {name}; ./run test installs it"
-        if os.environ.get("STOPIT_SERVERS") == "required":
-            pytest.fail(missing)
-        pytest.skip(missing)
-
-    return find
+    """Return the path of a program, by name."""
+    return servers.program
 
 
 @pytest.fixture

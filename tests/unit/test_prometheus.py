@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import click
 import pytest
 import yaml
 
+import servers
 from stopit_ctl.__main__ import command_line
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +39,7 @@ each_alert = pytest.mark.parametrize("name", sorted(ALERTS))
 
 def promtool(*arguments: str | Path) -> None:
     done = subprocess.run(
-        ["promtool", *map(str, arguments)], capture_output=True, text=True, check=False, timeout=150
+        [servers.program("promtool"), *map(str, arguments)], capture_output=True, text=True, check=False, timeout=150
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -58,7 +58,9 @@ def test_every_rule_does_what_its_test_says() -> None:
 
 
 def amtool(*arguments: str | Path) -> str:
-    done = subprocess.run(["amtool", *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [servers.program("amtool"), *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.strip()
 
@@ -141,7 +143,7 @@ def test_every_page_is_of_an_alert() -> None:
 def test_what_a_page_tells_to_type_is_there(page: str, line: str) -> None:
     program, *words = shlex.split(line)
     if program != "stopitctl":
-        assert shutil.which(program), f"{page}: there is no {program}"
+        servers.program(program)
         return
     command: click.Command = command_line()
     while isinstance(command, click.Group):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import servers
 from stopit_core.config import parse
 
 SYSTEMD = Path(__file__).parents[2] / "systemd"
@@ -157,8 +158,7 @@ def test_users_are_made_once_and_the_notifier_is_in_the_shared_group(root: Path,
     said = run(sysusers, f"--root={root}", "--dry-run", "stopit.conf")
     assert "Creating user 'stopit-notifier'" in said
     assert "stopit" not in (root / "etc" / "passwd").read_text()
-    if os.geteuid() != 0:
-        pytest.skip("only root may make users, also below another root")
+    servers.require(root=True)
 
     run(sysusers, f"--root={root}", "stopit.conf")
 
@@ -170,8 +170,7 @@ def test_users_are_made_once_and_the_notifier_is_in_the_shared_group(root: Path,
 
 
 def test_directories_and_files_get_their_owners_and_modes(root: Path, tool: Tool) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root may give files away")
+    servers.require(root=True)
     run(tool("systemd-sysusers"), f"--root={root}", "stopit.conf")
     (root / "etc" / "stopit").mkdir()
     (root / "etc" / "stopit" / "site.key").write_text("")
@@ -198,8 +197,7 @@ def test_directories_and_files_get_their_owners_and_modes(root: Path, tool: Tool
 
 def test_each_user_opens_its_own_and_nobody_elses(root: Path, tool: Tool) -> None:
     """Tried as the users themselves: the milter's cannot read cases, nor the notifier's open the milter's socket."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may act as others")
+    servers.require(root=True)
     run(tool("systemd-sysusers"), f"--root={root}", "stopit.conf")
     (root / "etc" / "stopit").mkdir()
     for name in ("site.key", "cases.password", "stopit.toml"):

@@ -54,11 +54,6 @@ class Browser:
         self._buffer = b""
         self._events: deque[dict[str, Any]] = deque()
 
-    @staticmethod
-    def installed() -> bool:
-        """Whether this machine has one."""
-        return shutil.which("chromium") is not None
-
     def __enter__(self) -> Self:
         its_in, self._to = _pipe()
         self._from, its_out = _pipe()

@@ -28,26 +28,22 @@ from stopit_lab import netns
 from stopit_lab.ports import HOST
 from stopit_lab.waiting import until
 
-__all__ = ["Done", "Host", "Image", "NoDebianError", "missing_tools"]
+__all__ = ["TOOLS", "Done", "Host", "Image", "NoDebianError"]
+
+TOOLS = ("mmdebstrap", "systemd-nspawn", "nsenter", "setpriv", "dpkg-deb")
+"""Programs that making and booting a Debian takes, beside the rights of root."""
 
 _SUITE = "bookworm"
 _MAKE = 600.0
 _BOOT = 120.0
 _RUN = 120.0
 _END = 60.0
-_TOOLS = ("mmdebstrap", "systemd-nspawn", "nsenter", "setpriv", "dpkg-deb")
 _UNREACHABLE = ("Could not resolve", "Could not connect", "Unable to connect", "Temporary failure", "Failed to fetch")
 _PROPAGATE = Path("/run/systemd/nspawn/propagate")
 
 
 class NoDebianError(Exception):
     """This machine can make or boot no Debian, and the reason."""
-
-
-def missing_tools() -> list[str]:
-    """What is not here and must be: programs, and being root."""
-    missing = [tool for tool in _TOOLS if not shutil.which(tool)]
-    return [*missing, *([] if os.geteuid() == 0 else ["root"])]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import urllib.error
 import urllib.parse
@@ -58,11 +57,6 @@ class Prometheus:
                 for job, addresses in targets.items()
             ],
         }
-
-    @staticmethod
-    def installed() -> bool:
-        """Whether this machine has one."""
-        return shutil.which("prometheus") is not None
 
     @property
     def url(self) -> str:

@@ -42,11 +42,6 @@ class Redis:
         self._settings = dict(settings or {})
         self._process: subprocess.Popen[bytes] | None = None
 
-    @staticmethod
-    def installed() -> bool:
-        """Whether this machine has a redis-server."""
-        return shutil.which("redis-server") is not None
-
     @property
     def url(self) -> str:
         """The store URL for the configuration, by the Unix socket."""

@@ -110,11 +110,6 @@ class RedisService:
         self.sentinels = [self._sentinel(number, port, ports[0]) for number, port in enumerate(ports[servers:])]
         self._by_port = dict(zip(ports, self.servers, strict=False))
 
-    @staticmethod
-    def installed() -> bool:
-        """Whether this machine has the two programs."""
-        return Redis.installed() and shutil.which("redis-sentinel") is not None
-
     @property
     def url(self) -> str:
         """The store URL for the configuration."""
