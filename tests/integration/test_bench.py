@@ -1,4 +1,4 @@
-"""The benchmark measures: real filters, a real Postfix, results that can be read. Of the times nothing is said."""
+"""The benchmark measures real filters and a real Postfix, and writes results that can be read."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from stopit_bench.record import Results, from_json
+from stopit_bench.record import Results
+from stopit_bench.storage import read
 
 pytestmark = pytest.mark.integration
 
 
 def bench(output: Path, *arguments: str) -> Results:
-    """What `./run bench` keeps, of one round."""
+    """Return the results that `./run bench` writes, of one round."""
     command = [sys.executable, "-m", "stopit_bench", "--quick", "--rounds", "1", "--output", str(output), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    return from_json(output.read_bytes())
+    return read(output)
 
 
-def test_parts_are_measured_and_kept_side_by_side(tmp_path: Path) -> None:
+def test_parts_are_measured_and_written_to_one_file(tmp_path: Path) -> None:
     output = tmp_path / "results.json"
 
     bench(output, "--only", "body")

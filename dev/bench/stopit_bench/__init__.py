@@ -1,5 +1,5 @@
-"""The benchmark: what Stopit costs, measured against a C filter that does nothing, side by side in one run.
+"""The benchmark: the cost of Stopit, measured against a C filter that does nothing, in the same run.
 
-Machines differ and are noisy, so what counts are ratios: all sides are measured in turn (A B A B ...), each round
-gives a ratio, and the median of the rounds is the figure. Nothing here is shipped, and nothing here is a test.
+Machines differ and are noisy, so the figures are ratios: all filters are measured in turn (A B, B A ...), each round
+gives a ratio, and the figure is the median of the rounds. This package is not shipped.
 """

@@ -1,4 +1,4 @@
-"""What each part of the benchmark is given, and what it gives."""
+"""The arguments and the results of a part of the benchmark."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from stopit_bench.effort import Effort, Sizes
+from stopit_bench.profile import Profile, Sizes
 from stopit_bench.record import Curve, Figure, Series
 from stopit_bench.tools import Tools
 
@@ -17,9 +17,9 @@ __all__ = ["Bench", "Found", "Measure", "PartPlan"]
 
 @dataclass(frozen=True)
 class Bench:
-    """The means: sizes, the C programs, a directory, and somebody to tell what is being done."""
+    """The arguments of a part: sizes, the C programs, a scratch directory, and a function that prints progress."""
 
-    effort: Effort
+    profile: Profile
     sizes: Sizes
     tools: Tools
     directory: Path
@@ -27,13 +27,13 @@ class Bench:
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def place(self, name: str) -> Path:
-        """A path of its own in the directory; nothing is there yet."""
+        """Return a new path in the directory. Nothing exists there yet."""
         return self.directory / f"{name}-{next(self._numbers)}"
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a part found."""
+    """The results of a part."""
 
     figures: tuple[Figure, ...] = ()
     series: tuple[Series, ...] = ()
@@ -42,14 +42,14 @@ class Found:
 
 
 class Measure(Protocol):
-    """Measures one part. Everything it started has ended when it returns or raises."""
+    """A function that measures one part. Everything it started has ended when it returns or raises."""
 
     def __call__(self, bench: Bench) -> Found: ...
 
 
 @dataclass(frozen=True)
 class PartPlan:
-    """One part: `--only NAME` runs it alone. `quick`: whether it is in `--quick`."""
+    """A part. `--only NAME` runs it alone; `--quick` runs those with `quick`."""
 
     name: str
     title: str

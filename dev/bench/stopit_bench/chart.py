@@ -1,4 +1,4 @@
-"""The chart of docs and README: how cost grows, one panel a curve, as PNG and SVG."""
+"""The chart of docs/performance.md and README.md, as PNG and SVG: one panel per curve."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _OTHER = (None, "D")
 _WIDE = 5.0
 _HEADROOM = 1.08
 _LOGARITHMIC_FROM = 16
-"""An axis whose ends are so far apart, one as a multiple of the other, is logarithmic."""
+"""An axis is logarithmic if its last value is at least this multiple of its first."""
 
 
 def draw(curves: Sequence[Curve], machine: str, png: Path, svg: Path) -> None:
-    """Write both files. Raises ValueError when there is nothing to draw."""
+    """Write both files. Raises ValueError if there are no curves."""
     if not curves:
         raise ValueError("there are no curves in these results")
     columns = min(2, len(curves))
@@ -38,7 +38,7 @@ def draw(curves: Sequence[Curve], machine: str, png: Path, svg: Path) -> None:
     handles, names = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=2, frameon=False)
     figure.suptitle(f"Unflagged mail at the milter protocol; {machine}", fontsize=10)
-    # Without a date and random ids, so that the same results make the same file.
+    # No date and no random ids: the same results must give the same file.
     with rc_context({"svg.hashsalt": "stopit"}):
         figure.savefig(png, dpi=110)
         figure.savefig(svg, metadata={"Date": None})

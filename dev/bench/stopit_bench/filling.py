@@ -1,4 +1,4 @@
-"""A ledger as it is after two weeks: very many traces, written by the same code as the milter's."""
+"""Fills a ledger with the traces of two weeks, through the same code as the milter."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TOLD = 1_000_000
 def fill(
     ledger: Ledger, keyring: Keyring, count: int, now: float, *, days: int = DAYS, say: Callable[[str], None]
 ) -> None:
-    """Write traces 0 .. count - 1, dealt out over this many days before `now`."""
+    """Write traces 0 to count - 1, spread over this many days before `now`."""
     for at in range(0, count, _BATCH):
         if at and at % _TOLD == 0:
             say(f"{at:,} of {count:,} traces")

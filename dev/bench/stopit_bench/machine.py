@@ -1,4 +1,4 @@
-"""What was measured on. Without it a figure means nothing."""
+"""A description of the machine that was measured."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PACKAGES = ("postfix", "redis-server", "libmilter1.0.1", "opendkim", "rspamd")
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """A machine, and what is installed on it."""
+    """A machine and its installed packages."""
 
     cores: int
     cpu: str
@@ -31,12 +31,12 @@ class Machine(msgspec.Struct, frozen=True):
 
     @property
     def hardware(self) -> str:
-        """What two runs must share to be compared in times."""
+        """The hardware in words. Times of two runs are comparable only on the same hardware."""
         return f"{self.cores} cores, {self.cpu}, {self.memory_gib:g} GiB"
 
 
 def this_machine() -> Machine:
-    """The machine that this runs on."""
+    """Return the description of this machine."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return Machine(
         cores=len(os.sched_getaffinity(0)),
@@ -59,7 +59,7 @@ def _field(path: Path, name: str, separator: str) -> str:
 
 
 def _revision() -> str:
-    """The commit, where this is a checkout."""
+    """Return the commit in parentheses, or "" outside a checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)

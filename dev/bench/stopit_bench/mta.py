@@ -1,7 +1,7 @@
-"""A lean private Postfix: one door for each milter, and everything that comes in is thrown away by discard(8).
+"""A minimal private Postfix: one smtpd listener per milter, and discard(8) as the transport of all mail.
 
-The doors share one queue manager, one cleanup service and one disk, so the milter is all that differs between them.
-It needs root, because Postfix gives its daemons their own users, and changes nothing in the system's own Postfix.
+The listeners share one queue manager, one cleanup service and one disk, so they differ in the milter only. Needs
+root, because Postfix runs its daemons as different users. The system's own Postfix is not changed.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ smtpd_client_connection_count_limit = 0
 in_flow_delay = 0s
 """
 
-_DOOR = """\
+_LISTENER = """\
 {host}:{port} inet n - n - 100 smtpd
   -o syslog_name=postfix/{name}
 """
@@ -84,7 +84,7 @@ _QUEUES = ("maildrop", "incoming", "active", "deferred")
 
 
 class Injection:
-    """What smtp-source(1) did: messages taken, and in how many seconds."""
+    """The result of a run of smtp-source(1): the number of accepted messages, and the seconds it took."""
 
     def __init__(self, messages: int, seconds: float) -> None:
         self.messages = messages
@@ -92,22 +92,22 @@ class Injection:
 
     @property
     def per_second(self) -> float:
-        """Messages taken a second."""
+        """Accepted messages per second."""
         return self.messages / self.seconds
 
 
 class DiscardPostfix:
-    """One instance below `directory`. `doors`: a name, and the milter's socket ("unix:/path") or "" for none.
+    """An instance below `directory`. `listeners` maps a name to a milter's socket ("unix:/path") or to "" (none).
 
-    `ports`: those of the doors, where somebody has to know them before.
+    `ports` sets the ports of the listeners; without it, free ones are taken.
     """
 
     def __init__(
-        self, directory: Path, doors: Mapping[str, str], campus: str, ports: Mapping[str, int] | None = None
+        self, directory: Path, listeners: Mapping[str, str], campus: str, ports: Mapping[str, int] | None = None
     ) -> None:
         self.directory = directory
-        self.ports = dict(ports or zip(doors, spare_ports(len(doors)), strict=True))
-        self._doors = dict(doors)
+        self.ports = dict(ports or zip(listeners, spare_ports(len(listeners)), strict=True))
+        self._listeners = dict(listeners)
         self._campus = campus
         self._config = directory / "config"
 
@@ -119,10 +119,10 @@ class DiscardPostfix:
         shutil.chown(data, "postfix")
         main = _MAIN.format(name=self.directory.name, directory=self.directory, host=HOST, campus=self._campus)
         (self._config / "main.cf").write_text(main)
-        (self._config / "master.cf").write_text("".join(map(self._door, self._doors)) + _MASTER)
+        (self._config / "master.cf").write_text("".join(map(self._listener, self._listeners)) + _MASTER)
         try:
             self._command("start")
-            for name in self._doors:
+            for name in self._listeners:
                 self.inject(name, 1)
         except BaseException:
             self._stop()
@@ -134,10 +134,10 @@ class DiscardPostfix:
     ) -> None:
         self._stop()
 
-    def inject(self, door: str, messages: int, *, sessions: int = 4, body: int = 2000) -> Injection:
-        """smtp-source through a door, and wait until the queue is empty again, which is not timed.
+    def inject(self, listener: str, messages: int, *, sessions: int = 4, body: int = 2000) -> Injection:
+        """Run smtp-source on a listener, then wait until the queue is empty; the wait is not timed.
 
-        Raises RuntimeError with its words when a message is not taken.
+        Raises RuntimeError with its output if a message is not accepted.
         """
         command = [
             "/usr/sbin/smtp-source",
@@ -151,7 +151,7 @@ class DiscardPostfix:
             f"sender@{self._campus}",
             "-t",
             f"victim@{self._campus}",
-            f"inet:{HOST}:{self.ports[door]}",
+            f"inet:{HOST}:{self.ports[listener]}",
         ]
         begin = time.monotonic()
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -162,20 +162,20 @@ class DiscardPostfix:
         return Injection(messages, seconds)
 
     def wait_until_queue_is_empty(self) -> None:
-        """Return when all that was taken is thrown away."""
+        """Return when all accepted messages are discarded."""
         until(lambda: not self._queued(), "an empty mail queue", 120.0)
 
     def log_text(self) -> str:
-        """The mail log."""
+        """Return the mail log."""
         log = self.directory / "log" / "maillog"
         return log.read_text("utf-8", "replace") if log.exists() else ""
 
     def _queued(self) -> bool:
         return any(file.is_file() for name in _QUEUES for file in (self.directory / "queue" / name).rglob("*"))
 
-    def _door(self, name: str) -> str:
-        door = _DOOR.format(host=HOST, port=self.ports[name], name=name)
-        return door + (_MILTER.format(socket=self._doors[name]) if self._doors[name] else "")
+    def _listener(self, name: str) -> str:
+        listener = _LISTENER.format(host=HOST, port=self.ports[name], name=name)
+        return listener + (_MILTER.format(socket=self._listeners[name]) if self._listeners[name] else "")
 
     def _stop(self) -> None:
         pid = self._master_pid()
@@ -185,9 +185,9 @@ class DiscardPostfix:
 
     def _command(self, verb: str) -> None:
         command = ["postfix", "-c", str(self._config), verb]
-        # What would point Postfix at another configuration is left out.
+        # MAIL_CONFIG and the like would point Postfix at another configuration.
         environ = {name: value for name, value in os.environ.items() if not name.startswith("MAIL_")}
-        # smtpd and the like inherit these: a pipe would never end.
+        # The daemons inherit these descriptors and would keep a pipe open.
         done = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""Other mail filters of Debian's, as their packages come, with as little to do as they can be told."""
+"""Other mail filters in Debian, with the default configuration of their packages and as little work as possible."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ worker "rspamd_proxy" {{
 
 
 class Peer:
-    """One filter below `directory`, which it makes. `letter` is its verdict on all mail: "a" for accept.
+    """A filter below `directory`, which it creates. `letter` is its verdict on all mail: "a" for accept.
 
-    `command` lacks only the path of the configuration. `prepare` is given the directory before the start.
+    The path of the configuration is appended to `command`. `prepare` is called with the directory before the start.
     """
 
     letter = "a"
@@ -71,7 +71,7 @@ class Peer:
 
     @property
     def pid(self) -> int:
-        """The process. Raises RuntimeError when it does not run."""
+        """The process id. Raises RuntimeError if it does not run."""
         if self._process is None:
             raise RuntimeError(f"{self._command[0]} was not started")
         return self._process.pid
@@ -109,7 +109,7 @@ class Peer:
 
 
 def opendkim(directory: Path) -> Peer:
-    """OpenDKIM, signing all mail with RSA of 2048 bits."""
+    """Return an OpenDKIM that signs all mail with a 2048-bit RSA key."""
 
     def make_key(place: Path) -> None:
         command = ["openssl", "genrsa", "-out", str(place / "key.pem"), "2048"]
@@ -119,7 +119,7 @@ def opendkim(directory: Path) -> Peer:
 
 
 def rspamd(directory: Path) -> Peer:
-    """rspamd's proxy, which scans by itself, with every module off; one process. (-i lets it run as root.)"""
+    """Return an rspamd proxy that scans by itself, in one process, with all modules off. Its -i allows root."""
 
     def give_away(place: Path) -> None:
         shutil.chown(place, "_rspamd")

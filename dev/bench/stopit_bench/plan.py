@@ -1,4 +1,4 @@
-"""The parts of the benchmark, in the order in which they are measured and shown."""
+"""The parts of the benchmark, in the order of measuring and printing."""
 
 from __future__ import annotations
 
@@ -20,26 +20,24 @@ __all__ = ["chosen", "plans"]
 
 
 def plans() -> tuple[PartPlan, ...]:
-    """All of them."""
+    """Return all parts."""
     return (
         PartPlan("milter", "Unflagged mail at the milter protocol", measure_milter),
         PartPlan("body", "A large message against a small one", measure_body),
-        PartPlan("latency", "What a message waits for", measure_latency),
+        PartPlan("latency", "The wait of a message for the milter", measure_latency),
         PartPlan("postfix", "Unflagged mail through a real Postfix", measure_postfix),
         PartPlan("start", "From start to ready", measure_start),
-        PartPlan(
-            "ledger", "What a trace takes, and how fast the original of a flag is found", measure_ledger, quick=False
-        ),
+        PartPlan("ledger", "The size of a trace, and the time to find one", measure_ledger, quick=False),
         PartPlan("flood", "Many members flag one message", measure_flood, quick=False),
         PartPlan("backlog", "Many reports waiting", measure_backlog, quick=False),
         PartPlan("long", "A long run", measure_long, quick=False),
         PartPlan("peers", "Other filters", measure_peers, quick=False),
-        PartPlan("curves", "How cost grows", measure_curves, quick=False),
+        PartPlan("curves", "Growth of the cost", measure_curves, quick=False),
     )
 
 
 def chosen(only: Collection[str], quick: bool) -> tuple[PartPlan, ...]:
-    """The parts named, or all of this effort. Raises ValueError that names those there are."""
+    """Return the named parts, or all of the profile. Raises ValueError with the known names if one is unknown."""
     known = plans()
     unknown = set(only) - {plan.name for plan in known}
     if unknown:

@@ -1,4 +1,4 @@
-"""What a process and its children use, from /proc (proc(5)): CPU, memory, file descriptors, threads."""
+"""CPU, memory, file descriptors and threads of a process and its children, from /proc (proc(5))."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Usage", "cpu_seconds", "tree", "usage"]
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one process uses now. `resident` in bytes."""
+    """The resources of one process. `resident` in bytes."""
 
     resident: int
     descriptors: int
@@ -21,7 +21,7 @@ class Usage:
 
 
 def tree(pid: int) -> list[int]:
-    """A process and all that descend from it."""
+    """Return a process and all its descendants."""
     children: dict[int, list[int]] = defaultdict(list)
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
@@ -34,7 +34,7 @@ def tree(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time that a process and its living descendants have used, in steps of 10 ms."""
+    """Return the user and system time of a process and its living descendants, in steps of 10 ms."""
     total = 0
     for each in tree(pid):
         with suppress(OSError):
@@ -44,12 +44,12 @@ def cpu_seconds(pid: int) -> float:
 
 
 def usage(pid: int) -> Usage:
-    """What one process uses. Raises OSError when it is gone."""
+    """Return the resources of one process. Raises OSError if it has ended."""
     fields = _stat(pid)
     descriptors = sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
     return Usage(int(fields[21]) * os.sysconf("SC_PAGE_SIZE"), descriptors, int(fields[17]))
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat after the name, which may hold spaces."""
+    """Return the fields of /proc/PID/stat after the name, which may contain spaces."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

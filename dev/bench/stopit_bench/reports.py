@@ -1,7 +1,7 @@
-"""Reports and traces as a busy day makes them, put straight into queue and ledger, without mail.
+"""Reports and traces of a busy day, written to queue and ledger without any mail.
 
-`flood`: one message to very many members, who all flag it; an MTA passes it in portions of a thousand recipients
-(smtpd_recipient_limit of Postfix). `singles`: many messages, each flagged by its one recipient.
+`put_flood`: all of many recipients flag the same message; an MTA passes it in portions of a thousand recipients
+(smtpd_recipient_limit of Postfix). `put_singles`: many messages, each flagged by its one recipient.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PORTION = 1000
 
 
 def trace_of(keyring: Keyring, number: int, seen: float) -> Trace:
-    """The trace of an ordinary message: from a member, to one recipient, no two alike."""
+    """Return the trace of an ordinary message from a member to one recipient. Each number gives a different trace."""
     sender, recipient = f"member{number % 30_000}", f"member{(number * 7 + 1) % 30_000}@{CAMPUS}"
     address = f"{sender}@{CAMPUS}"
     return Trace(
@@ -37,7 +37,7 @@ def trace_of(keyring: Keyring, number: int, seen: float) -> Trace:
 
 
 def put_flood(site: BenchSite, name: str, members: int, seen: float) -> None:
-    """One message to so many members, and a flag of it by each of them."""
+    """Put the traces of one message to this number of members, and a flag from each of them."""
     keyring = site.keyring
     original = keyring.message(f"{name}@{CAMPUS}")
     people = [f"{name}.{number}@{CAMPUS}" for number in range(members)]
@@ -58,7 +58,7 @@ def put_flood(site: BenchSite, name: str, members: int, seen: float) -> None:
 
 
 def put_singles(site: BenchSite, name: str, count: int, seen: float) -> None:
-    """So many messages by as many senders, each flagged by its one recipient."""
+    """Put the traces of `count` messages from as many senders, and a flag from each one's recipient."""
     keyring = site.keyring
     ledger, queue = open_ledger(site.settings.ledger), open_queue(site.settings.queue)
     try:
@@ -79,7 +79,7 @@ def put_singles(site: BenchSite, name: str, count: int, seen: float) -> None:
 
 
 def flag_by(reporter: str, original: Digest, at: float) -> FlagReport:
-    """A member's flagging reply, withheld."""
+    """Return the report of a member's flagging reply, which was withheld."""
     return FlagReport(
         id=f"{original.hex()[:16]}-{reporter.partition('@')[0].replace('.', '-')}",
         at=at,

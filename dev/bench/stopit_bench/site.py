@@ -1,6 +1,6 @@
-"""Stopit's daemons as they run at a site, with ledger and metrics on, but without an MTA.
+"""A site with Stopit's daemons, ledger and metrics, but without an MTA.
 
-The site's domain is the one that milterload's mail is of, so that senders and recipients are members.
+Its domain is the one that milterload uses, so that senders and recipients are members.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ CAMPUS = "example.edu"
 REPORT = f"stopit@{CAMPUS}"
 _DRAIN = 60.0
 _MEMORY = Path("/dev/shm")
-"""A file system in memory, as /run is where systemd makes the runtime directory; /run of a container may be none."""
+"""A tmpfs for the runtime directory, like /run with systemd. In a container, /run may be on a disk."""
 
 
 class BenchSite:
-    """One site below `directory`, which it makes. `values` (section to key to value) go over its own settings.
+    """A site below `directory`, which it creates. `values` (section to key to value) override its settings.
 
-    Entering starts the store only; the daemons are started by those who measure them.
+    Entering it starts the store only. The measurements start the daemons.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class BenchSite:
 
     @property
     def settings(self) -> Settings:
-        """The configuration in its file."""
+        """The configuration, read from its file."""
         return config.load(self._config)
 
     @property
@@ -99,22 +99,22 @@ class BenchSite:
         return read_key(self.directory / "site.key")
 
     def milter_metrics(self) -> Metrics:
-        """What the milter counts now."""
+        """Scrape the milter."""
         return scrape(f"{HOST}:{self._ports[0]}")
 
     def notifier_metrics(self) -> Metrics:
-        """What the notifier counts now."""
+        """Scrape the notifier."""
         return scrape(f"{HOST}:{self._ports[1]}")
 
     def traced(self) -> float:
-        """How many traces its milter has written. Raises RuntimeError when one was dropped: that measures nothing."""
+        """Return the number of traces its milter has written. Raises RuntimeError if one was dropped."""
         counted = self.milter_metrics()
         if dropped := counted.value("stopit_traces_total", result="dropped"):
             raise RuntimeError(f"{dropped:g} traces were dropped; see {self.milter.log}")
         return counted.value("stopit_traces_total", result="written")
 
     def wait_until_traced(self, total: float) -> None:
-        """Return when its milter has written so many traces in all."""
+        """Return when its milter has written `total` traces since its start."""
         until(lambda: self.traced() >= total, f"{total:g} traces", _DRAIN)
 
     def _make_socket_directory(self) -> None:

@@ -1,21 +1,29 @@
-"""Results as people read them: in a terminal, and in Markdown. One source, so that the two cannot differ."""
+"""Tables of the results, for a terminal and for docs/performance.md.
+
+In the document, the text between `<!-- bench: NAME -->` and `<!-- /bench -->` is replaced. NAME is a part, "machine"
+or "summary".
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from stopit_bench.machine import Machine
-from stopit_bench.record import Curve, Figure, Part, Results, Series, Unit
+from stopit_bench.record import Curve, Figure, Part, Results, Series, Unit, Verdict
 
-__all__ = ["machine_lines", "markdown_part", "number", "text"]
+__all__ = ["PLACE", "filled", "number", "text"]
+
+PLACE = re.compile(r"(<!-- bench: ([a-z]+) -->\n).*?(<!-- /bench -->)", re.S)
 
 _FIGURES = ("figure", "median", "rounds, from to", "target", "")
+_SUMMARY = ("figure", "median", "target", "", "part")
 _SERIES = ("measured", "median", "from", "to", "unit")
 
 
 def text(results: Results) -> str:
-    """All parts as plain text, the machine first."""
-    lines = machine_lines(results.machine)
+    """Return all parts as plain text, after the machine."""
+    lines = _machine_lines(results.machine)
     for part in results.parts:
         lines += ["", f"{part.title}  ({part.command})"]
         for head, rows in _tables(part):
@@ -24,8 +32,25 @@ def text(results: Results) -> str:
     return "\n".join(lines) + "\n"
 
 
-def markdown_part(part: Part) -> str:
-    """One part as Markdown tables."""
+def filled(page: str, results: Results) -> str:
+    """Return the page with the tables of these results. A place whose part was not measured stays as it is."""
+    contents = {part.name: _markdown_part(part) for part in results.parts}
+    contents["machine"] = "\n".join(f"- {line}" for line in _machine_lines(results.machine))
+    contents["summary"] = "\n".join(_piped(_SUMMARY, list(_summary_rows(results))))
+    return PLACE.sub(
+        lambda place: f"{place[1]}{contents[place[2]]}\n{place[3]}" if place[2] in contents else place[0], page
+    )
+
+
+def number(value: float, unit: Unit) -> str:
+    """Return a number with its significant digits and its unit."""
+    if unit is Unit.RATIO:
+        return f"{value:.2f}"
+    digits = 0 if abs(value) >= 100 or value == int(value) else 1 if abs(value) >= 10 else 2
+    return f"{value:,.{digits}f} {unit.value}".rstrip()
+
+
+def _markdown_part(part: Part) -> str:
     lines = [f"`{part.command}`, {part.made}:"]
     for head, rows in _tables(part):
         lines += ["", *_piped(head, rows)]
@@ -34,8 +59,7 @@ def markdown_part(part: Part) -> str:
     return "\n".join(lines)
 
 
-def machine_lines(machine: Machine) -> list[str]:
-    """The machine in a few lines."""
+def _machine_lines(machine: Machine) -> list[str]:
     packages = ", ".join(f"{name} {version}" for name, version in machine.packages.items())
     return [
         f"{machine.hardware}; {machine.system}, kernel {machine.kernel}",
@@ -43,16 +67,17 @@ def machine_lines(machine: Machine) -> list[str]:
     ]
 
 
-def number(value: float, unit: Unit) -> str:
-    """A number with as many digits as mean something, and its unit."""
-    if unit is Unit.RATIO:
-        return f"{value:.2f}"
-    digits = 0 if abs(value) >= 100 or value == int(value) else 1 if abs(value) >= 10 else 2
-    return f"{value:,.{digits}f}{'' if unit in (Unit.COUNT,) else ' ' + unit.value}"
+def _summary_rows(results: Results) -> Iterator[tuple[str, ...]]:
+    """Yield a row for each figure that has a target."""
+    for part in results.parts:
+        for each in part.figures:
+            if each.verdict is not Verdict.NONE:
+                name, median, _, target, verdict = _figure_row(each)
+                yield (name, median, target, verdict, part.name)
 
 
 def _tables(part: Part) -> Iterator[tuple[Sequence[str], list[Sequence[str]]]]:
-    """The tables of a part that have rows: figures, series, then one for each curve."""
+    """Yield the tables of a part that have rows: figures, series, then one for each curve."""
     if part.figures:
         yield _FIGURES, [_figure_row(each) for each in part.figures]
     if part.series:

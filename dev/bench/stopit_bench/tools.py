@@ -1,4 +1,4 @@
-"""The C programs: the filter to compare with, and the MTA's side of the milter protocol. Built by gcc when asked."""
+"""The C programs, built with gcc: the filter to compare with, and the MTA's side of the milter protocol."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SETTLE = 10.0
 
 
 class Load(msgspec.Struct, frozen=True):
-    """What milterload says of one run. Times in microseconds; `verdicts` and `changes` by the protocol's letters."""
+    """The report of milterload on one run. Times in microseconds; verdicts and changes by the protocol's letters."""
 
     messages: int
     seconds: float
@@ -34,7 +34,7 @@ class Load(msgspec.Struct, frozen=True):
     changes: dict[str, int]
 
     def require(self, letter: str) -> Load:
-        """Itself, when every message got this verdict (and so none a failure). Raises RuntimeError when not."""
+        """Return itself. Raises RuntimeError unless every message got this verdict."""
         if self.verdicts != {letter: self.messages}:
             raise RuntimeError(f"expected {self.messages} times {letter!r}, got {self.verdicts}")
         return self
@@ -49,7 +49,7 @@ class Tools:
 
     @classmethod
     def build(cls, directory: Path) -> Tools:
-        """Compile both into `directory`. Raises RuntimeError with the compiler's words."""
+        """Compile both into `directory`. Raises RuntimeError with the output of the compiler."""
         return cls(
             _compile("noop", directory, ["-w"], ["-lmilter", "-lpthread"]),
             _compile("milterload", directory, ["-Wno-misleading-indentation"], ["-lpthread", "-lm"]),
@@ -65,7 +65,7 @@ class Tools:
         rate: float = 0.0,
         poisson: bool = False,
     ) -> Load:
-        """Send messages through the milter at `socket` ("unix:/path"). `rate` 0: as fast as it goes."""
+        """Send messages through the milter at `socket` ("unix:/path"), at `rate` per second; 0 means unlimited."""
         paced = ["-r", f"{rate:.3f}", *(["-p"] if poisson else [])] if rate else []
         command = [str(self.milterload), *paced, socket, str(connections), str(messages), str(body)]
         done = subprocess.run(command, capture_output=True, check=False)
@@ -75,14 +75,14 @@ class Tools:
 
 
 class NoopKind(StrEnum):
-    """What the C filter sees: every step, or envelope and headers, accepting at their end (the limit)."""
+    """The steps that the C filter sees: all, or those until end of headers, where it accepts (the lower limit)."""
 
     ALL = "all"
     EOH = "eoh"
 
 
 class Noop:
-    """The C filter that does nothing, on a socket of its own below `directory`."""
+    """The C filter that does nothing, on a socket below `directory`."""
 
     def __init__(self, tools: Tools, kind: NoopKind, directory: Path) -> None:
         self.kind = kind
@@ -95,7 +95,7 @@ class Noop:
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)
         until(self._path.exists, f"the socket {self._path}", _SETTLE)
-        self._path.chmod(0o666)  # smtpd is not root
+        self._path.chmod(0o666)  # smtpd does not run as root
         return self
 
     def __exit__(
@@ -107,7 +107,7 @@ class Noop:
 
     @property
     def pid(self) -> int:
-        """The process. Raises RuntimeError when it does not run."""
+        """The process id. Raises RuntimeError if it does not run."""
         if self._process is None:
             raise RuntimeError("the C filter was not started")
         return self._process.pid

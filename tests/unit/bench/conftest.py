@@ -1,17 +1,16 @@
-"""Results of a machine that nobody has."""
+"""Invented results."""
 
 from __future__ import annotations
 
 import pytest
 
-from stopit_bench.effort import Effort
 from stopit_bench.machine import Machine
 from stopit_bench.record import Curve, Line, Part, Results, Series, Unit, at_least, at_most, figure, once, ratio
 
 
 @pytest.fixture
 def results() -> Results:
-    """One part with a met and a missed target, and one with a curve."""
+    """Results with two parts: one with a met and a missed target, one with a curve."""
     ours = Series("Stopit", Unit.PER_SECOND, (5000.0, 6000.0, 5500.0))
     other = Series("C, sees every step", Unit.PER_SECOND, (4000.0, 4000.0, 4000.0))
     wait = Series("Stopit, p99", Unit.MILLISECONDS, (1.25, 1.5, 1.75))
@@ -33,11 +32,10 @@ def results() -> Results:
                 "At the protocol",
                 "./run bench --only milter",
                 "2026-11-22",
-                Effort.NORMAL,
                 figures,
                 (ours, other),
                 notes=("4 connections.",),
             ),
-            Part("curves", "Growth", "./run bench --only curves", "2026-11-22", Effort.NORMAL, curves=(curve,)),
+            Part("curves", "Growth", "./run bench --only curves", "2026-11-22", curves=(curve,)),
         ),
     )

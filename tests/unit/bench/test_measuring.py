@@ -1,4 +1,4 @@
-"""The pure and the local parts of measuring: rounds, sizes, parts, processes, numbers of a run, the chart."""
+"""Measuring without servers: taking turns, sizes, parts, processes, the report of a run, the chart."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from pathlib import Path
 
 import pytest
 
-from stopit_bench.effort import Effort, sizes_of
+from stopit_bench.interleave import interleave
 from stopit_bench.plan import chosen, plans
 from stopit_bench.processes import cpu_seconds, tree, usage
+from stopit_bench.profile import Profile, sizes_of
 from stopit_bench.record import Results
 from stopit_bench.reports import flag_by, trace_of
-from stopit_bench.rounds import interleave
 from stopit_bench.tools import Load
 from stopit_core.identity.keys import KEY_BYTES, Keyring
 from stopit_core.model import Original
 from stopit_core.wire import decode_report, encode_report
 
 
-def test_sides_take_turns() -> None:
+def test_measurements_take_turns() -> None:
     calls: list[str] = []
 
-    def side(name: str) -> int:
+    def measure(name: str) -> int:
         calls.append(name)
         return len(calls)
 
-    found = interleave({"A": lambda: side("A"), "B": lambda: side("B")}, 3)
+    found = interleave({"A": lambda: measure("A"), "B": lambda: measure("B")}, 3)
 
     assert "".join(calls) == "ABBAAB"
     assert found == {"A": (1, 4, 5), "B": (2, 3, 6)}
 
 
 def test_medians_are_of_at_least_five_rounds_unless_it_is_quick() -> None:
-    for effort in (Effort.NORMAL, Effort.FULL):
+    for effort in (Profile.NORMAL, Profile.FULL):
         assert min(sizes_of(effort).rounds, sizes_of(effort).flood_rounds) >= 5
-    assert sizes_of(Effort.QUICK).protocol < sizes_of(Effort.NORMAL).protocol
-    assert sizes_of(Effort.QUICK, rounds=9).rounds == 9
+    assert sizes_of(Profile.QUICK).protocol < sizes_of(Profile.NORMAL).protocol
+    assert sizes_of(Profile.QUICK, rounds=9).rounds == 9
 
 
 class TestParts:

@@ -1,11 +1,11 @@
-"""Tables, as they are printed and as they stand in the document."""
+"""Tables, printed and in the document."""
 
 from __future__ import annotations
 
 import pytest
 
 from stopit_bench.record import Results, Unit
-from stopit_bench.table import markdown_part, number, text
+from stopit_bench.table import filled, number, text
 
 PRINTED = """\
 2 cores, Some CPU, 24 GiB; Debian 12, kernel 6.1
@@ -36,8 +36,14 @@ def test_results_are_printed_with_machine_ratios_and_targets(results: Results) -
     assert text(results) == PRINTED
 
 
+def place(name: str, content: str = "old") -> str:
+    return f"<!-- bench: {name} -->\n{content}\n<!-- /bench -->\n"
+
+
 def test_a_part_in_the_document_is_a_markdown_table(results: Results) -> None:
-    assert markdown_part(results.parts[1]).splitlines() == [
+    made = filled(f"Before.\n{place('curves')}After.\n{place('long')}", results)
+
+    lines = [
         "`./run bench --only curves`, 2026-11-22:",
         "",
         "| Body (kB), messages a second | Stopit | C |",
@@ -45,6 +51,16 @@ def test_a_part_in_the_document_is_a_markdown_table(results: Results) -> None:
         "| 2 | 5,000 | 4,000 |",
         "| 200 | 4,990 |  |",
     ]
+    assert made == f"Before.\n{place('curves', chr(10).join(lines))}After.\n{place('long')}"
+    assert filled(made, results) == made
+
+
+def test_the_summary_has_every_figure_with_a_target(results: Results) -> None:
+    made = filled(place("summary"), results)
+
+    assert "| Stopit, against C | 1.38 | at least 1.30 | met | milter |" in made
+    assert "| Stopit, p99 | 1.50 ms | at most 1 ms | missed | milter |" in made
+    assert "against a peer" not in made
 
 
 @pytest.mark.parametrize(

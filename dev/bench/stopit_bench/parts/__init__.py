@@ -1,1 +1,1 @@
-"""The parts of the benchmark, each a module with one function that measures it."""
+"""The parts of the benchmark: modules with one measuring function each."""

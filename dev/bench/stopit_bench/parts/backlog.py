@@ -1,11 +1,11 @@
-"""The notifier with very many reports waiting: it must be as fast, and as small, as with a thousand.
+"""The notifier with very many waiting reports: it must be as fast and as small as with a thousand.
 
-Two sites, one with a thousand reports on its queue and one with very many, take turns. Each turn is a fresh notifier
-that deals with the same number of reports; the records of both sites grow alike. Every report is of a message and a
-sender of its own, which is the dearest kind: a case, a notice that waits, and an acknowledgement that is sent.
+Two sites, one with a thousand reports in its queue and one with very many, take turns. Each turn starts a notifier
+that processes the same number of reports, so both case records grow alike. Each report has its own message and
+sender, which costs most: a case, a waiting notice, and an acknowledgement that is sent.
 
-A turn ends while the thousand are not yet used up. So both notifiers end with a lot in hand, whose acknowledgements
-the next turn has to send; else the one that has always another lot would carry more work over.
+A turn ends before the thousand are used up. So both notifiers end with a batch in flight, whose acknowledgements the
+next turn sends. Otherwise only the site with more reports would carry work over to its next turn.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from dataclasses import dataclass
 import redis
 
 from stopit_bench.bench import Bench, Found
+from stopit_bench.interleave import interleave
 from stopit_bench.mta import DiscardPostfix
 from stopit_bench.processes import usage
 from stopit_bench.record import Series, Unit, at_least, at_most, ratio
 from stopit_bench.reports import put_singles
-from stopit_bench.rounds import interleave
 from stopit_bench.site import CAMPUS, BenchSite
 from stopit_core.open_stores import open_queue
 from stopit_lab.site import Stores
@@ -29,26 +29,26 @@ from stopit_lab.waiting import until
 
 __all__ = ["measure_backlog"]
 
-_DOOR = "door"
+_LISTENER = "smtp"
 _FEW = 1000
 _PATIENCE = 600.0
 _BETWEEN_SCRAPES = 0.2
-"""Seconds; a scrape costs the notifier something, too."""
+"""Seconds. A scrape costs the notifier time, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """Reports a second, and bytes resident at the end."""
+    """Reports per second, and resident bytes at the end."""
 
     per_second: float
     resident: int
 
 
 def measure_backlog(bench: Bench) -> Found:
-    """Rate and memory with many waiting against those with a thousand. On Redis, where queues grow long."""
+    """Compare rate and memory with many and with a thousand waiting reports, on Redis."""
     many = bench.sizes.backlog
     with ExitStack() as stack:
-        mta = stack.enter_context(DiscardPostfix(bench.place("postfix"), {_DOOR: ""}, CAMPUS))
+        mta = stack.enter_context(DiscardPostfix(bench.place("postfix"), {_LISTENER: ""}, CAMPUS))
         sites = {count: _filled(bench, stack, mta, count) for count in (_FEW, many)}
         found = interleave(
             {f"{count:,} waiting": _Turns(bench, site, count) for count, site in sites.items()}, bench.sizes.rounds
@@ -64,19 +64,19 @@ def measure_backlog(bench: Bench) -> Found:
             ratio(f"memory with {many:,} waiting, against {_FEW:,}", resident[1], resident[0], at_most(1.05)),
         ),
         (*rates, *resident),
-        notes=(f"{bench.sizes.window:,} reports a turn or a lot more, each a new case; Redis, record in SQLite.",),
+        notes=(f"{bench.sizes.window:,} reports per turn or a batch more, each a new case; Redis, cases in SQLite.",),
     )
 
 
 def _filled(bench: Bench, stack: ExitStack, mta: DiscardPostfix, count: int) -> BenchSite:
-    site = stack.enter_context(BenchSite(bench.place("backlog"), Stores.REDIS, smtp_port=mta.ports[_DOOR]))
+    site = stack.enter_context(BenchSite(bench.place("backlog"), Stores.REDIS, smtp_port=mta.ports[_LISTENER]))
     bench.say(f"putting {count:,} reports on a queue")
     _put(site, "first", count)
     return site
 
 
 def _put(site: BenchSite, name: str, count: int) -> None:
-    """Put reports on the queue; the server need not sync each of them to the disk, which is not what is measured."""
+    """Put reports on the queue, without a sync to the disk for each, because putting them is not measured."""
     if site.redis is None:
         raise ValueError("the backlog is measured on Redis")
     with redis.Redis.from_url(site.redis.url) as server:
@@ -94,7 +94,7 @@ def _waiting(site: BenchSite) -> int:
 
 
 class _Turns:
-    """One site's turns: what was taken off the queue is put on it again between them, so that `count` wait."""
+    """The turns of one site. After each, new reports are put on the queue until `count` wait again."""
 
     def __init__(self, bench: Bench, site: BenchSite, count: int) -> None:
         self._window = bench.sizes.window

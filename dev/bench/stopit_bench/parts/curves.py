@@ -1,4 +1,4 @@
-"""How cost grows: with the size of a message, with connections, with workers, with the ledger. The chart's lines."""
+"""The growth of the cost with the size of a message, the connections, the workers and the ledger, for the chart."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from statistics import median
 
 from stopit_bench.bench import Bench, Found
 from stopit_bench.filling import fill
+from stopit_bench.filters import Filter, c_filter, stopit_filter
+from stopit_bench.interleave import interleave
 from stopit_bench.record import Curve, Line
-from stopit_bench.rounds import interleave
-from stopit_bench.sides import Side, c_side, our_side
 from stopit_bench.tools import NoopKind
 from stopit_core.open_stores import open_ledger
 from stopit_lab.site import Stores
@@ -28,31 +28,33 @@ _NAMES = {NoopKind.ALL: "C, sees every step", NoopKind.EOH: "C, accepts at end o
 
 
 def measure_curves(bench: Bench) -> Found:
-    """Four curves, each with the C filters beside Stopit."""
+    """Measure four curves of Stopit and the C filters."""
     with ExitStack() as stack:
-        sides: dict[str, Side] = {f"Stopit on {stores.value}": our_side(bench, stack, stores) for stores in Stores}
-        sides |= {name: c_side(bench, stack, kind) for kind, name in _NAMES.items()}
-        curves = [_by_body(bench, sides), _by_connections(bench, sides)]
+        filters: dict[str, Filter] = {
+            f"Stopit on {stores.value}": stopit_filter(bench, stack, stores) for stores in Stores
+        }
+        filters |= {name: c_filter(bench, stack, kind) for kind, name in _NAMES.items()}
+        curves = [_by_body(bench, filters), _by_connections(bench, filters)]
     return Found(curves=(*curves, _by_workers(bench), _by_ledger(bench)))
 
 
-def _by_body(bench: Bench, sides: Mapping[str, Side]) -> Curve:
+def _by_body(bench: Bench, filters: Mapping[str, Filter]) -> Curve:
     bench.say("by size of the body")
 
-    def rate(side: Side, body: int) -> float:
+    def rate(each: Filter, body: int) -> float:
         messages = min(bench.sizes.large, max(200, _LARGEST_SUM // body))
-        return side.run(messages, body=body).load.per_second
+        return each.run(messages, body=body).load.per_second
 
-    return Curve("Size of the body", "kB", _RATE, _lines(bench, sides, _BODIES, rate, scale=1 / 1000))
+    return Curve("Size of the body", "kB", _RATE, _lines(bench, filters, _BODIES, rate, scale=1 / 1000))
 
 
-def _by_connections(bench: Bench, sides: Mapping[str, Side]) -> Curve:
+def _by_connections(bench: Bench, filters: Mapping[str, Filter]) -> Curve:
     bench.say("by connections")
 
-    def rate(side: Side, connections: int) -> float:
-        return side.run(bench.sizes.large, connections=connections).load.per_second
+    def rate(each: Filter, connections: int) -> float:
+        return each.run(bench.sizes.large, connections=connections).load.per_second
 
-    return Curve("Connections of the MTA", "connections", _RATE, _lines(bench, sides, _CONNECTIONS, rate))
+    return Curve("Connections of the MTA", "connections", _RATE, _lines(bench, filters, _CONNECTIONS, rate))
 
 
 def _by_workers(bench: Bench) -> Curve:
@@ -60,11 +62,11 @@ def _by_workers(bench: Bench) -> Curve:
     for workers in _WORKERS:
         bench.say(f"{workers} workers")
         with ExitStack() as stack:
-            sides: dict[str, Side] = {
-                f"Stopit on {stores.value}": our_side(bench, stack, stores, workers) for stores in Stores
+            filters: dict[str, Filter] = {
+                f"Stopit on {stores.value}": stopit_filter(bench, stack, stores, workers) for stores in Stores
             }
-            sides |= {name: c_side(bench, stack, kind) for kind, name in _NAMES.items()}
-            for name, rate in _medians(bench, sides).items():
+            filters |= {name: c_filter(bench, stack, kind) for kind, name in _NAMES.items()}
+            for name, rate in _medians(bench, filters).items():
                 points.setdefault(name, []).append((workers, rate))
     return Curve("Worker processes", "workers", _RATE, _as_lines(points))
 
@@ -74,35 +76,39 @@ def _by_ledger(bench: Bench) -> Curve:
     for traces in bench.sizes.curve_ledger:
         bench.say(f"{traces:,} traces in the ledger")
         with ExitStack() as stack:
-            sides: dict[str, Side] = {_NAMES[NoopKind.ALL]: c_side(bench, stack, NoopKind.ALL)}
+            filters: dict[str, Filter] = {_NAMES[NoopKind.ALL]: c_filter(bench, stack, NoopKind.ALL)}
             for stores in Stores:
-                ours = our_side(bench, stack, stores)
+                ours = stopit_filter(bench, stack, stores)
                 ledger = open_ledger(ours.site.settings.ledger)
                 try:
                     fill(ledger, ours.site.keyring, traces, time.time(), say=bench.say)
                 finally:
                     ledger.close()
-                sides[f"Stopit on {stores.value}"] = ours
-            for name, rate in _medians(bench, sides).items():
+                filters[f"Stopit on {stores.value}"] = ours
+            for name, rate in _medians(bench, filters).items():
                 points.setdefault(name, []).append((traces, rate))
     return Curve("Traces in the ledger", "traces", _RATE, _as_lines(points))
 
 
-def _medians(bench: Bench, sides: Mapping[str, Side]) -> dict[str, float]:
-    runs = interleave({name: _once(side, bench) for name, side in sides.items()}, bench.sizes.curve_rounds)
+def _medians(bench: Bench, filters: Mapping[str, Filter]) -> dict[str, float]:
+    runs = interleave({name: _once(each, bench) for name, each in filters.items()}, bench.sizes.curve_rounds)
     return {name: median(found) for name, found in runs.items()}
 
 
-def _once(side: Side, bench: Bench) -> Callable[[], float]:
-    return lambda: side.run(bench.sizes.large).load.per_second
+def _once(each: Filter, bench: Bench) -> Callable[[], float]:
+    return lambda: each.run(bench.sizes.large).load.per_second
 
 
 def _lines(
-    bench: Bench, sides: Mapping[str, Side], xs: Sequence[int], rate: Callable[[Side, int], float], scale: float = 1
+    bench: Bench,
+    filters: Mapping[str, Filter],
+    xs: Sequence[int],
+    rate: Callable[[Filter, int], float],
+    scale: float = 1,
 ) -> tuple[Line, ...]:
     points: dict[str, list[tuple[float, float]]] = {}
     for x in xs:
-        runs = interleave({name: partial(rate, side, x) for name, side in sides.items()}, bench.sizes.curve_rounds)
+        runs = interleave({name: partial(rate, each, x) for name, each in filters.items()}, bench.sizes.curve_rounds)
         for name, found in runs.items():
             points.setdefault(name, []).append((x * scale, median(found)))
     return _as_lines(points)

@@ -1,9 +1,8 @@
-"""Ten thousand members flag one message: one notice, ten thousand acknowledgements, through a real Postfix.
+"""Ten thousand members flag one message: one notice and ten thousand acknowledgements, through a real Postfix.
 
-The door is the one that a site has for its notifier, with the milter before it, which must have the trace of each of
-our own messages before Postfix has its answer. The reports are on the queue before the notifier starts, and the clock
-runs from its READY=1 to the last message taken by Postfix. Before each flood smtp-source injects messages of the same
-size into the same door, and so through the same milter.
+As at a site, the milter filters the listener that the notifier uses, and writes the trace of each of our own messages
+before it replies. The reports are on the queue before the notifier starts. The time is from its READY=1 to the last
+message that Postfix accepts. Before each flood, smtp-source injects messages of the same size into the same listener.
 """
 
 from __future__ import annotations
@@ -23,18 +22,18 @@ from stopit_lab.waiting import until
 
 __all__ = ["measure_flood"]
 
-_DOOR = "door"
+_LISTENER = "smtp"
 _BYTES = 2000
 _SHARE = 3
-"""smtp-source's rate is steady, so it need not send as many."""
+"""smtp-source sends this fraction of the messages, because its rate is steady."""
 _PATIENCE = 1800.0
 _BETWEEN_SCRAPES = 0.2
-"""Seconds; a scrape costs the notifier something, too."""
+"""Seconds. A scrape costs the notifier time, too."""
 _VALUES = {"policy": {"notice_delay": ["1s", "1s"], "sender_daily_cap": 10_000_000}}
 
 
 def measure_flood(bench: Bench) -> Found:
-    """Messages a second that leave, against what smtp-source injects."""
+    """Compare the rate of the notifier with that of smtp-source."""
     figures: list[Figure] = []
     series: list[Series] = []
     for stores in Stores:
@@ -43,8 +42,8 @@ def measure_flood(bench: Bench) -> Found:
             bench.say(f"{stores.value}: flood {number + 1} of {bench.sizes.flood_rounds}")
             with _site(bench, stores) as (site, mta):
                 injected = bench.sizes.flood // _SHARE
-                four.append(mta.inject(_DOOR, injected, body=_BYTES).per_second)
-                one.append(mta.inject(_DOOR, injected, body=_BYTES, sessions=1).per_second)
+                four.append(mta.inject(_LISTENER, injected, body=_BYTES).per_second)
+                one.append(mta.inject(_LISTENER, injected, body=_BYTES, sessions=1).per_second)
                 ours.append(_flood(bench.sizes.flood, site))
                 mta.wait_until_queue_is_empty()
         sent = Series(f"notifier on {stores.value}", Unit.PER_SECOND, tuple(ours))
@@ -58,23 +57,23 @@ def measure_flood(bench: Bench) -> Found:
     return Found(
         tuple(figures),
         tuple(series),
-        notes=(f"{bench.sizes.flood:,} reports of one message on the queue; Postfix throws away what it takes.",),
+        notes=(f"{bench.sizes.flood:,} reports of one message on the queue; Postfix discards all mail.",),
     )
 
 
 @contextmanager
 def _site(bench: Bench, stores: Stores) -> Iterator[tuple[BenchSite, DiscardPostfix]]:
-    """A site whose milter runs, and the Postfix that its notifier sends through, with that milter before the door."""
+    """Start a site with its milter, and the Postfix that its notifier sends through and its milter filters."""
     (port,) = spare_ports(1)
     with BenchSite(bench.place(stores.value), stores, smtp_port=port, values=_VALUES) as site:
         site.milter.start()
-        mta = DiscardPostfix(bench.place("postfix"), {_DOOR: site.socket}, CAMPUS, {_DOOR: port})
+        mta = DiscardPostfix(bench.place("postfix"), {_LISTENER: site.socket}, CAMPUS, {_LISTENER: port})
         with mta:
             yield site, mta
 
 
 def _flood(members: int, site: BenchSite) -> float:
-    """Messages a second. Raises RuntimeError when not exactly one notice, and one acknowledgement each, was sent."""
+    """Return messages per second. Raises RuntimeError unless one notice and one acknowledgement each were sent."""
     put_flood(site, "flood", members, time.time() - 60)
     site.notifier.start()
     begin = time.monotonic()

@@ -1,9 +1,9 @@
-"""What a message waits for the milter, at half of the rate that one worker can take.
+"""The wait of a message for the milter, at half of the peak rate of one worker.
 
-The load is open: each message is due at its time, and its latency counts from then, so a pause of the filter is
-charged for all that came meanwhile. With even gaps four connections hardly ever meet; with random ones (a Poisson
-process, as mail comes) they do. The C filter that sees the same steps as Stopit, at the same rate, shows what machine
-and sockets take by themselves: what stands above it is ours.
+The load is open: each message has a due time and its latency counts from then, so a pause of the filter delays all
+messages that become due in it. With even gaps, four connections are rarely busy at once; with random gaps (a Poisson
+process, like real mail) they are. The C filter at the same rate shows the latency of machine and sockets alone; the
+excess over it is the latency of Stopit.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from contextlib import ExitStack
 from functools import partial
 
 from stopit_bench.bench import Bench, Found
+from stopit_bench.filters import Filter, Run, c_filter, stopit_filter
+from stopit_bench.interleave import interleave
 from stopit_bench.record import Figure, Series, Unit, at_most, excess, figure
-from stopit_bench.rounds import interleave
-from stopit_bench.sides import Run, Side, c_side, our_side
 from stopit_bench.tools import NoopKind
 from stopit_lab.site import Stores
 
@@ -27,25 +27,25 @@ _TARGET = at_most(1.0)
 
 
 def measure_latency(bench: Bench) -> Found:
-    """p99 at 4 connections and half of the peak rate: in all, and above that of the C filter."""
+    """Measure p99 at 4 connections and half of the peak rate: in all, and above that of the C filter."""
     with ExitStack() as stack:
         ours = {
             f"{stores.value}, {name}": (stores, workers)
             for workers, name in ((1, "one worker"), (2, "two workers"))
             for stores in Stores
         }
-        sides: dict[str, Side] = {
-            name: our_side(bench, stack, stores, workers) for name, (stores, workers) in ours.items()
+        filters: dict[str, Filter] = {
+            name: stopit_filter(bench, stack, stores, workers) for name, (stores, workers) in ours.items()
         }
-        rate = min(_peak(bench, sides[name]) for name, (_, workers) in ours.items() if workers == 1) / 2
-        sides[_C] = c_side(bench, stack, NoopKind.EOH)
+        rate = min(_peak(bench, filters[name]) for name, (_, workers) in ours.items() if workers == 1) / 2
+        filters[_C] = c_filter(bench, stack, NoopKind.EOH)
         messages = int(rate * bench.sizes.paced_seconds)
         bench.say(f"{rate:.0f} messages/s for {bench.sizes.paced_seconds:g} s a run")
         runs = interleave(
             {
-                f"{name}, {gaps}": partial(side.run, messages, rate=rate, poisson=poisson)
+                f"{name}, {gaps}": partial(each.run, messages, rate=rate, poisson=poisson)
                 for gaps, poisson in _GAPS.items()
-                for name, side in sides.items()
+                for name, each in filters.items()
             },
             bench.sizes.rounds,
         )
@@ -58,11 +58,11 @@ def measure_latency(bench: Bench) -> Found:
             figures.append(figure(f"{mine.name}, in all", mine, None))
             figures.append(excess(f"{mine.name}, above that of {_C}", mine, other, target))
     series = tuple(each for name, found in runs.items() for each in (_percentile(name, found, 50), p99[name]))
-    return Found(tuple(figures), series, notes=(f"Half of what one worker took at its best: {rate:.0f} messages/s.",))
+    return Found(tuple(figures), series, notes=(f"Half of the peak rate of one worker: {rate:.0f} messages/s.",))
 
 
-def _peak(bench: Bench, side: Side) -> float:
-    return max(side.run(bench.sizes.protocol).load.per_second for _ in range(_PEAKS))
+def _peak(bench: Bench, each: Filter) -> float:
+    return max(each.run(bench.sizes.protocol).load.per_second for _ in range(_PEAKS))
 
 
 def _percentile(name: str, runs: tuple[Run, ...], which: int) -> Series:

@@ -1,8 +1,8 @@
-"""What a trace takes in the ledger, and how long it takes to find one among very many.
+"""The size of a trace in the ledger, and the time to find one among very many.
 
-A ledger in Redis has one hash for each day and shard, and what a trace takes depends on how full those are. So the
-sizes are of two weeks of a site: 1 million traces are 71,000 messages a day, 30 million are 2.1 million. A ledger
-that is not filled whole is calculated from one of its fourteen days.
+A ledger in Redis has one hash per day and shard, and the size of a trace depends on how full the hashes are. So the
+ledgers have the traces of two weeks: 1 million traces are 71,000 messages a day, 30 million are 2.1 million. The size
+of a ledger that is not filled whole is calculated from one of its fourteen days.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pathlib import Path
 import redis
 
 from stopit_bench.bench import Bench, Found
-from stopit_bench.effort import Effort
 from stopit_bench.filling import DAYS, fill
+from stopit_bench.profile import Profile
 from stopit_bench.record import Figure, Series, Target, Unit, at_most, figure, once
 from stopit_bench.reports import trace_of
 from stopit_core.identity.keys import KEY_BYTES, Keyring
@@ -38,23 +38,23 @@ _PACKED, _DEFAULT = 256, 64
 _BYTES = at_most(150)
 _FIND = at_most(5)
 _IN_A_FILE = 10_000_000
-"""A site with more traces than this has several hosts, and so no ledger in a file."""
+"""A site with more traces has several hosts, and so no ledger in a file."""
 _COLD = 200
 
 
 @dataclass(frozen=True, slots=True)
 class _Filled:
-    """A ledger that was filled: bytes a trace, and milliseconds of each find by the name of where it was sought."""
+    """A filled ledger: bytes per trace, and the milliseconds of each find, by the name of the store."""
 
     bytes: float
     finds: Mapping[str, Sequence[float]]
 
 
 def measure_ledger(bench: Bench) -> Found:
-    """Bytes a message in Redis and on the disk in SQLite, and the time to find the original of a flag among them."""
+    """Measure the bytes per trace in Redis and in a file of SQLite, and the time to find a trace."""
     sizes: list[Figure] = []
     finds: list[Figure] = []
-    for traces in _ASKED[:1] if bench.effort is Effort.QUICK else _ASKED:
+    for traces in _ASKED[:1] if bench.profile is Profile.QUICK else _ASKED:
         name = f"{traces / 1e6:g} million traces in Redis, hash-max-listpack-value"
         if traces in bench.sizes.ledger:
             filled = _redis_filled(bench, traces, DAYS, _PACKED)
@@ -62,7 +62,7 @@ def measure_ledger(bench: Bench) -> Found:
             finds += _found(filled, traces)
         else:
             sizes.append(_of_one_day(bench, name, traces, _PACKED, _BYTES))
-        # How much the setting saves shows in one day as well.
+        # One day is enough to show what the setting saves.
         sizes.append(_of_one_day(bench, name, traces, _DEFAULT, None))
     for traces in bench.sizes.ledger:
         if traces <= _IN_A_FILE:
@@ -71,9 +71,9 @@ def measure_ledger(bench: Bench) -> Found:
             finds += _found(filled, traces)
     payload = len(encode_trace(trace_of(Keyring(bytes(KEY_BYTES)), 123_456, time.time())))
     notes = (
-        "Redis: memory of the server (used_memory) above that of an empty one, for each trace. SQLite: the file. "
+        "Redis: used_memory of the server less that of an empty one, per trace. SQLite: the size of the file. "
         f"The encoded trace has {payload} bytes, its key 16.",
-        "Random originals. Cold: the file is out of the page cache before the first one is sought.",
+        "Random originals. Cold: the file is not in the page cache before the first find.",
     )
     return Found((*sizes, *finds), notes=notes)
 
@@ -123,7 +123,7 @@ def _redis(bench: Bench, stack: ExitStack, packed: int) -> tuple[redis.Redis, Re
     place.mkdir()
     process = stack.enter_context(Redis(place))
     server = stack.enter_context(redis.Redis.from_url(process.url))
-    server.config_set("appendonly", "no")  # it changes nothing in what the data take in memory
+    server.config_set("appendonly", "no")  # has no effect on used_memory
     server.config_set("hash-max-listpack-value", packed)
     return server, RedisLedger(connect(process.url), _RETENTION)
 
@@ -133,7 +133,7 @@ def _used(server: redis.Redis) -> int:
 
 
 def _times(ledger: Ledger, traces: int, finds: int) -> list[float]:
-    """Milliseconds of each find. Raises RuntimeError when one does not find its trace."""
+    """Return the milliseconds of each find. Raises RuntimeError if a trace is not found."""
     keyring = Keyring(bytes(KEY_BYTES))
     times = []
     for number in random.Random(1).sample(range(traces), finds):

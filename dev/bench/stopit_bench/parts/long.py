@@ -1,4 +1,4 @@
-"""A long run: whether memory, file descriptors and threads of the milter's processes stay where they are."""
+"""A long run: the growth of memory, file descriptors and threads of the milter's processes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from itertools import pairwise
 
 from stopit_bench.bench import Bench, Found
+from stopit_bench.filters import stopit_filter
 from stopit_bench.processes import Usage, tree, usage
 from stopit_bench.record import Figure, Series, Unit, at_most, once
-from stopit_bench.sides import our_side
 from stopit_lab.site import Stores
 from stopit_lab.waiting import until
 
@@ -18,16 +18,16 @@ __all__ = ["measure_long"]
 _LOOKS = (0.1, 0.5, 1.0)
 _WORKERS = 2
 _PROCESSES = _WORKERS + 3
-"""Workers, the parent, the writer, and the one that answers Prometheus: so many when nothing is under way."""
+"""The workers, the parent, the trace writer and the server of /metrics."""
 _SETTLE = 60.0
 _ASKED = 1_000_000
-"""A shorter run shows how a process warms up, and no leak: it has no targets."""
+"""A shorter run has no targets: it shows the growth of a warming process, and no leak."""
 
 Look = Mapping[int, Usage]
 
 
 def measure_long(bench: Bench) -> Found:
-    """Two workers on each kind of store, looked at after 10, 50 and 100 percent of the messages."""
+    """Measure two workers on each kind of store, after 10, 50 and 100 percent of the messages."""
     figures: list[Figure] = []
     series: list[Series] = []
     messages = bench.sizes.long
@@ -45,23 +45,23 @@ def measure_long(bench: Bench) -> Found:
         figures.append(once(f"{name}: new threads", Unit.COUNT, threads_then - threads, none))
         sums = tuple(sum(found.resident for found in look.values()) / 2**20 for look in looks)
         series.append(Series(f"{stores.value}, all processes at 10, 50 and 100 %", Unit.MEBIBYTES, sums))
-    return Found(tuple(figures), tuple(series), notes=("Of all processes, the one that grew most counts.",))
+    return Found(tuple(figures), tuple(series), notes=("The process that grew most counts.",))
 
 
 def _run(bench: Bench, stores: Stores, messages: int) -> list[Look]:
     looks: list[Look] = []
     with ExitStack() as stack:
-        ours = our_side(bench, stack, stores, workers=_WORKERS)
+        ours = stopit_filter(bench, stack, stores, workers=_WORKERS)
         for before, share in pairwise((0.0, *_LOOKS)):
             bench.say(f"{stores.value}: to {share:.0%} of {messages:,} messages")
             ours.run(int(messages * share) - int(messages * before))
-            until(lambda: len(tree(ours.site.milter.pid)) == _PROCESSES, "the end of relieved workers", _SETTLE)
+            until(lambda: len(tree(ours.site.milter.pid)) == _PROCESSES, "the end of replaced workers", _SETTLE)
             looks.append({pid: usage(pid) for pid in tree(ours.site.milter.pid)})
     return looks
 
 
 def _worst(first: Look, last: Look, amount: Callable[[Usage], int]) -> tuple[int, int]:
-    """Then and now of the process that grew most; of all together where a worker was replaced meanwhile."""
+    """Return both amounts of the process that grew most, or of all together if a worker was replaced."""
     if first.keys() != last.keys():
         return sum(map(amount, first.values())), sum(map(amount, last.values()))
     pairs = [(amount(first[pid]), amount(last[pid])) for pid in first]

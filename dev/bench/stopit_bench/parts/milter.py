@@ -6,9 +6,9 @@ from contextlib import ExitStack
 from functools import partial
 
 from stopit_bench.bench import Bench, Found
+from stopit_bench.filters import Filter, c_filter, series_of, stopit_filter
+from stopit_bench.interleave import interleave
 from stopit_bench.record import Figure, Series, at_least, ratio
-from stopit_bench.rounds import interleave
-from stopit_bench.sides import Side, c_side, our_side, series_of
 from stopit_bench.tools import NoopKind
 from stopit_lab.site import Stores
 
@@ -18,24 +18,24 @@ _ALL = "C, sees every step"
 _EOH = "C, accepts at end of headers"
 _SMALL, _LARGE = 2_000, 200_000
 _MORE = 3
-"""Times the usual rounds: what a body may cost is less than what two runs of the same differ by."""
+"""A multiple of the usual rounds, because the allowed cost of a body is less than the noise of one run."""
 _TARGET = {1: at_least(1.3), 2: at_least(1.8)}
 _WORKERS = {1: "one worker", 2: "two workers"}
 
 
 def measure_milter(bench: Bench) -> Found:
-    """One worker and two, on SQLite and on Redis, against both kinds of C filter."""
+    """Compare one and two workers, on SQLite and on Redis, with both kinds of C filter."""
     with ExitStack() as stack:
-        sides: dict[str, Side] = {
-            _ALL: c_side(bench, stack, NoopKind.ALL),
-            _EOH: c_side(bench, stack, NoopKind.EOH),
+        filters: dict[str, Filter] = {
+            _ALL: c_filter(bench, stack, NoopKind.ALL),
+            _EOH: c_filter(bench, stack, NoopKind.EOH),
         }
         for stores in Stores:
             for workers in _WORKERS:
-                sides[_name(stores, workers)] = our_side(bench, stack, stores, workers)
-        bench.say(f"{len(sides)} filters, {bench.sizes.rounds} rounds of {bench.sizes.protocol} messages each")
+                filters[_name(stores, workers)] = stopit_filter(bench, stack, stores, workers)
+        bench.say(f"{len(filters)} filters, {bench.sizes.rounds} rounds of {bench.sizes.protocol} messages each")
         runs = interleave(
-            {name: partial(side.run, bench.sizes.protocol) for name, side in sides.items()}, bench.sizes.rounds
+            {name: partial(each.run, bench.sizes.protocol) for name, each in filters.items()}, bench.sizes.rounds
         )
     rates: dict[str, Series] = {}
     series: list[Series] = []
@@ -54,21 +54,21 @@ def measure_milter(bench: Bench) -> Found:
         tuple(figures),
         tuple(series),
         notes=(
-            "4 connections, 13 headers, 2 kB; ledger and metrics on; every trace of every run is in the ledger "
-            "before the next side has its turn.",
+            "4 connections, 13 headers, 2 kB; ledger and metrics on; all traces of a run are in the ledger before "
+            "the next filter is measured.",
         ),
     )
 
 
 def measure_body(bench: Bench) -> Found:
-    """A body of 200 kB against one of 2 kB, through the same milter."""
+    """Compare a body of 200 kB with one of 2 kB, through the same milter."""
     with ExitStack() as stack:
-        ours = our_side(bench, stack, Stores.SQLITE)
-        other = c_side(bench, stack, NoopKind.ALL)
+        ours = stopit_filter(bench, stack, Stores.SQLITE)
+        other = c_filter(bench, stack, NoopKind.ALL)
         runs = interleave(
             {
-                f"{who}, {body // 1000} kB": partial(side.run, bench.sizes.large, body=body)
-                for who, side in (("Stopit", ours), (_ALL, other))
+                f"{who}, {body // 1000} kB": partial(each.run, bench.sizes.large, body=body)
+                for who, each in (("Stopit", ours), (_ALL, other))
                 for body in (_SMALL, _LARGE)
             },
             bench.sizes.rounds * _MORE,

@@ -1,4 +1,4 @@
-"""What other filters do with the same mail. They do other work than Stopit, so these rows have no targets."""
+"""Other filters with the same mail. They do different work than Stopit, so these rows have no targets."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from functools import partial
 
 from stopit_bench.bench import Bench, Found
+from stopit_bench.filters import Filter, OtherFilter, c_filter, series_of, stopit_filter
+from stopit_bench.interleave import interleave
 from stopit_bench.peers import opendkim, rspamd
 from stopit_bench.record import Series, ratio
-from stopit_bench.rounds import interleave
-from stopit_bench.sides import OtherSide, Side, c_side, our_side, series_of
 from stopit_bench.tools import NoopKind
 from stopit_lab.site import Stores
 
@@ -22,20 +22,20 @@ _PEERS = {"OpenDKIM, signs": (opendkim, "opendkim"), "rspamd, modules off": (rsp
 
 
 def measure_peers(bench: Bench) -> Found:
-    """Stopit, the C filter, and those peers that are installed, at the milter protocol."""
+    """Compare Stopit with the C filter and the installed peers, at the milter protocol."""
     missing: list[str] = []
     with ExitStack() as stack:
-        sides: dict[str, Side] = {
-            _OURS: our_side(bench, stack, Stores.SQLITE),
-            _C: c_side(bench, stack, NoopKind.ALL),
+        filters: dict[str, Filter] = {
+            _OURS: stopit_filter(bench, stack, Stores.SQLITE),
+            _C: c_filter(bench, stack, NoopKind.ALL),
         }
         for name, (make, program) in _PEERS.items():
             if shutil.which(program, path="/usr/sbin:/usr/bin") is None:
-                missing.append(f"{program} is not installed, so there is no row of it.")
+                missing.append(f"{program} is not installed, so it has no row.")
                 continue
-            sides[name] = OtherSide(bench, stack.enter_context(make(bench.place(program))))
+            filters[name] = OtherFilter(bench, stack.enter_context(make(bench.place(program))))
         runs = interleave(
-            {name: partial(side.run, bench.sizes.large) for name, side in sides.items()}, bench.sizes.rounds
+            {name: partial(each.run, bench.sizes.large) for name, each in filters.items()}, bench.sizes.rounds
         )
     rates: dict[str, Series] = {}
     series: list[Series] = []
@@ -43,4 +43,4 @@ def measure_peers(bench: Bench) -> Found:
         rates[name], cpu = series_of(name, found)
         series += (rates[name], cpu)
     figures = tuple(ratio(f"{_OURS}, against {name}", rates[_OURS], rates[name]) for name in rates if name != _OURS)
-    return Found(figures, tuple(series), notes=("One process each; 4 connections, 13 headers, 2 kB.", *missing))
+    return Found(figures, tuple(series), notes=("One process per filter; 4 connections, 13 headers, 2 kB.", *missing))

@@ -1,4 +1,4 @@
-"""The filters that are compared at the milter protocol: each is started, warmed up, and asked for a run at a time."""
+"""The filters that are compared at the milter protocol: each is started, warmed up, and measured run by run."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from stopit_bench.site import BenchSite
 from stopit_bench.tools import Load, Noop, NoopKind
 from stopit_lab.site import Stores
 
-__all__ = ["OtherSide", "OurSide", "Run", "Side", "c_side", "our_side", "series_of"]
+__all__ = ["Filter", "OtherFilter", "Run", "StopitFilter", "c_filter", "series_of", "stopit_filter"]
 
 _WARM_UP = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run: what the MTA's side saw, and the CPU that the filter used for a message (microseconds)."""
+    """One run: the report of the load generator, and the filter's CPU time per message (microseconds)."""
 
     load: Load
     cpu_us: float
 
 
-class Side(Protocol):
-    """A filter that runs."""
+class Filter(Protocol):
+    """A running filter."""
 
     def run(
         self, messages: int, *, body: int = 2000, connections: int = 4, rate: float = 0.0, poisson: bool = False
     ) -> Run:
-        """Send so many messages through it."""
+        """Send this number of messages through the filter."""
 
 
-class Filter(Protocol):
-    """A filter that is no Stopit: its process, its socket, and the letter of the verdict that it gives all mail."""
+class FilterProcess(Protocol):
+    """A filter other than Stopit: its process, its socket, and the letter of the verdict that it gives all mail."""
 
     @property
     def pid(self) -> int: ...
@@ -49,10 +49,10 @@ class Filter(Protocol):
     def letter(self) -> str: ...
 
 
-class OtherSide:
-    """The C filter, or a peer."""
+class OtherFilter:
+    """The C filter, or another filter of Debian."""
 
-    def __init__(self, bench: Bench, other: Filter) -> None:
+    def __init__(self, bench: Bench, other: FilterProcess) -> None:
         self._bench = bench
         self._other = other
         self.run(_WARM_UP)
@@ -60,7 +60,6 @@ class OtherSide:
     def run(
         self, messages: int, *, body: int = 2000, connections: int = 4, rate: float = 0.0, poisson: bool = False
     ) -> Run:
-        """See `Side.run`."""
         before = cpu_seconds(self._other.pid)
         load = self._bench.tools.load(
             self._other.socket, messages, body=body, connections=connections, rate=rate, poisson=poisson
@@ -68,10 +67,10 @@ class OtherSide:
         return Run(load, (cpu_seconds(self._other.pid) - before) / messages * 1e6)
 
 
-class OurSide:
-    """stopit-milter. A run is over when every trace of it is in the ledger; none may be dropped.
+class StopitFilter:
+    """stopit-milter. A run ends when all its traces are in the ledger; a dropped one is an error.
 
-    What the MTA's side sees ends with its last answer; the traces still in hand by then are in the CPU time.
+    The rate and the latency end with the last reply of the milter. The CPU time includes the traces written after it.
     """
 
     def __init__(self, bench: Bench, site: BenchSite) -> None:
@@ -82,7 +81,6 @@ class OurSide:
     def run(
         self, messages: int, *, body: int = 2000, connections: int = 4, rate: float = 0.0, poisson: bool = False
     ) -> Run:
-        """See `Side.run`."""
         written, before = self.site.traced(), cpu_seconds(self.site.milter.pid)
         load = self._bench.tools.load(
             self.site.socket, messages, body=body, connections=connections, rate=rate, poisson=poisson
@@ -91,22 +89,22 @@ class OurSide:
         return Run(load, (cpu_seconds(self.site.milter.pid) - before) / messages * 1e6)
 
 
-def c_side(bench: Bench, stack: ExitStack, kind: NoopKind) -> OtherSide:
-    """The C filter, started; it ends with the stack."""
+def c_filter(bench: Bench, stack: ExitStack, kind: NoopKind) -> OtherFilter:
+    """Start the C filter. It ends with the stack."""
     place = bench.place("noop")
     place.mkdir()
-    return OtherSide(bench, stack.enter_context(Noop(bench.tools, kind, place)))
+    return OtherFilter(bench, stack.enter_context(Noop(bench.tools, kind, place)))
 
 
-def our_side(bench: Bench, stack: ExitStack, stores: Stores, workers: int = 1) -> OurSide:
-    """stopit-milter, started; it ends with the stack."""
+def stopit_filter(bench: Bench, stack: ExitStack, stores: Stores, workers: int = 1) -> StopitFilter:
+    """Start stopit-milter. It ends with the stack."""
     site = stack.enter_context(BenchSite(bench.place(stores.value), stores, workers=workers))
     site.milter.start()
-    return OurSide(bench, site)
+    return StopitFilter(bench, site)
 
 
 def series_of(name: str, runs: Sequence[Run]) -> tuple[Series, Series]:
-    """Messages a second, and CPU a message, of the runs of a side."""
+    """Return messages per second, and CPU per message, of the runs of a filter."""
     return (
         Series(name, Unit.PER_SECOND, tuple(run.load.per_second for run in runs)),
         Series(f"{name}, CPU a message", Unit.MICROSECONDS, tuple(run.cpu_us for run in runs)),

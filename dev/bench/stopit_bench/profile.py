@@ -1,15 +1,15 @@
-"""How much is measured: quickly, properly, or also what takes long."""
+"""Profiles of the benchmark: the sizes of its measurements, from a quick look to a run of hours."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-__all__ = ["Effort", "Sizes", "sizes_of"]
+__all__ = ["Profile", "Sizes", "sizes_of"]
 
 
-class Effort(StrEnum):
-    """What was asked for: `--quick`, nothing, or `--full`."""
+class Profile(StrEnum):
+    """A profile: QUICK is `--quick`, FULL is `--full`, NORMAL is neither."""
 
     QUICK = "quick"
     NORMAL = "normal"
@@ -18,10 +18,10 @@ class Effort(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How many messages a measurement takes, and how many rounds a median.
+    """Numbers of messages per measurement, and of rounds per median.
 
-    `flood`: members who flag one message. `ledger`: the numbers of traces that a ledger is filled with. `long`:
-    messages of the long run. `backlog`: reports that wait. `paced_seconds`: how long a load with a rate lasts.
+    `flood`: members who flag one message. `ledger`: numbers of traces that a ledger is filled with. `long`: messages
+    of the long run. `backlog`: reports that wait. `paced_seconds`: duration of a load with a fixed rate.
     """
 
     rounds: int
@@ -58,10 +58,10 @@ _NORMAL = Sizes(
 )
 
 
-def sizes_of(effort: Effort, rounds: int | None = None) -> Sizes:
-    """The sizes for this effort; `rounds` takes another number of rounds."""
-    match effort:
-        case Effort.QUICK:
+def sizes_of(profile: Profile, rounds: int | None = None) -> Sizes:
+    """Return the sizes of a profile. `rounds` replaces its number of rounds."""
+    match profile:
+        case Profile.QUICK:
             sizes = replace(
                 _NORMAL,
                 rounds=3,
@@ -79,9 +79,9 @@ def sizes_of(effort: Effort, rounds: int | None = None) -> Sizes:
                 curve_rounds=1,
                 curve_ledger=(10_000,),
             )
-        case Effort.NORMAL:
+        case Profile.NORMAL:
             sizes = _NORMAL
-        case Effort.FULL:
+        case Profile.FULL:
             sizes = replace(
                 _NORMAL,
                 ledger=(1_000_000, 10_000_000, 30_000_000),
