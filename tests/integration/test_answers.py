@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from stopit_lab.letters import reply
 from stopit_lab.mailbox import Received
+from stopit_lab.messages import reply
 from stopit_lab.people import Cast
 from stopit_lab.site import Site, Stores
 from stopit_lab.story import Story

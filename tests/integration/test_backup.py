@@ -16,7 +16,7 @@ from stopit_core import config
 from stopit_core.cases import CaseStore
 from stopit_core.cases.reading import Reading
 from stopit_core.cases.schema import metadata
-from stopit_lab.letters import reply
+from stopit_lab.messages import reply
 from stopit_lab.people import Cast
 from stopit_lab.postgresql import PostgreSql
 from stopit_lab.site import Site

@@ -22,7 +22,7 @@ from servers import require
 from stopit_dashboards.panel import Kind, Panel
 from stopit_dashboards.panels import panels
 from stopit_lab.browser import Browser, Page
-from stopit_lab.bustle import bustle, chatter
+from stopit_lab.load import mixed_load, ordinary_mail
 from stopit_lab.people import Cast
 from stopit_lab.prometheus import Prometheus
 from stopit_lab.site import Site, Stores
@@ -75,8 +75,8 @@ def watched(servers: None, tmp_path_factory: pytest.TempPathFactory, casts: Iter
         with Prometheus(place, targets, CONSOLES, [_at_once(place)]) as prometheus:
             until(lambda: set(prometheus.up().values()) == {"up"}, "the first scrape of each daemon")
             for site in (first, second):
-                bustle(site, casts)
-                chatter(site, next(casts), 5)
+                mixed_load(site, casts)
+                ordinary_mail(site, next(casts), 5)
             second.config.write_text("[campus]\nname = 1\n")
             second.notifier.reload()
             exprs = [query.at('instance=~".*"') for panel in panels() for query in panel.queries]

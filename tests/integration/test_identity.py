@@ -7,7 +7,7 @@ from email.message import EmailMessage
 
 import pytest
 
-from stopit_lab.letters import letter
+from stopit_lab.messages import message
 from stopit_lab.site import Site
 from stopit_lab.story import Story
 
@@ -36,7 +36,7 @@ def test_login_wins_over_from(story: Story, nothing_more_is_sent: Settled) -> No
 
 def test_login_wins_over_envelope_sender(story: Story, nothing_more_is_sent: Settled) -> None:
     cast = story.cast
-    original = letter(cast.bob, [cast.vera, cast.walt], story.subject, story.text)
+    original = message(cast.bob, [cast.vera, cast.walt], story.subject, story.text)
     assert story.site.submit(original, cast.mallory, [cast.vera, cast.walt], sender=cast.bob).accepted
     story.find(cast.vera, original)
 
@@ -92,7 +92,7 @@ def test_two_senders_under_one_message_id_wait_for_staff(story: Story, nothing_m
     cast = story.cast
     before = _decisions(story.site, "ambiguous")
     original = story.write()
-    framed = letter(cast.bob, [cast.vera], "Hello", "A friendly word.", message_id=str(original["Message-ID"]))
+    framed = message(cast.bob, [cast.vera], "Hello", "A friendly word.", message_id=str(original["Message-ID"]))
     assert story.site.submit(framed, cast.bob, [cast.vera]).accepted
     story.site.wait_until_traced(original, passes=2)
 
@@ -108,7 +108,7 @@ def test_two_senders_under_one_message_id_wait_for_staff(story: Story, nothing_m
 def test_unauthenticated_reply_flags_nothing(story: Story) -> None:
     cast = story.cast
     original = story.write()
-    forged = letter(cast.vera, [cast.mallory], f"Re: {story.subject}", "stopit\n")
+    forged = message(cast.vera, [cast.mallory], f"Re: {story.subject}", "stopit\n")
     forged["In-Reply-To"] = str(original["Message-ID"])
 
     assert story.site.receive(forged, cast.vera, [cast.mallory]).accepted
@@ -117,7 +117,7 @@ def test_unauthenticated_reply_flags_nothing(story: Story) -> None:
 
 
 def _from_outside(story: Story, sender: str, header_from: str) -> EmailMessage:
-    original = letter(header_from, [story.cast.vera, story.cast.walt], story.subject, story.text)
+    original = message(header_from, [story.cast.vera, story.cast.walt], story.subject, story.text)
     assert story.site.receive(original, sender, [story.cast.vera, story.cast.walt]).accepted
     story.find(story.cast.vera, original)
     story.note_original(original)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from stopit_lab.client import Client
-from stopit_lab.letters import Style, forward_attached, letter
+from stopit_lab.messages import Style, forward_attached, message
 from stopit_lab.people import REPORT, Cast
 from stopit_lab.site import EMERGENCY, Site, Stores
 from stopit_lab.story import Story
@@ -98,7 +98,7 @@ def test_reply_to_all_reaches_nobody(
 
 def test_header_flags(story: Story) -> None:
     original = story.write()
-    flag = letter(story.cast.vera, [REPORT], "Flagged", "A button was pressed.")
+    flag = message(story.cast.vera, [REPORT], "Flagged", "A button was pressed.")
     flag["X-Stopit"] = "flag"
     flag["In-Reply-To"] = str(original["Message-ID"])
 
@@ -128,7 +128,7 @@ def test_real_sasl_login_flags(make_site: Callable[..., Site], cast: Cast) -> No
     answer, said = story.answer(original, typed="I would rather you stopped it.")
     assert said.accepted, "an ordinary answer, to compare with"
 
-    flag = letter(cast.vera, [cast.mallory], "Re: your message", "stopit\n")
+    flag = message(cast.vera, [cast.mallory], "Re: your message", "stopit\n")
     flag["In-Reply-To"] = str(original["Message-ID"])
     refused = Client(site.postfix.sasl, login, "wrong horse").send(flag, cast.vera, [cast.mallory])
     said = Client(site.postfix.sasl, login, "correct horse").send(flag, cast.vera, [cast.mallory])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from stopit_lab.letters import letter
+from stopit_lab.messages import message
 from stopit_lab.people import Cast
 from stopit_lab.site import Site
 from stopit_lab.story import Story
@@ -70,7 +70,7 @@ def test_contact_after_the_notice_is_counted(story: Story) -> None:
     before = contacts()
 
     def counted_after_another_message() -> bool:
-        again = letter(story.cast.mallory, [story.cast.vera], "Me again", "I am not done.")
+        again = message(story.cast.mallory, [story.cast.vera], "Me again", "I am not done.")
         assert story.site.submit(again, story.cast.mallory, [story.cast.vera]).accepted
         story.find(story.cast.vera, again)
         return contacts() > before

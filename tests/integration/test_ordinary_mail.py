@@ -10,7 +10,7 @@ from email.policy import SMTP
 import pytest
 
 from stopit_lab.client import SmtpReply
-from stopit_lab.letters import Style, letter, reply
+from stopit_lab.messages import Style, message, reply
 from stopit_lab.people import Cast
 from stopit_lab.site import Site
 from stopit_lab.story import Story
@@ -26,12 +26,12 @@ def _in_a_sentence(story: Story, original: EmailMessage) -> EmailMessage:
 
 
 def _in_the_quote(story: Story, _: EmailMessage) -> EmailMessage:
-    asked = letter(story.cast.mallory, [story.cast.vera], "A question", "stopit\n\nWhat does that word do?")
+    asked = message(story.cast.mallory, [story.cast.vera], "A question", "stopit\n\nWhat does that word do?")
     return reply(asked, story.cast.vera, "It reports harassing mail.", Style.GMAIL)
 
 
 def _no_reply(story: Story, _: EmailMessage) -> EmailMessage:
-    return letter(story.cast.vera, [story.cast.mallory], "The word", "stopit\n")
+    return message(story.cast.vera, [story.cast.mallory], "The word", "stopit\n")
 
 
 def _on_a_later_line(story: Story, original: EmailMessage) -> EmailMessage:
@@ -64,13 +64,13 @@ def test_automatic_reply_is_no_flag(story: Story) -> None:
 
 
 def test_service_headers_from_outside_are_removed(site: Site, story: Story) -> None:
-    message = letter(story.cast.olga, [story.cast.vera], "Hello", "Hello.")
+    hello = message(story.cast.olga, [story.cast.vera], "Hello", "Hello.")
     for name in ("X-Stopit-Report", "X-Stopit-Flag", "X-Stopit-Report"):
-        message[name] = "forged"
+        hello[name] = "forged"
 
-    assert site.receive(message, story.cast.olga, [story.cast.vera]).accepted
+    assert site.receive(hello, story.cast.olga, [story.cast.vera]).accepted
 
-    received = story.find(story.cast.vera, message)
+    received = story.find(story.cast.vera, hello)
     assert b"forged" not in received.raw
     assert received.text == "Hello.\n"
 
@@ -79,7 +79,7 @@ def test_html_from_many_connections_at_once(site: Site, casts: Iterator[Cast]) -
     """Reading HTML in libmilter's own threads crashed workers; one connection at a time never showed it."""
 
     def answers(story: Story) -> list[SmtpReply]:
-        asked = letter(story.cast.mallory, [story.cast.vera], "Tea?", "Would you like some tea?")
+        asked = message(story.cast.mallory, [story.cast.vera], "Tea?", "Would you like some tea?")
         return [story.answer(asked, typed="I would love to.", style=Style.HTML_ONLY)[1] for _ in range(MESSAGES)]
 
     stories = [Story(site, next(casts)) for _ in range(CONNECTIONS)]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stopit_lab.letters import letter, reply
+from stopit_lab.messages import message, reply
 from stopit_lab.people import Cast
 from stopit_lab.site import Site, Stores
 from stopit_lab.story import Story
@@ -28,11 +28,11 @@ FLAG_ACCEPTED = 2.0
 
 def _ordinary_mail_passes(story: Story) -> None:
     for number in range(10):
-        message = letter(story.cast.bob, [story.cast.eve], f"Lunch {number}", "At noon?")
+        lunch = message(story.cast.bob, [story.cast.eve], f"Lunch {number}", "At noon?")
         begin = time.monotonic()
-        assert story.site.submit(message, story.cast.bob, [story.cast.eve]).accepted
+        assert story.site.submit(lunch, story.cast.bob, [story.cast.eve]).accepted
         assert time.monotonic() - begin < WITHOUT_DELAY
-        story.find(story.cast.eve, message)
+        story.find(story.cast.eve, lunch)
 
 
 class TestQueueAway:
@@ -120,7 +120,7 @@ def test_milter_dead(site: Site, story: Story) -> None:
     original = story.write()
     story.site.wait_until_traced(original)
     flag = reply(original, story.cast.vera, "stopit")
-    outside = letter(story.cast.olga, [story.cast.vera], "From outside", "Hello.")
+    outside = message(story.cast.olga, [story.cast.vera], "From outside", "Hello.")
 
     site.milter.kill()
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stopit_lab.client import Client
-from stopit_lab.letters import letter, reply
+from stopit_lab.messages import message, reply
 from stopit_lab.people import Cast, login_of
 from stopit_lab.site import Site
 
@@ -61,7 +61,7 @@ def test_it_is_made_and_works_and_is_taken_back(bare: Site) -> None:
 
 def flag_is_withheld(site: Site) -> None:
     """The main job, through the door with SASL."""
-    harsh = letter(CAST.mallory, [CAST.vera, CAST.walt], "harsh", "harsh words")
+    harsh = message(CAST.mallory, [CAST.vera, CAST.walt], "harsh", "harsh words")
     members = Client(site.postfix.sasl, login=login_of(CAST.mallory), password="sesame")
     assert members.send(harsh, CAST.mallory, [CAST.vera, CAST.walt]).accepted
     site.wait_until_traced(harsh)

@@ -21,7 +21,7 @@ import pytest
 import redis
 
 from stopit_core.cases import CaseStore
-from stopit_lab.letters import reply
+from stopit_lab.messages import reply
 from stopit_lab.people import Cast
 from stopit_lab.postgresql import PostgreSql
 from stopit_lab.sentinel import RedisService

@@ -8,7 +8,7 @@ from email.message import EmailMessage
 
 import pytest
 
-from stopit_lab.letters import reply
+from stopit_lab.messages import reply
 from stopit_lab.people import Cast, login_of
 from stopit_lab.site import Site
 from stopit_lab.story import Story

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from stopit_lab.letters import letter
 from stopit_lab.mailhost import UNITS, MailHost
+from stopit_lab.messages import message
 from stopit_lab.people import Cast
 from stopit_lab.postfix_host import PostfixHost
 from stopit_lab.story import Story
@@ -45,7 +45,7 @@ def test_main_job_by_real_logins(story: Story[PostfixHost]) -> None:
 @pytest.mark.long  # PAM lets whoever guesses wait
 def test_a_wrong_password_does_not_get_in(story: Story[PostfixHost]) -> None:
     client = story.site.client(story.cast.vera, password="wrong horse")
-    said = client.send(letter(story.cast.vera, [story.cast.mallory], "Re: Hi", "stopit"), story.cast.vera, [])
+    said = client.send(message(story.cast.vera, [story.cast.mallory], "Re: Hi", "stopit"), story.cast.vera, [])
 
     assert (said.step, said.code) == ("AUTH", 535)
 

@@ -1,4 +1,4 @@
-"""What ops look at: one list of panels, and the two pages that are made of it. Not shipped; what it writes is.
+"""The dashboards: one list of panels, and the two pages that are made from it. The pages are shipped, this is not.
 
-`python -m stopit_dashboards` writes the Grafana dashboard and the Prometheus console page anew.
+`python -m stopit_dashboards` writes the Grafana dashboard and the Prometheus console page.
 """

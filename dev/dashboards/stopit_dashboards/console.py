@@ -1,8 +1,8 @@
-"""The panels as a console page of Prometheus's own: for sites that have no Grafana.
+"""Renders the panels as a console page of Prometheus, for sites without Grafana.
 
-The page is a Go template, which the server fills when it is asked for: numbers and tables come with the page, graphs
-are drawn by the server's own graph library in the browser. It needs no console library beside it: Debian ships those
-only as examples, which name files that its package does not have. `?job=...&instance=...` shows one daemon alone.
+The page is a Go template that the server fills on each request. It contains the numbers and tables; the graphs are
+drawn in the browser by the server's graph library. It needs no console library: Debian ships one only as an example,
+which names files that its package does not have. `?job=...&instance=...` selects one daemon.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _SAYS = {
     Unit.SECONDS: "{{ humanizeDuration $v }}",
     Unit.SHARE: "{{ humanizePercentage $v }}",
 }
-"""How the number in $v is said."""
+"""Template code that prints the number in $v."""
 
 
 def render(rows: tuple[Row, ...]) -> str:
-    """The page, as it is committed and as Prometheus reads it."""
+    """Return the page as it is committed and as Prometheus reads it."""
     parts = {
         "@STYLE@": _part("console.css"),
         "@SCRIPT@": _part("console.js"),
@@ -79,7 +79,7 @@ def _stat(panel: Panel) -> Iterator[str]:
 
 
 def _graph(panel: Panel) -> Iterator[str]:
-    """A graph with limits says beside its title what is worst now, by the same limits as a stat."""
+    """Yield a graph. With limits, its title shows the worst current value, judged as a stat's."""
     if panel.limits:
         yield f"{{{{ with query {_filled(panel.worst)} }}}}{{{{ $v := . | first | value }}}}"
         yield f'<div class="panel {_judged(panel.limits)}" data-panel="{panel.key}">'
@@ -106,7 +106,7 @@ def _table(panel: Panel) -> Iterator[str]:
 
 
 def _heading(panel: Panel, beside: str = "") -> str:
-    """The title, which leads to the first query in Prometheus's own graph page."""
+    """Return the title, with a link to the first query in Prometheus's graph page."""
     link = f"{{{{ pathPrefix }}}}{{{{ graphLink {_filled(panel.queries[0].expr)} }}}}"
     return f'<h3><a href="{link}">{escape(panel.title)}</a>{beside}</h3>'
 
@@ -117,7 +117,7 @@ def _answers(panel: Panel) -> str:
 
 
 def _judged(limits: Limits | None) -> str:
-    """The class for the value in $v."""
+    """Return the CSS class for the value in $v."""
     if limits is None:
         return ""
     beyond = "lt" if limits.falling else "ge"
@@ -132,5 +132,5 @@ def _words(words: tuple[str, str]) -> str:
 
 
 def _filled(expr: str) -> str:
-    """Template code for the expression with the viewer's choice in place of HERE."""
+    """Return template code for the expression, with the viewer's choice in place of HERE."""
     return f"(printf `{expr.replace('%', '%%').replace(HERE, '%[1]s')}` $here)"

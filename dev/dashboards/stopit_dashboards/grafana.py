@@ -1,7 +1,7 @@
-"""The panels as a Grafana dashboard, in the types of Grafana's own SDK, which know what a dashboard may hold.
+"""Renders the panels as a Grafana dashboard, in the types of Grafana's SDK.
 
-Every panel asks the data source that the viewer chose, of the jobs and instances that the viewer chose. Ids and
-places follow from the list, so the same list gives the same file.
+Every panel queries the data source, the jobs and the instances that the viewer chose. Ids and positions follow from
+the list, so the same list gives the same file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from stopit_dashboards.panel import Kind, Limits, Panel, Query, Row, Unit, share
 __all__ = ["SELECTOR", "render"]
 
 SELECTOR = 'job=~"$job",instance=~"$instance"'
-"""What stands for HERE."""
+"""The replacement for HERE."""
 
 _UNITS = {Unit.COUNT: "short", Unit.PER_SECOND: "cps", Unit.SECONDS: "s", Unit.SHARE: "percentunit"}
 _COLUMNS = 24
@@ -34,7 +34,7 @@ AnyPanel = stat.Panel | timeseries.Panel | table.Panel
 
 
 def render(rows: tuple[Row, ...]) -> str:
-    """The dashboard as JSON, indented and with a line end, as it is committed."""
+    """Return the dashboard as JSON, indented and with a final newline, as it is committed."""
     board = (
         build.Dashboard("Stopit")
         .uid("stopit")
@@ -64,7 +64,7 @@ def render(rows: tuple[Row, ...]) -> str:
 
 
 def _variables() -> Iterator[Builder[dashboard.VariableModel]]:
-    """Which Prometheus, which jobs, which instances."""
+    """Return the variables: the Prometheus, the jobs, the instances."""
     everything = dashboard.VariableOption(selected=True, text=["All"], value=["$__all"])
     yield build.DatasourceVariable("datasource").label("Prometheus").type("prometheus")
     for name, asked in (
@@ -140,7 +140,7 @@ def _graph(panel: Panel) -> timeseries.Panel:
 
 
 def _table(panel: Panel) -> table.Panel:
-    """The labels in the panel's order, then the number, where it says more than that the series is there."""
+    """Order the columns: the labels in the panel's order, then the number if the panel shows it."""
     order = {name: place for place, name in enumerate((*panel.columns, "Value"))}
     hidden = {"Time": True, "__name__": True, "Value": not panel.counts}
     organise = dashboard.DataTransformerConfig(
@@ -157,7 +157,7 @@ def _table(panel: Panel) -> table.Panel:
 
 
 def _thresholds(limits: Limits | None) -> build.ThresholdsConfig:
-    """Steps go upwards; the first holds from minus infinity."""
+    """Return the thresholds in ascending order. The first one holds from minus infinity."""
     steps: list[tuple[float | None, str]]
     if limits is None:
         steps = [(None, _PLAIN)]

@@ -1,4 +1,4 @@
-"""Which pages there are, and where in the repository each is kept."""
+"""The pages, and their places in the repository."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ CONSOLE = Path("prometheus", "consoles", "stopit.html")
 
 
 def stale(config: Path = CONFIG) -> dict[Path, str]:
-    """The pages below `config` that are not as the list of panels gives them, with what they should be."""
+    """Return the pages below `config` that differ from the list of panels, with their correct content."""
     fresh = {config / DASHBOARD: grafana.render(ROWS), config / CONSOLE: console.render(ROWS)}
     return {path: text for path, text in fresh.items() if not path.exists() or path.read_text("utf-8") != text}

@@ -1,8 +1,7 @@
-"""A panel as a value: a question of ops, the PromQL that answers it, and from where on the answer is bad.
+"""A panel: an operator's question, the PromQL expression that answers it, and the limits of a good answer.
 
-An expression is written once for both pages. Where a series is chosen it holds HERE, which each page replaces by its
-own way to look at one job or one instance: `stopit_spool_depth{HERE}`, `up{job="stopit-milter",HERE}`. A legend names
-labels in braces: "{kind}, {result}".
+One expression serves both pages. HERE marks the place where a page puts its selector for a job or an instance:
+`stopit_spool_depth{HERE}`, `up{job="stopit-milter",HERE}`. A legend names labels in braces: "{kind}, {result}".
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from enum import Enum, StrEnum
 __all__ = ["HERE", "Kind", "Limits", "Panel", "Query", "Row", "Unit", "shares"]
 
 HERE = "HERE"
-"""Stands in an expression where the choice of job and instance belongs."""
+"""Marks the place in an expression for the selector of job and instance."""
 
 _BESIDE = 3
 
@@ -24,7 +23,7 @@ _LABEL = re.compile(r"\{([a-z_]+)\}")
 
 
 class Kind(StrEnum):
-    """How a panel is drawn."""
+    """The form in which a panel is drawn."""
 
     STAT = "stat"
     GRAPH = "graph"
@@ -32,7 +31,7 @@ class Kind(StrEnum):
 
 
 class Unit(Enum):
-    """What the numbers of a panel count."""
+    """The unit of a panel's numbers."""
 
     COUNT = "count"
     PER_SECOND = "per second"
@@ -43,7 +42,7 @@ class Unit(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One expression. `legend` names each of its series; text without a label names its only one."""
+    """One expression. `legend` names each of its series; a text without a label names the only one."""
 
     expr: str
     legend: str
@@ -55,17 +54,19 @@ class Query:
             raise ValueError(f"{self.expr} cannot be asked of one instance: it has no {HERE}")
 
     def at(self, selector: str) -> str:
-        """The expression with this selector, such as `instance="host:9464"`, in place of HERE."""
+        """Return the expression with a selector, such as `instance="host:9464"`, in place of HERE."""
         return self.expr.replace(HERE, selector)
 
     def name(self, before: str, after: str) -> str:
-        """The legend with each label between these marks: "{{" and "}}" in Grafana, "[[" and "]]" in a console."""
+        """Return the legend with its labels between marks: "{{" and "}}" in Grafana, "[[" and "]]" in a
+        console.
+        """
         return _LABEL.sub(lambda found: before + found[1] + after, self.legend)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """From where on a value is worth a look, and from where on it is bad. `falling`: the low values are bad."""
+    """The limits of a value: notable from `look`, bad from `bad`. If `falling`, low values are bad."""
 
     look: float
     bad: float
@@ -78,10 +79,9 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One panel. `key` names it in links and tests. `answers` is what ops learn of it, in a sentence.
+    """One panel. `key` names it in links and tests. `answers` says in a sentence what operators learn from it.
 
-    `words` are said of 0 and of 1, where a number would be a riddle. `columns` are the labels that a table shows;
-    `counts` is whether it shows the number too.
+    `words` replace the numbers 0 and 1. A table shows the labels of `columns`, and also the number if it `counts`.
     """
 
     key: str
@@ -107,21 +107,23 @@ class Panel:
 
     @property
     def worst(self) -> str:
-        """An expression for the one value that the limits are about: of the worst instance, say."""
+        """An expression for the value that the limits apply to, such as that of the worst instance."""
         return f"{'min' if self.limits and self.limits.falling else 'max'}({self.queries[0].expr})"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Panels that answer one question together. `look` says what to look for in them, and where to go on."""
+    """Panels that together answer one question. `look` says what to look for in them, and where to continue."""
 
     title: str
     look: str
     panels: tuple[Panel, ...]
 
     def lines(self) -> Iterator[tuple[Panel, ...]]:
-        """The panels as they stand side by side on a wide screen: stats on one line, the others three at most and
-        spread evenly."""
+        """Return the panels in lines, for a wide screen.
+
+        Stats are on one line. The others are at most three per line and evenly spread.
+        """
         stats = tuple(panel for panel in self.panels if panel.kind is Kind.STAT)
         others = tuple(panel for panel in self.panels if panel.kind is not Kind.STAT)
         if stats:
@@ -131,7 +133,7 @@ class Row:
 
 
 def shares(parts: int, whole: int) -> Iterator[tuple[int, int]]:
-    """`whole` cut into parts that differ by one at most: where each begins, and how much it is."""
+    """Divide `whole` into parts that differ by at most one. Returns the start and the size of each."""
     for part in range(parts):
         begin, end = part * whole // parts, (part + 1) * whole // parts
         yield begin, end - begin

@@ -1,7 +1,7 @@
-"""A browser without a screen: Chromium, told what to do over the pipe of its DevTools protocol.
+"""A headless browser: Chromium, controlled over the pipe of its DevTools protocol.
 
-It opens pages at any width, says what went wrong on them (exceptions, failed loads), and takes pictures. Every start
-has a profile of its own, and nothing of it asks anything of the network but the page that is opened.
+It opens pages at any width, reports their errors (exceptions, failed loads), and takes screenshots. Each start has a
+new profile. It requests nothing from the network except the page that is opened.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ _FLAGS = (
     "--remote-debugging-pipe",
 )
 _FREE = 10
-"""Descriptors from here on, so that 3 and 4 are ours to give."""
+"""Descriptors are duplicated to this number or above, so that 3 and 4 are free."""
 
 
 class Browser:
-    """One Chromium, with a profile that is gone when it ends."""
+    """A Chromium. Its profile is removed when it ends."""
 
     def __init__(self) -> None:
         self._profile = Path(tempfile.mkdtemp(prefix="stopit-browser-"))
@@ -85,7 +85,7 @@ class Browser:
         shutil.rmtree(self._profile, ignore_errors=True)
 
     def page(self, width: int, height: int, phone: bool = False) -> Page:
-        """A new page of this size, in pixels; `phone`: as a phone shows it, by fingers and with two dots a pixel."""
+        """Open a new page of this size in pixels. `phone`: with touch, and two device pixels per pixel."""
         target = self.call("Target.createTarget", {"url": "about:blank"})["targetId"]
         session = self.call("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
         page = Page(self, session)
@@ -101,7 +101,7 @@ class Browser:
         return page
 
     def call(self, method: str, params: dict[str, Any], session: str = "") -> dict[str, Any]:
-        """One command and its answer. Raises RuntimeError with the browser's complaint."""
+        """Send a command and return its result. Raises RuntimeError with the error of the browser."""
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": params}
         if session:
@@ -118,7 +118,7 @@ class Browser:
                 return dict(answer["result"])
 
     def events(self, session: str) -> list[dict[str, Any]]:
-        """What was told of a page since it was asked last."""
+        """Return the events of a page since the last call."""
         mine = [event for event in self._events if event.get("sessionId") == session]
         self._events = deque(event for event in self._events if event.get("sessionId") != session)
         return mine
@@ -137,7 +137,7 @@ class Browser:
 
 
 class Page:
-    """One page of the browser's. `faults` is what went wrong on it."""
+    """A page of the browser."""
 
     def __init__(self, browser: Browser, session: str) -> None:
         self._browser = browser
@@ -145,25 +145,25 @@ class Page:
         self._faults: list[str] = []
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
-        """A command for this page, and its answer."""
+        """Send a command for this page and return its result."""
         return self._browser.call(method, params, self._session)
 
     def open(self, url: str) -> None:
-        """Go there, and return when everything that the page names is loaded."""
+        """Navigate, and return when everything that the page refers to is loaded."""
         gone = self.call("Page.navigate", url=url)
         if "errorText" in gone:
             raise RuntimeError(f"{url}: {gone['errorText']}")
         until(lambda: self.evaluate("document.readyState") == "complete", f"{url} to be loaded")
 
     def evaluate(self, script: str) -> Any:
-        """The value of a JavaScript expression on the page. Raises RuntimeError with what it throws."""
+        """Return the value of a JavaScript expression on the page. Raises RuntimeError with its exception."""
         answer = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         if "exceptionDetails" in answer:
             raise RuntimeError(f"{script}: {answer['exceptionDetails']}")
         return answer["result"].get("value")
 
     def faults(self) -> list[str]:
-        """Uncaught exceptions, errors on its console, and loads that failed, since it was made."""
+        """Return uncaught exceptions, errors on the console, and failed loads, since the page was opened."""
         for event in self._browser.events(self._session):
             params = event.get("params", {})
             match event["method"]:
@@ -176,14 +176,14 @@ class Page:
                     self._faults.append(f"{params['entry']['text']} {params['entry'].get('url', '')}")
         return list(self._faults)
 
-    def picture(self, whole: bool = True) -> bytes:
-        """A PNG of what it shows, or of the whole of it."""
+    def screenshot(self, whole: bool = True) -> bytes:
+        """Return a screenshot as PNG, of the visible part or of the whole page."""
         taken = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         return base64.b64decode(taken["data"])
 
 
 def _pipe() -> tuple[int, int]:
-    """A pipe whose ends are not among the first descriptors: reading, writing."""
+    """Return a pipe, (reading, writing), whose ends are not among the first descriptors."""
     moved = []
     for end in os.pipe():
         moved.append(fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, _FREE))

@@ -1,4 +1,4 @@
-"""A mail client: hands a message to one of Postfix's doors and reports what the server said to each step."""
+"""A mail client: sends a message to one port of Postfix and returns the reply to each step."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["Client", "Connect", "SmtpReply"]
 _TIMEOUT = 90.0
 
 Connect = Callable[[int, float], socket.socket]
-"""How a port is reached, within so many seconds, where that is not by this machine's own network."""
+"""A function that connects to a port within some seconds, for hosts outside this machine's network."""
 
 
 @dataclass(frozen=True, slots=True)
 class SmtpReply:
-    """The reply that decided about a message (RFC 5321 section 4.2): the first that was no success, else the last.
+    """The reply that decided about a message (RFC 5321 section 4.2): the first that is no success, else the last.
 
     `step` is the command that it answers: "MAIL", "RCPT", "DATA", or "." for the end of the message.
     """
@@ -33,17 +33,17 @@ class SmtpReply:
 
     @property
     def accepted(self) -> bool:
-        """Whether the server has taken charge of the message."""
+        """Whether the server accepted the message."""
         return self.step == "." and self.code == 250
 
     @property
     def temporary(self) -> bool:
-        """Whether the client keeps the message and tries again."""
+        """Whether the refusal is temporary: the client keeps the message and tries again."""
         return 400 <= self.code < 500
 
     @property
     def queue_id(self) -> str:
-        """The queue id in Postfix's reply to the end of the message, "" when there is none."""
+        """The queue id in Postfix's reply to the end of the message, or ""."""
         return self.text.rpartition("queued as ")[2].strip() if self.accepted else ""
 
     def __str__(self) -> str:
@@ -51,10 +51,10 @@ class SmtpReply:
 
 
 class Client:
-    """Sends through one port. `login` is claimed by XCLIENT, unless there is a `password`: then by SASL.
+    """A client for one port. `login` is claimed with XCLIENT; with a `password`, it logs in with SASL instead.
 
-    `address` is the client address that the MTA shall see instead of the real one (XCLIENT ADDR). With `tls` there is
-    STARTTLS before anything is claimed. `connect` is how to reach a host that lives elsewhere.
+    `address` is the client address that the MTA shall see instead of the real one (XCLIENT ADDR). With `tls`,
+    STARTTLS comes first. `connect` reaches hosts that this machine's network does not.
     """
 
     def __init__(
@@ -78,53 +78,53 @@ class Client:
     ) -> SmtpReply:
         """Send with this envelope: `sender` without angle brackets ("" is the null sender), recipients as spelled.
 
-        Raises OSError or SMTPException only where the server says nothing at all.
+        Raises OSError or SMTPException only if the server does not reply.
         """
         data = message if isinstance(message, bytes) else message.as_bytes(policy=SMTP_POLICY)
-        with _Door(HOST, self._port, self._connect) as door:
-            refusal = self._introduce(door)
+        with _Connection(HOST, self._port, self._connect) as smtp:
+            refusal = self._introduce(smtp)
             if refusal:
                 return refusal
-            code, text = door.mail(sender, list(options))
+            code, text = smtp.mail(sender, list(options))
             if code != 250:
                 return _reply("MAIL", code, text)
             for recipient in recipients:
-                code, text = door.rcpt(recipient)
+                code, text = smtp.rcpt(recipient)
                 if code not in (250, 251):
                     return _reply("RCPT", code, text)
             try:
-                return _reply(".", *door.data(data))
+                return _reply(".", *smtp.data(data))
             except smtplib.SMTPDataError as error:
                 return _reply("DATA", error.smtp_code, error.smtp_error)
 
-    def _introduce(self, door: smtplib.SMTP) -> SmtpReply | None:
-        """EHLO and the login; the reply that refuses, if one does."""
-        code, text = door.ehlo()
+    def _introduce(self, smtp: smtplib.SMTP) -> SmtpReply | None:
+        """Send EHLO and log in. Returns the refusal, if there is one."""
+        code, text = smtp.ehlo()
         if code != 250:
             return _reply("EHLO", code, text)
         if self._tls is not None:
-            code, text = door.starttls(context=self._tls)
+            code, text = smtp.starttls(context=self._tls)
             if code != 220:
                 return _reply("STARTTLS", code, text)
-            door.ehlo()
+            smtp.ehlo()
         if self._password:
             try:
-                door.login(self._login, self._password)
+                smtp.login(self._login, self._password)
             except smtplib.SMTPAuthenticationError as error:
                 return _reply("AUTH", error.smtp_code, error.smtp_error)
             return None
         claims = [f"LOGIN={self._login}"] if self._login else []
         claims += [f"ADDR={self._address}"] if self._address else []
         if claims:
-            code, text = door.docmd("XCLIENT", " ".join(claims))
+            code, text = smtp.docmd("XCLIENT", " ".join(claims))
             if code != 220:
                 return _reply("XCLIENT", code, text)
-            door.ehlo()
+            smtp.ehlo()
         return None
 
 
-class _Door(smtplib.SMTP):
-    """A connection that is made the given way."""
+class _Connection(smtplib.SMTP):
+    """An SMTP connection that is made with the given function."""
 
     def __init__(self, host: str, port: int, connect: Connect | None) -> None:
         self._made_by = connect

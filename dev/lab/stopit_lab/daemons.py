@@ -1,4 +1,4 @@
-"""One of the daemons as systemd would run it: readiness by sd_notify(3), signals, and the log in a file."""
+"""A daemon, run as systemd runs it: readiness by sd_notify(3), signals, and a log in a file."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ __all__ = ["Daemon", "Metrics", "program", "read_metrics", "scrape"]
 
 
 def program(name: str) -> str:
-    """The path of an installed program of ours, such as "stopit-milter"."""
+    """Return the path of one of our installed programs, such as "stopit-milter"."""
     return str(Path(sys.executable).with_name(name))
 
 
 class Daemon:
-    """A process that says READY=1 when it does its work.
+    """A process that sends READY=1 when it is ready.
 
-    `command` is the whole command line. Everything the process writes goes to `log`; a new start appends.
-    `environ` goes over the environment that there is.
+    `command` is the whole command line. All output of the process is appended to `log`. `environ` overrides this
+    process's environment.
     """
 
     def __init__(
@@ -45,18 +45,18 @@ class Daemon:
 
     @property
     def running(self) -> bool:
-        """Whether the process is there."""
+        """Whether the process runs."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self) -> int:
-        """The process id. Raises RuntimeError when it was not started."""
+        """The process id. Raises RuntimeError if it was not started."""
         if self._process is None:
             raise RuntimeError(f"{self.name} was not started")
         return self._process.pid
 
     def start(self) -> None:
-        """Start, and return when it is ready. Raises RuntimeError with its log when it ends or is not in time."""
+        """Start it, and return when it is ready. Raises RuntimeError with its log if it ends or is late."""
         self.launch()
         try:
             self.wait_until_ready()
@@ -65,7 +65,7 @@ class Daemon:
             raise
 
     def launch(self) -> None:
-        """Start, and return at once."""
+        """Start it, and return at once."""
         self._close_channel()
         self._notify.unlink(missing_ok=True)
         self._channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -77,7 +77,7 @@ class Daemon:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                # What a killed process leaves among the temporary files goes with the site.
+                # Temporary files that a killed process leaves are removed with the site.
                 env={
                     **os.environ,
                     "NOTIFY_SOCKET": str(self._notify),
@@ -87,7 +87,7 @@ class Daemon:
             )
 
     def wait_until_ready(self, timeout: float = PATIENCE) -> None:
-        """Return at its next READY=1: after a start, or after a reload."""
+        """Return at its next READY=1, after a start or a reload."""
         if self._channel is None:
             raise RuntimeError(f"{self.name} was not started")
         deadline = time.monotonic() + timeout
@@ -102,12 +102,12 @@ class Daemon:
         raise TooLate(f"{self.name} was not ready within {timeout:g} s:\n{self.log_text()}")
 
     def reload(self) -> None:
-        """SIGHUP, and return when it is ready again."""
+        """Send SIGHUP, and return when it is ready again."""
         os.kill(self.pid, signal.SIGHUP)
         self.wait_until_ready()
 
     def terminate(self, timeout: float = PATIENCE) -> int:
-        """SIGTERM, and return how it ended. Ending what does not run is nothing (0)."""
+        """Send SIGTERM, and return its exit code. Returns 0 if it does not run."""
         if self._process is None:
             return 0
         self._process.terminate()
@@ -117,7 +117,7 @@ class Daemon:
             self.kill()
 
     def kill(self) -> None:
-        """SIGKILL to the process and all its children at once, as a power cut would."""
+        """Send SIGKILL to the process and all its children at once, like a power failure."""
         if self._process is None:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -127,7 +127,7 @@ class Daemon:
         self._close_channel()
 
     def wait(self, timeout: float = PATIENCE) -> int:
-        """Return when the process has ended: its exit code, or minus the signal's number."""
+        """Wait for the end of the process. Returns its exit code, or minus the number of the signal."""
         if self._process is None:
             raise RuntimeError(f"{self.name} was not started")
         try:
@@ -136,7 +136,7 @@ class Daemon:
             raise TooLate(f"{self.name} did not end within {timeout:g} s:\n{self.log_text()}") from None
 
     def log_text(self) -> str:
-        """What it has written."""
+        """Return its log."""
         return self.log.read_text("utf-8", "replace") if self.log.exists() else ""
 
     def _close_channel(self) -> None:
@@ -146,32 +146,32 @@ class Daemon:
 
 
 class Metrics:
-    """One scrape: sample name and labels to value."""
+    """One scrape: a map of sample name and labels to value."""
 
     def __init__(self, samples: Iterable[tuple[str, Mapping[str, str], float]]) -> None:
         self._values = {(name, frozenset(labels.items())): value for name, labels, value in samples}
 
     def value(self, name: str, **labels: str) -> float:
-        """The value of exactly this series. Raises KeyError when it is not there."""
+        """Return the value of exactly this series. Raises KeyError if it does not exist."""
         return self._values[(name, frozenset(labels.items()))]
 
     def total(self, name: str) -> float:
-        """The sum over all series of this name."""
+        """Return the sum over all series of this name."""
         return sum(value for (sample, _), value in self._values.items() if sample == name)
 
     def series(self) -> list[tuple[str, dict[str, str], float]]:
-        """All samples, by name and labels."""
+        """Return all samples: name, labels, value."""
         items = sorted(self._values.items(), key=lambda item: (item[0][0], sorted(item[0][1])))
         return [(name, dict(sorted(labels)), value) for (name, labels), value in items]
 
 
 def scrape(address: str) -> Metrics:
-    """The metrics at "host:port", as Prometheus reads them. Raises OSError when nobody answers."""
+    """Scrape the metrics at "host:port". Raises OSError if nothing listens there."""
     with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as page:
         return read_metrics(page.read().decode())
 
 
 def read_metrics(text: str) -> Metrics:
-    """A page of metrics in Prometheus's text format."""
+    """Parse a page of metrics in Prometheus's text format."""
     families = text_string_to_metric_families(text)
     return Metrics((sample.name, sample.labels, sample.value) for family in families for sample in family.samples)

@@ -1,12 +1,12 @@
-"""A whole Debian in a directory, booted with its own systemd: for what only a real system shows.
+"""A whole Debian in a directory, booted with its own systemd.
 
-`Image.make` installs one with mmdebstrap(1), by this machine's own apt; `Host` boots a copy of it by
-systemd-nspawn(1), in namespaces of its own (processes, mounts, network), and runs commands in it.
+`Image.make` installs one with mmdebstrap(1) through this machine's apt; `Host` boots a copy of it with
+systemd-nspawn(1), in its own namespaces (processes, mounts, network), and runs commands in it.
 
-How a command gets in: the container is not registered with machined, which a build machine does not have, so
-machinectl(1) cannot. nsenter(1) alone would leave the command in this machine's control groups and with all its
-capabilities. So nsenter only reaches the guest's systemd, and `systemd-run --pipe --wait` has that start the command:
-as a unit of the guest, with its limits, its journal, and the exit status and both streams handed back.
+Commands enter it as follows. The container is not registered with machined, which a build machine lacks, so
+machinectl(1) does not work. nsenter(1) alone would leave the command in this machine's control groups, with all
+capabilities. So nsenter only reaches the guest's systemd, and `systemd-run --pipe --wait` starts the command as a
+unit of the guest, with its limits and journal, and returns its exit status and both streams.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from stopit_lab.waiting import until
 __all__ = ["TOOLS", "Done", "Host", "Image", "NoDebianError"]
 
 TOOLS = ("mmdebstrap", "systemd-nspawn", "nsenter", "setpriv", "dpkg-deb")
-"""Programs that making and booting a Debian takes, beside the rights of root."""
+"""Programs that are needed to make and boot a Debian, besides the rights of root."""
 
 _SUITE = "bookworm"
 _MAKE = 600.0
@@ -43,12 +43,12 @@ _PROPAGATE = Path("/run/systemd/nspawn/propagate")
 
 
 class NoDebianError(Exception):
-    """This machine can make or boot no Debian, and the reason."""
+    """This machine cannot make or boot a Debian, with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A command that has ended: its exit status, and what it wrote."""
+    """A finished command: its exit status and its output."""
 
     code: int
     out: str
@@ -59,15 +59,15 @@ class Done:
 
 
 class Image:
-    """A Debian that nobody has booted yet: the one that hosts are copied from."""
+    """An unbooted Debian, from which hosts are copied."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
     @classmethod
     def make(cls, directory: Path, packages: Sequence[str]) -> Self:
-        """Install a minimal Debian with these packages in `directory`. Raises NoDebianError: no mirror answers."""
-        # The image is thrown away, so nothing of it needs to be on the disk for sure.
+        """Install a minimal Debian with these packages in `directory`. Raises NoDebianError if no mirror answers."""
+        # The image is temporary, so it need not be synced to the disk.
         command = ["mmdebstrap", "--variant=minbase", "--quiet", "--dpkgopt=force-unsafe-io"]
         command += [f"--include={','.join(packages)}", _SUITE, str(directory)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_MAKE, cwd="/")
@@ -78,7 +78,7 @@ class Image:
 
     @contextlib.contextmanager
     def root(self, directory: Path) -> Iterator[Path]:
-        """A root to boot from, in `directory`, until the block ends: what is changed there stays out of the image."""
+        """Provide a root to boot from, in `directory`, until the block ends. Its changes do not affect the image."""
         root, upper, work = (directory / name for name in ("root", "upper", "work"))
         for part in (root, upper, work):
             part.mkdir(mode=0o755, parents=True)
@@ -91,16 +91,16 @@ class Image:
                 yield root
             finally:
                 subprocess.run(["umount", str(root)], check=True)
-        else:  # no overlay on an overlay, such as a container's own root
+        else:  # overlayfs does not stack on itself, as in a container whose root is an overlay
             source = f"{self.directory}/."
             subprocess.run(["cp", "--archive", "--reflink=auto", source, str(root)], check=True)
             yield root
 
 
 class Host:
-    """A booted Debian. `directory` holds its root; what is changed in it stays there.
+    """A booted Debian. `directory` holds its root, and keeps its changes.
 
-    Leaving the `with` block ends it, at once and whatever it does. It ends with this process, too.
+    Leaving the `with` block ends it at once. It also ends with this process.
     """
 
     def __init__(self, directory: Path, hostname: str) -> None:
@@ -126,22 +126,22 @@ class Host:
 
     @property
     def leader(self) -> int:
-        """The process id, seen from outside, of the guest's systemd."""
+        """The process id of the guest's systemd, seen from outside."""
         if self._leader is None:
             raise RuntimeError(f"{self._hostname} is not booted")
         return self._leader
 
     def boot(self) -> None:
-        """Boot, and return when systemd has started all it is to start. Raises NoDebianError where nspawn cannot."""
+        """Boot, and return when systemd has started everything. Raises NoDebianError if nspawn cannot boot it."""
         self._spawn()
         self._wait_until_up()
 
     def reboot(self) -> None:
-        """Shut down as `systemctl reboot` does, boot again, and return when all has started."""
+        """Shut down as `systemctl reboot` does, boot again, and return when everything has started."""
         before = self.leader
         self.run("systemctl", "reboot", check=False)
         until(lambda: not Path(f"/proc/{before}").exists(), f"the end of {self._hostname}", _END)
-        # nspawn boots it again by itself, or leaves that to whoever started it (133).
+        # nspawn boots it again by itself, or exits with 133 for the caller to do so
         nspawn = self._nspawn
         until(lambda: nspawn is None or nspawn.poll() is not None or self._found(), "what nspawn does next", _END)
         if nspawn is not None and nspawn.poll() is not None:
@@ -149,27 +149,27 @@ class Host:
         self._wait_until_up()
 
     def power_off(self) -> None:
-        """Shut down in order, and return when nothing of it runs."""
+        """Shut down in order, and return when none of its processes is left."""
         self.run("systemctl", "poweroff", check=False)
         if self._nspawn:
             self._nspawn.wait(_END)
         self._leader = None
 
     def close(self) -> None:
-        """End it as a power cut would. Ending what does not run is nothing."""
+        """End it like a power failure. Does nothing if it does not run."""
         nspawn, self._nspawn = self._nspawn, None
         leader, self._leader = self._leader, None
         if nspawn is None:
             return
-        # The guest's systemd first: all its processes end with it, and nspawn when the last is gone. After nspawn's
-        # own end they would go on writing for a moment.
+        # The guest's systemd first: all its processes end with it, and nspawn with the last. If nspawn ended first,
+        # they would continue to write for a moment.
         with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
             os.kill(leader or nspawn.pid, signal.SIGKILL)
             nspawn.wait(_END)
         nspawn.kill()
         nspawn.wait()
         with contextlib.suppress(OSError):
-            (_PROPAGATE / self._machine).rmdir()  # what nspawn 252 leaves
+            (_PROPAGATE / self._machine).rmdir()  # left by nspawn 252
 
     def run(
         self,
@@ -180,9 +180,9 @@ class Host:
         environment: Mapping[str, str] | None = None,
         timeout: float = _RUN,
     ) -> Done:
-        """Run a command as root in the guest, as a unit of its own with these properties ("User=postfix").
+        """Run a command as root in the guest, as a unit with these properties ("User=postfix").
 
-        Raises RuntimeError with all it wrote when it fails, unless `check` is False.
+        Raises RuntimeError with all output if it fails, unless `check` is False.
         """
         settings = {"LANG": "C.UTF-8", "HOME": "/root", "COLUMNS": "80", "NO_COLOR": "1", **(environment or {})}
         unit = ["systemd-run", "--pipe", "--wait", "--quiet", "--collect"]
@@ -194,42 +194,42 @@ class Host:
         return done
 
     def shell(self, script: str, check: bool = True) -> Done:
-        """Run lines of bash as root in the guest; the first that fails ends them."""
+        """Run lines of bash as root in the guest. Stops at the first that fails."""
         return self.run("bash", "-euo", "pipefail", "-s", input=script, check=check)
 
     def path(self, inside: str | Path) -> Path:
-        """Where a file of the guest's disk is, seen from outside. Not for what it mounts (/tmp, /run, /proc)."""
+        """Return the path, seen from outside, of a file on the guest's disk (not in /tmp, /run or /proc)."""
         return self.directory / str(inside).lstrip("/")
 
     def copy(self, source: Path, inside: str) -> None:
-        """Put a file or a directory of this machine on the guest's disk."""
+        """Copy a file or a directory of this machine to the guest's disk."""
         if source.is_dir():
             shutil.copytree(source, self.path(inside))
         else:
             shutil.copy(source, self.path(inside))
 
     def write(self, inside: str, text: str) -> None:
-        """Put text into a file of the guest's disk, of root and readable by all."""
+        """Write text to a file on the guest's disk, owned by root and readable by all."""
         path = self.path(inside)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
     def show(self, unit: str, name: str) -> str:
-        """A property of a unit, as `systemctl show` gives it."""
-        # Asked for often, while something is waited for; so without a unit of its own.
+        """Return a property of a unit, as `systemctl show` prints it."""
+        # Called often while something is waited for, so without a unit.
         return self._inside("systemctl", "show", "--property", name, "--value", unit).out.strip()
 
     def journal(self, *units: str) -> str:
-        """What these units (all, where none is named) have said since the boot."""
+        """Return the journal of these units (of all, if none is named) since the boot."""
         named = [part for unit in units for part in ("--unit", unit)]
         return self._inside("journalctl", "--no-pager", "--boot", "--output=short-precise", *named).out
 
     def connect(self, port: int, timeout: float = 30.0) -> socket.socket:
-        """A TCP connection to the guest's own 127.0.0.1. Raises OSError."""
+        """Open a TCP connection to the guest's 127.0.0.1. Raises OSError."""
         return netns.connect(self.leader, HOST, port, timeout)
 
     def console_text(self) -> str:
-        """What it wrote to its console."""
+        """Return its console output."""
         return self.console.read_text("utf-8", "replace") if self.console.exists() else ""
 
     def _spawn(self) -> None:
@@ -259,7 +259,7 @@ class Host:
             )
 
     def _found(self) -> int | None:
-        """The guest's systemd among nspawn's children: the one that is process 1 where it lives."""
+        """Return the guest's systemd among nspawn's children: the process that is number 1 in its namespace."""
         if self._nspawn is None:
             return None
         with contextlib.suppress(OSError):

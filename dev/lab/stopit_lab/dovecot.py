@@ -1,4 +1,4 @@
-"""A private Dovecot that answers one question: is this the login's password? Postfix asks it for SASL (RFC 4954)."""
+"""A private Dovecot that checks passwords for Postfix's SASL (RFC 4954)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ service auth {{
 
 
 class Dovecot:
-    """An auth server with these passwords (login to password), listening at `socket`. Must be run by root."""
+    """An auth server with these passwords (login to password), listening at `socket`. Needs root."""
 
     def __init__(self, directory: Path, passwords: Mapping[str, str]) -> None:
         self.directory = directory
@@ -47,7 +47,7 @@ class Dovecot:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start, and return when the socket is there. Raises RuntimeError with the log when it is not."""
+        """Start it, and return when the socket exists. Raises RuntimeError with the log if it does not appear."""
         self.directory.mkdir(mode=0o755, exist_ok=True)
         passwords = self.directory / "passwords"
         passwords.write_text("".join(f"{login}:{{PLAIN}}{word}\n" for login, word in self._passwords.items()))
@@ -66,7 +66,7 @@ class Dovecot:
             raise RuntimeError(f"dovecot did not start: {complaint}\n{self.log_text()}")
 
     def stop(self) -> None:
-        """End it. Stopping what does not run is nothing."""
+        """Stop it. Does nothing if it does not run."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -76,5 +76,5 @@ class Dovecot:
             process.stderr.close()
 
     def log_text(self) -> str:
-        """Its log."""
+        """Return its log."""
         return self.log.read_text("utf-8", "replace") if self.log.exists() else ""

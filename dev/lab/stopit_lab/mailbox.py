@@ -1,4 +1,4 @@
-"""What a member finds in their mailbox: the Maildir that Postfix's virtual(8) delivers to."""
+"""A member's mailbox: the Maildir that Postfix's virtual(8) delivers to."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["Mailbox", "Received"]
 
 @dataclass(frozen=True)
 class Received:
-    """One delivered message: the bytes in the file, with what the MTA put on top."""
+    """A delivered message: the bytes of the file, with the header fields that the MTA added."""
 
     raw: bytes
 
     @cached_property
     def message(self) -> EmailMessage:
-        """The message, parsed."""
+        """The parsed message."""
         return message_from_bytes(self.raw, policy=policy.default)
 
     @property
@@ -31,7 +31,7 @@ class Received:
 
     @property
     def text(self) -> str:
-        """The plain text that a reader sees, flowed lines joined (RFC 3676); "" when there is none."""
+        """The plain text that a reader sees, with flowed lines joined (RFC 3676), or ""."""
         body = self.message.get_body(("plain",))
         if body is None:
             return ""
@@ -39,35 +39,35 @@ class Received:
         return content.replace(" \n", " ") if body.get_param("format") == "flowed" else content
 
     def header(self, name: str) -> str:
-        """A header's unfolded value, "" when it is not there."""
+        """Return the unfolded value of a header field, or ""."""
         value = self.message.get(name)
         return "" if value is None else str(value)
 
     def __contains__(self, words: str) -> bool:
-        """Whether these words stand anywhere in the message, in its bytes or decoded, in any case of letters."""
+        """Return whether these words occur in the message, raw or decoded, in upper or lower case."""
         decoded = [str(part.get_content()) for part in self.message.walk() if part.get_content_maintype() == "text"]
         shown = [*decoded, *(str(value) for value in self.message.values()), self.raw.decode("utf-8", "replace")]
         return any(words.casefold() in text.casefold() for text in shown)
 
 
 class Mailbox:
-    """The mailbox of one address. `directory` is its Maildir, which appears with the first message."""
+    """The mailbox of one address. `directory` is its Maildir, which the first delivery creates."""
 
     def __init__(self, address: str, directory: Path) -> None:
         self.address = address
         self.directory = directory
 
     def messages(self) -> list[Received]:
-        """All that was delivered, the earliest first."""
+        """Return all messages, the earliest first."""
         files = [*self.directory.glob("new/*"), *self.directory.glob("cur/*")]
         return [Received(file.read_bytes()) for file in sorted(files, key=lambda file: file.stat().st_mtime_ns)]
 
     def matching(self, wanted: Callable[[Received], bool]) -> list[Received]:
-        """The messages for which `wanted` holds."""
+        """Return the messages for which `wanted` holds."""
         return [message for message in self.messages() if wanted(message)]
 
     def wait_for(self, wanted: Callable[[Received], bool], what: str, timeout: float = PATIENCE) -> Received:
-        """The first message for which `wanted` holds, as soon as it is delivered. Raises TooLate."""
+        """Wait for a message for which `wanted` holds, and return the first. Raises TooLate."""
 
         def have() -> Received | None:
             return next(iter(self.matching(wanted)), None)

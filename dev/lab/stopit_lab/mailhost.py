@@ -1,8 +1,8 @@
-"""A campus's mail server on a booted Debian, and Stopit installed on it from the package, as a postmaster does it.
+"""A campus's mail server on a booted Debian, with Stopit installed from the package.
 
-`MailHost` is what both kinds of MTA share: members with passwords, their clients, their mailboxes, the package, the
-configuration and the daemons' units. `postfix_host` and `sendmail_host` add how the MTA was set up before Stopit, and
-how it is told of it. A `Story` is told on a mail host as on a lab's site.
+`MailHost` is common to both kinds of MTA: members with passwords, their clients and mailboxes, the package, the
+configuration and the units of the daemons. `postfix_host` and `sendmail_host` add the set-up of the MTA before
+Stopit, and the lines that connect it to the milter. A `Story` runs on a mail host as on a lab's site.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ PACKAGES = (
     "ssl-cert",
     "redis-server",
 )
-"""What every mail host has before Stopit comes. With them the package installs without a network."""
+"""Packages of a mail host before Stopit. With them, the package installs without a network."""
 
 _PASSWORD = "correct horse battery"
 _ALIASES = "/etc/aliases"
@@ -57,7 +57,7 @@ rows = record.execute("SELECT report_id, number FROM reports JOIN cases ON cases
 print(json.dumps(list(rows)))
 """
 
-# Values in TOML by section and key, over what `stopitctl init` wrote.
+# Values in TOML by section and key, over those of `stopitctl init`.
 Changes = Mapping[tuple[str, str], str]
 
 QUICK: Changes = {
@@ -66,14 +66,14 @@ QUICK: Changes = {
     ("notifier", "settle"): '"1s"',
     ("smtp", "port"): "10587",
 }
-"""Notices that do not keep a test waiting, and the notifier's own door."""
+"""Short delays of notices, and the listener of the notifier."""
 
 _REDIS = "/run/redis/redis-server.sock"
 REDIS: Changes = {("queue", "url"): f'"unix://{_REDIS}"', ("ledger", "url"): f'"unix://{_REDIS}"'}
 
 
 class MailHost(ABC):
-    """One mail server for members of `casts`, who all have the same password."""
+    """A mail server for the members of `casts`, who all have the same password."""
 
     packages: ClassVar[Sequence[str]]
 
@@ -84,18 +84,18 @@ class MailHost(ABC):
 
     @abstractmethod
     def set_up_mta(self) -> None:
-        """Bring the MTA to how it ran before Stopit came: local mailboxes, and submission for whoever logs in."""
+        """Set up the MTA as before Stopit: local mailboxes, and submission with a login."""
 
     @abstractmethod
     def tell_mta(self) -> None:
-        """Let the MTA ask the milter, by what Stopit gives a postmaster for that."""
+        """Connect the MTA to the milter, with the means that Stopit gives a postmaster."""
 
     @abstractmethod
     def mailbox(self, address: str) -> Mailbox:
-        """The mailbox of a person."""
+        """Return the mailbox of a person."""
 
     def add_members(self) -> None:
-        """Accounts for all members, and for staff."""
+        """Create accounts for all members and for staff."""
         logins = [login_of(address) for cast in self.casts for address in _members(cast)]
         lines = [f"{login}:{_PASSWORD}:::{login}:/home/{login}:/bin/bash" for login in [*logins, login_of(STAFF)]]
         self.host.run("newusers", input="\n".join(lines) + "\n")
@@ -106,7 +106,7 @@ class MailHost(ABC):
         self.host.run("newaliases")
 
     def set_up_redis(self) -> None:
-        """Redis as the documents ask for it: durable, never forgetful, and on a socket for its group alone."""
+        """Set up Redis as documented: durable, without eviction, on a socket for its group only."""
         with self.host.path("/etc/redis/redis.conf").open("a") as file:
             file.write("\nappendonly yes\nappendfsync always\nmaxmemory-policy noeviction\n")
             file.write(f"port 0\nunixsocket {_REDIS}\nunixsocketperm 770\n")
@@ -121,11 +121,11 @@ class MailHost(ABC):
         )
 
     def let_into_redis(self) -> None:
-        """Let the daemons' users open the socket."""
+        """Give the users of the daemons access to the socket."""
         self.host.shell("usermod -aG redis stopit; usermod -aG redis stopit-notifier")
 
     def configure(self, changes: Changes = QUICK) -> None:
-        """Write a configuration and a key, with these changes; make the report address."""
+        """Write a configuration with these changes, and a key; create the report address."""
         self.ctl("init", CAMPUS)
         self.change(changes)
         with self.host.path(_ALIASES).open("a") as file:
@@ -133,7 +133,7 @@ class MailHost(ABC):
         self.host.run("newaliases")
 
     def change(self, changes: Changes) -> None:
-        """Edit the configuration, key by key. A running daemon reads it at its next reload."""
+        """Edit the configuration key by key. A running daemon reads it at its next reload."""
         text = self.host.path(_TOML).read_text()
         for (section, key), value in changes.items():
             text = _edited(text, section, key, value)
@@ -144,17 +144,17 @@ class MailHost(ABC):
         self.host.run("systemctl", "enable", "--now", *UNITS)
 
     def ctl(self, *arguments: str, check: bool = True) -> Done:
-        """What `stopitctl` says to root."""
+        """Run `stopitctl` as root, and return its output."""
         return self.host.run("stopitctl", *arguments, check=check)
 
     def client(self, author: str, port: int = 587, password: str = _PASSWORD) -> Client:
-        """A member's mail client: STARTTLS, then login and password."""
+        """Return a member's mail client: STARTTLS, then login and password."""
         return Client(port, login_of(author), password, tls=self._trust(), connect=self.host.connect)
 
     def submit(
         self, message: EmailMessage | bytes, author: str, recipients: Sequence[str], sender: str | None = None
     ) -> SmtpReply:
-        """Send as a logged-in member. `sender` is MAIL FROM where it is not the author's own address."""
+        """Send as a logged-in member. `sender` is MAIL FROM if it is not the author's address."""
         return self.client(author).send(message, author if sender is None else sender, recipients)
 
     @property
@@ -163,40 +163,40 @@ class MailHost(ABC):
         return self.mailbox(STAFF)
 
     def metrics(self, unit: str) -> Metrics:
-        """What a daemon counts now. Raises OSError when it does not answer."""
+        """Scrape a daemon. Raises OSError if it does not answer."""
         return read_metrics(self._get(_PORTS[unit], "/metrics"))
 
     def pid(self, unit: str) -> int:
-        """The unit's main process, by its number in the guest; 0 while there is none."""
+        """Return the process id of the unit's main process in the guest, or 0."""
         return int(self.host.show(unit, "MainPID") or 0)
 
     def processes(self, unit: str) -> list[int]:
-        """All processes of the unit's user, by their numbers in the guest."""
+        """Return the process ids, in the guest, of all processes of the unit's user."""
         listed = self.host.run("ps", "-o", "pid=", "-u", self.host.show(unit, "User"))
         return [int(pid) for pid in listed.out.split()]
 
     def is_ready(self, unit: str) -> bool:
-        """Whether the daemon has said that it does its work."""
+        """Return whether the daemon has sent READY=1."""
         return self.host.show(unit, "ActiveState") == "active" and self.pid(unit) != 0
 
     def wait_until_ready(self, unit: str, timeout: float = PATIENCE) -> None:
-        """Return when the daemon has said so."""
+        """Return when the daemon has sent READY=1."""
         until(lambda: self.is_ready(unit), f"{unit} to be ready", timeout)
 
     def cases_by_report(self) -> dict[str, list[str]]:
-        """The numbers of the cases that each report is on, by the report's id; asked of the case record itself."""
+        """Return the cases of each report, by the report's id, from the case record."""
         found: dict[str, list[str]] = {}
         for report, number in json.loads(self.host.run("python3", "-c", _CASES).out):
             found.setdefault(report, []).append(number)
         return found
 
     def nothing_waits(self) -> bool:
-        """Whether no report waits to be decided and no message that is due to be sent."""
+        """Return whether no report waits for a decision and no due message waits to be sent."""
         counts = self.metrics(NOTIFIER)
         return not (counts.value("stopit_queue_depth") or counts.total("stopit_outbox_due"))
 
     def logs(self) -> str:
-        """What all of them said since the boot."""
+        """Return the journal of all units since the boot."""
         return self.host.journal()
 
     def _get(self, port: int, path: str) -> str:
@@ -210,10 +210,10 @@ class MailHost(ABC):
             page.close()
 
     def _trust(self) -> ssl.SSLContext:
-        """Trust in the host's own certificate, which Debian made for it, and in no other."""
+        """Return a TLS context that trusts only the host's own certificate, which Debian made."""
         if self._tls is None:
             self._tls = ssl.create_default_context(cafile=str(self.host.path(_CERTIFICATE)))
-            self._tls.check_hostname = False  # it bears the name of the machine that the image was made on
+            self._tls.check_hostname = False  # it has the host name of the machine that made the image
         return self._tls
 
 
@@ -226,7 +226,7 @@ def _everyone(cast: Cast) -> str:
 
 
 def _edited(text: str, section: str, key: str, value: str) -> str:
-    """stopit.toml with this key set where its line stands, behind a # or not. Raises KeyError where none does."""
+    """Return stopit.toml with this key set on its line, which may be commented out. Raises KeyError."""
     begin = re.search(rf"^\[{re.escape(section)}\]$", text, re.MULTILINE)
     if begin is None:
         raise KeyError(section)

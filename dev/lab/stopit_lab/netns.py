@@ -1,7 +1,7 @@
-"""TCP to a host that has a network namespace of its own: a socket belongs to the namespace that it was made in.
+"""TCP to a host in another network namespace: a socket belongs to the namespace in which it was made.
 
-So the calling thread, and it alone, steps into the other namespace, connects, and steps back (setns(2)); the socket
-goes on speaking to the other side. Whoever tests keeps its own network, and needs no address, bridge or proxy.
+The calling thread alone enters the other namespace, connects, and returns (setns(2)); the socket stays connected to
+the other side. So the tests need no address, bridge or proxy.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LIBC = "libc.so.6"
 
 
 def connect(pid: int, host: str, port: int, timeout: float = 30.0) -> socket.socket:
-    """A TCP connection made where process `pid` lives. Must be called by root. Raises OSError."""
+    """Open a TCP connection in the namespace of process `pid`. Needs root. Raises OSError."""
     own, other = Path("/proc/thread-self/ns/net"), Path(f"/proc/{pid}/ns/net")
     with ExitStack() as stack:
         back = os.open(own, os.O_RDONLY | os.O_CLOEXEC)
@@ -29,13 +29,13 @@ def connect(pid: int, host: str, port: int, timeout: float = 30.0) -> socket.soc
         _enter(there)
         try:
             with ExitStack() as made:
-                door = made.enter_context(closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)))
-                door.settimeout(timeout)
-                door.connect((host, port))
-                made.pop_all()  # it is the caller's now
+                connection = made.enter_context(closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)))
+                connection.settimeout(timeout)
+                connection.connect((host, port))
+                made.pop_all()  # owned by the caller from here
         finally:
             _enter(back)
-    return door
+    return connection
 
 
 def _enter(namespace: int) -> None:

@@ -1,7 +1,7 @@
-"""Who has a mailbox in the lab: a small cast, many times over, so that tests can share one Postfix.
+"""The people of the lab: a small cast in any number of copies, so that tests can share one Postfix.
 
-A test takes a `Cast` of its own number. Its people have no history with anyone, so that cool-downs and daily caps of
-one test never touch another. Number 0 has the plain names (`vera@campus.example`): the demo's.
+Each test takes a `Cast` with its own number. Its people have no history, so that cool-downs and daily caps of one
+test do not affect another. Number 0 has the plain names (`vera@campus.example`) and is for the demo.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ CAMPUS = "campus.example"
 ELSEWHERE = "elsewhere.example"
 DOMAINS = (CAMPUS, ELSEWHERE)
 LOST = "lost.example"
-"""Mail that an alias sends here is taken at first and bounces afterwards."""
+"""Mail that an alias forwards here is accepted and bounces later."""
 
 REPORT = f"stopit@{CAMPUS}"
 STAFF = f"stopit-staff@{CAMPUS}"
@@ -30,7 +30,7 @@ def _numbered(name: str, number: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """One set of people. Names are logins; an address is the login at the campus's domain."""
+    """A set of people. Names are logins; an address is the login at the campus's domain."""
 
     number: int = 0
 
@@ -40,32 +40,32 @@ class Cast:
 
     @property
     def mallory(self) -> str:
-        """Who sends what nobody wants."""
+        """The sender of unwanted mail."""
         return self._address("mallory")
 
     @property
     def vera(self) -> str:
-        """Who reports it."""
+        """The recipient who reports it."""
         return self._address("vera")
 
     @property
     def walt(self) -> str:
-        """Who got it too."""
+        """The other recipient."""
         return self._address("walt")
 
     @property
     def bob(self) -> str:
-        """Who has nothing to do with it."""
+        """A bystander."""
         return self._address("bob")
 
     @property
     def eve(self) -> str:
-        """Who never received it and reports it all the same."""
+        """A member who reports it without having received it."""
         return self._address("eve")
 
     @property
     def olga(self) -> str:
-        """Who writes from another site, unauthenticated."""
+        """A writer from another site, unauthenticated."""
         return f"{_numbered('olga', self.number)}@{ELSEWHERE}"
 
     @property
@@ -75,12 +75,12 @@ class Cast:
 
     @property
     def mallory_alias(self) -> str:
-        """Another address of mallory's, rewritten by the MTA."""
+        """Another address of mallory, which the MTA rewrites."""
         return self._address("m.mallory")
 
     @property
     def gone(self) -> str:
-        """An address that is taken and bounces later."""
+        """An address that accepts mail and bounces it later."""
         return self._address("gone")
 
     def _address(self, name: str) -> str:
@@ -88,7 +88,7 @@ class Cast:
 
 
 def login_of(address: str) -> str:
-    """The login of a campus address."""
+    """Return the login of a campus address."""
     return address.partition("@")[0]
 
 
@@ -102,7 +102,7 @@ def mailboxes() -> Iterator[tuple[str, str]]:
 
 
 def aliases() -> dict[str, tuple[str, ...]]:
-    """Alias to what it stands for. The report address goes to staff, so nothing is lost while the milter is away."""
+    """The aliases and their targets. The report address goes to staff, so that nothing is lost without the milter."""
     table: dict[str, tuple[str, ...]] = {REPORT: (STAFF,)}
     for number in _CASTS:
         cast = Cast(number)

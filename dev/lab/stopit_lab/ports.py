@@ -1,10 +1,10 @@
-"""Spare TCP ports, each handed out to one process only.
+"""Spare TCP ports, each given to one process only.
 
-They are taken below the kernel's ephemeral range, so that no outgoing connection gets one between the moment it is
-found free and the moment a server binds it. For the same moment each process has a block of ports to itself: it holds
-an abstract UNIX socket (unix(7)) of that block's name, which no second process of the network namespace can bind, and
-which is gone with the process however it ends. Inside its block a process goes round, so that the port of a server
-that is stopped for a while is the last to be handed out again.
+They are below the kernel's ephemeral range, so that no outgoing connection takes one after it was found free and
+before a server binds it. For the same reason, each process has its own block of ports: it holds an abstract UNIX
+socket (unix(7)) with the block's name, which no second process of the network namespace can bind, and which
+disappears with the process however it ends. A process goes round its block, so that the port of a stopped server is
+the last to be given again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BLOCK = 250
 
 
 def spare_ports(count: int) -> tuple[int, ...]:
-    """So many different ports that nobody listens on at HOST now, and that no other process is given."""
+    """Return this number of different ports on which nothing listens at HOST, and which no other process gets."""
     block = _block_of(os.getpid())
     found = tuple(islice(filter(_is_free, block.round()), count))
     if len(found) < count:
@@ -36,14 +36,14 @@ def spare_ports(count: int) -> tuple[int, ...]:
 
 
 class _Block:
-    """The ports of one process, for as long as it lives."""
+    """The ports of one process, for its lifetime."""
 
     def __init__(self, ports: range) -> None:
         self.ports = ports
         self._next = 0
 
     def round(self) -> Iterator[int]:
-        """Each of its ports once, from the one after the last that was taken."""
+        """Yield each of its ports once, beginning after the last one taken."""
         for _ in self.ports:
             port = self.ports[self._next]
             self._next = (self._next + 1) % len(self.ports)
@@ -52,7 +52,7 @@ class _Block:
 
 @cache
 def _block_of(pid: int) -> _Block:
-    """The block of a process. By its id, so that one that was forked takes a block of its own."""
+    """Return the block of a process. It is cached by process id, so that a forked process takes its own block."""
     starts = list(_RANGE[::_BLOCK])
     random.SystemRandom().shuffle(starts)
     for start in starts:

@@ -1,19 +1,19 @@
 """A private Postfix: its own configuration, queue, mailboxes and ports in one directory; never the system's own.
 
-Four doors, as a mail host has them (config/postfix/):
+Four listeners, as on a mail host (config/postfix/):
 
-    submission   a member's client. Temporary failure while the milter is away. `XCLIENT LOGIN=vera` (XCLIENT_README)
-                 gives the milter a true {auth_authen} without a password
-    sasl         the same, with real SASL by Dovecot (where `sasl_socket` is given)
-    inbound      port 25: mail from outside. Mail passes while the milter is away
-    outgoing     what the notifier sends. Temporary failure, because none of it may pass the milter unseen
+    submission   a member's client. Temporary failure without the milter. `XCLIENT LOGIN=vera` (XCLIENT_README) gives
+                 the milter a true {auth_authen} without a password
+    sasl         the same, with real SASL by Dovecot (if `sasl_socket` is given)
+    inbound      port 25: mail from outside. Mail passes without the milter
+    outgoing     mail of the notifier. Temporary failure, because none of it may pass without the milter
 
 Bounces that Postfix writes pass the milter too, as mail from outside does.
 
-It is as strict about pipelining and line ends as hardened hosts are, and as Postfix 3.9 is by itself.
+It is as strict about pipelining and line ends as hardened hosts are, and as Postfix 3.9 is by default.
 
-No name is ever looked up in the DNS, and nothing leaves the machine: what is not for one of the lab's domains is
-refused. Must be run by root, because Postfix gives its daemons their own users.
+It never queries the DNS, and nothing leaves the machine: mail for domains other than the lab's is refused. Needs
+root, because Postfix runs its daemons as different users.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from stopit_lab.waiting import until
 __all__ = ["Postfix"]
 
 _DAEMONS = Path("/usr/lib/postfix/sbin")
-_MAIL_UID = 5000  # no user of the system needs to have it; virtual(8) only wants a number
+_MAIL_UID = 5000  # needs no user of the system; virtual(8) only takes a number
 _QUEUES = ("maildrop", "incoming", "active", "deferred")
 
 _MAIN = """\
@@ -98,7 +98,7 @@ virtual_mailbox_limit = 0
 
 _MILTER = "{{ {milter}, connect_timeout=5s, command_timeout=10s, content_timeout=60s, default_action={default} }}"
 
-_DOOR = """\
+_LISTENER = """\
 {host}:{port} inet n - n - 100 smtpd
   -o syslog_name=postfix/{name}
   -o {{ smtpd_milters = {milter} }}
@@ -134,10 +134,10 @@ postlog unix-dgram n - n - 1 postlogd
 
 
 class Postfix:
-    """One private instance below `directory`, which must be reachable by everyone (0755 all the way down).
+    """A private instance below `directory`, which everyone must be able to reach (0755 on the whole path).
 
-    `milter` is the MTA's spelling of the milter's socket: "unix:/path" or "inet:host:port". A `bare` one knows no
-    milter yet: that is for `stopitctl setup postfix` to do.
+    `milter` is the milter's socket in the MTA's spelling: "unix:/path" or "inet:host:port". With `bare`, no milter is
+    configured: that is left to `stopitctl setup postfix`.
     """
 
     def __init__(self, directory: Path, milter: str, sasl_socket: Path | None = None, bare: bool = False) -> None:
@@ -152,18 +152,18 @@ class Postfix:
         self._bare = bare
 
     def start(self) -> None:
-        """Write the configuration, start, and return when every door answers. Raises RuntimeError with the log."""
+        """Write the configuration, start, and return when all listeners answer. Raises RuntimeError with the log."""
         self._write()
         try:
             self._command("start")
-            for port in self.doors():
+            for port in self.listeners():
                 until(partial(_greets, port), f"Postfix's greeting on port {port}")
         except BaseException:
             self.stop()
             raise
 
     def stop(self) -> None:
-        """End all its processes; what was delivered stays. Stopping what does not run is nothing."""
+        """End all its processes; delivered mail stays. Does nothing if it does not run."""
         if self._master_pid() is not None:
             self._command("stop")
             until(lambda: self._master_pid() is None, "Postfix's end")
@@ -173,29 +173,29 @@ class Postfix:
         self._command("reload")
 
     def set(self, name: str, value: str) -> None:
-        """Set a parameter of main.cf, and have it read."""
+        """Set a parameter of main.cf, and reload."""
         subprocess.run(["postconf", "-c", str(self._config), "-e", f"{name}={value}"], check=True)
         self.reload()
 
-    def doors(self) -> tuple[int, ...]:
-        """The ports it listens on."""
+    def listeners(self) -> tuple[int, ...]:
+        """The ports of its listeners."""
         return (self.submission, self.inbound, self.outgoing, *((self.sasl,) if self._sasl_socket else ()))
 
     def mailbox(self, address: str) -> Mailbox:
-        """The mailbox of an address that has one (not of an alias)."""
+        """Return the mailbox of an address that has one (not of an alias)."""
         local, _, domain = address.partition("@")
         return Mailbox(address, self.mail / domain / local)
 
     def queued(self) -> list[Path]:
-        """The queue files of mail that is on its way or waits for another attempt."""
+        """Return the queue files of mail that is active or deferred."""
         return [file for name in _QUEUES for file in (self._queue / name).rglob("*") if file.is_file()]
 
     def wait_until_queue_is_empty(self) -> None:
-        """Return when all mail that was taken has been delivered or bounced."""
+        """Return when all accepted mail has been delivered or bounced."""
         until(lambda: not self.queued(), "an empty mail queue")
 
     def log_text(self) -> str:
-        """The mail log."""
+        """Return the mail log."""
         return self.log.read_text("utf-8", "replace") if self.log.exists() else ""
 
     def _write(self) -> None:
@@ -238,18 +238,18 @@ class Postfix:
         (self._config / "transport").write_text(f"{LOST} error:5.1.1 the mailbox is gone\n")
 
     def _master(self) -> str:
-        def door(name: str, port: int, default: str) -> str:
-            text = _DOOR.format(host=HOST, port=port, name=name, milter=self._milter_with(default))
+        def listener(name: str, port: int, default: str) -> str:
+            text = _LISTENER.format(host=HOST, port=port, name=name, milter=self._milter_with(default))
             return re.sub(r"^.*smtpd_milters.*\n", "", text, flags=re.M) if self._bare else text
 
-        doors = (
-            door("submission", self.submission, "tempfail")
-            + door("inbound", self.inbound, "accept")
-            + door("outgoing", self.outgoing, "tempfail")
+        listeners = (
+            listener("submission", self.submission, "tempfail")
+            + listener("inbound", self.inbound, "accept")
+            + listener("outgoing", self.outgoing, "tempfail")
         )
         if self._sasl_socket:
-            doors += door("sasl", self.sasl, "tempfail") + _SASL.format(socket=self._sasl_socket)
-        return doors + _MASTER
+            listeners += listener("sasl", self.sasl, "tempfail") + _SASL.format(socket=self._sasl_socket)
+        return listeners + _MASTER
 
     def _milter_with(self, default: str) -> str:
         return _MILTER.format(milter=self._milter, default=default)
@@ -261,7 +261,7 @@ class Postfix:
             raise RuntimeError(f"{' '.join(command)}: {done.stdout}{done.stderr}\n{self.log_text()}")
 
     def _master_pid(self) -> int | None:
-        """The master's process id; None when it does not run."""
+        """Return the master's process id, or None if it does not run."""
         try:
             pid = int((self._queue / "pid" / "master.pid").read_text())
             command = Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -272,12 +272,12 @@ class Postfix:
 
 def _greets(port: int) -> bool:
     try:
-        with smtplib.SMTP(HOST, port, timeout=10) as door:
-            return door.noop()[0] == 250
+        with smtplib.SMTP(HOST, port, timeout=10) as smtp:
+            return smtp.noop()[0] == 250
     except (OSError, smtplib.SMTPException):
         return False
 
 
 def _environment() -> dict[str, str]:
-    """This process's environment, without what would point Postfix at another configuration."""
+    """Return this process's environment without the variables that change Postfix's configuration."""
     return {name: value for name, value in os.environ.items() if not name.startswith("MAIL_")}

@@ -1,5 +1,7 @@
-"""A mail server with Debian's own Postfix: submission with STARTTLS and real SASL by Dovecot, mailboxes in home
-directories. `set_up_mta` is what a campus had before Stopit; none of it is Stopit's."""
+"""A mail server with Debian's Postfix: STARTTLS and SASL by Dovecot on submission, mailboxes in home directories.
+
+`set_up_mta` makes the set-up of a campus before Stopit.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ postconf -P submission/inet/syslog_name=postfix/submission \
 systemctl restart dovecot postfix
 """
 
-# Accounts of the system, by PAM, as Debian's Dovecot comes; only the socket for Postfix is added.
+# System accounts by PAM, the default of Debian's Dovecot; only the socket for Postfix is added.
 _DOVECOT = """\
 auth_mechanisms = plain login
 service auth {
@@ -37,7 +39,7 @@ service auth {
 
 
 class PostfixHost(MailHost):
-    """Postfix and Dovecot."""
+    """A mail host with Postfix and Dovecot."""
 
     packages: ClassVar = (*PACKAGES, "postfix", "dovecot-core")
 
@@ -50,7 +52,7 @@ class PostfixHost(MailHost):
         self.host.run("postfix", "reload")
 
     def untell_mta(self) -> None:
-        """Take Stopit out of Postfix again."""
+        """Disconnect Postfix from the milter again."""
         self.ctl("setup", "postfix", "--undo")
         self.host.run("postfix", "reload")
 

@@ -1,6 +1,6 @@
-"""A private PostgreSQL cluster: a directory of its own, one port at 127.0.0.1, one database for each who asks.
+"""A private PostgreSQL cluster: its own directory, one port at 127.0.0.1, and new databases on request.
 
-PostgreSQL refuses to run as root, so as root it is run as user `postgres`, in a directory that user owns.
+PostgreSQL refuses to run as root; started by root, it runs as user `postgres`, who owns the directory.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SETTINGS = {
 
 
 class PostgreSql:
-    """One cluster. Its data outlives `stop` and `kill`; `close` removes it."""
+    """A cluster. Its data outlives `stop` and `kill`; `close` removes it."""
 
     def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="stopit-postgresql-"))
@@ -46,22 +46,22 @@ class PostgreSql:
 
     @staticmethod
     def installed() -> bool:
-        """Whether this machine has a PostgreSQL server, and somebody to run it as."""
+        """Return whether this machine has a PostgreSQL server, and runuser(1) if root runs it."""
         return _binaries() is not None and (os.geteuid() != 0 or shutil.which("runuser") is not None)
 
     def url(self, database: str = _ROLE) -> str:
-        """The URL of a database for `[cases] url`."""
+        """Return the URL of a database for `[cases] url`."""
         return f"postgresql+psycopg://{_ROLE}@{HOST}:{self.port}/{database}"
 
     def new_database(self) -> str:
-        """The URL of a database with nothing in it."""
+        """Create an empty database and return its URL."""
         name = f"stopit{next(self._numbers)}"
         with self._connect() as connection:
             connection.execute(f"CREATE DATABASE {name}".encode())
         return self.url(name)
 
     def start(self) -> Self:
-        """Make the cluster if there is none yet, start it, and return when it answers."""
+        """Create the cluster if there is none, start it, and return when it answers."""
         if not self._data.exists():
             self._initialise()
         if self._process is None:
@@ -75,11 +75,11 @@ class PostgreSql:
         return self
 
     def stop(self) -> None:
-        """End it in good order, whoever is connected."""
+        """End it in order, whatever is connected."""
         self._end(signal.SIGINT)
 
     def kill(self) -> None:
-        """End it at once, as a crash would: the next start recovers from the log (immediate shutdown)."""
+        """End it at once, like a crash: the next start recovers from the log (immediate shutdown)."""
         self._end(signal.SIGQUIT)
 
     def close(self) -> None:
@@ -131,14 +131,14 @@ class PostgreSql:
         process, self._process = self._process, None
         if process is None:
             return
-        # The server itself, not runuser around it, which would pass on SIGTERM only.
+        # The server itself, not the runuser around it, which passes on only SIGTERM.
         server = int((self._data / "postmaster.pid").read_text().splitlines()[0])
         os.kill(server, number)
         process.wait(_START)
 
 
 def _binaries() -> Path | None:
-    """The directory of the newest version's programs (Debian keeps them out of the path)."""
+    """Return the directory of the newest version's programs, which Debian does not put on the PATH."""
     found = sorted(_BINARIES.glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
     return found[-1].parent if found else None
 

@@ -1,4 +1,4 @@
-"""A Prometheus of the test's own: Debian's, with a short scrape interval, on a port of its own."""
+"""A private Prometheus: Debian's, with a short scrape interval, on a spare port."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _STOP = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One series of an answer, and its value now."""
+    """One series of a result, and its current value."""
 
     labels: Mapping[str, str]
     value: float
 
 
 class Prometheus:
-    """One server, in a directory of its own.
+    """A server in a directory.
 
-    `targets`: job to the addresses ("host:port") that it scrapes. `consoles`: the directory of console pages; there
-    is no console library. `rules`: files of rules.
+    `targets` maps a job to the addresses ("host:port") that it scrapes. `consoles` is the directory of console pages;
+    there is no console library. `rules` are files of rules.
     """
 
     def __init__(
@@ -60,12 +60,12 @@ class Prometheus:
 
     @property
     def url(self) -> str:
-        """Where its pages are."""
+        """The URL of its pages."""
         return f"http://{self.address}"
 
     @property
     def log(self) -> Path:
-        """Where it writes what it does."""
+        """The path of its log."""
         return self._directory / "prometheus.log"
 
     def __enter__(self) -> Self:
@@ -113,19 +113,19 @@ class Prometheus:
             self._process = None
 
     def query(self, expr: str) -> list[Sample]:
-        """What it answers now. Raises ValueError with its complaint when it does not understand the expression."""
+        """Evaluate an expression now. Raises ValueError with the error if it is not valid."""
         data = self._ask("query", query=expr)
         if data["resultType"] == "scalar":
             return [Sample({}, float(data["result"][1]))]
         return [Sample(series["metric"], float(series["value"][1])) for series in data["result"]]
 
     def up(self) -> Mapping[str, str]:
-        """Each address that it scrapes, and what it says of its health: up, down or unknown."""
+        """Return each scraped address and its health: up, down or unknown."""
         targets = self._ask("targets", state="active")["activeTargets"]
         return {target["labels"]["instance"]: target["health"] for target in targets}
 
     def page(self, path: str) -> str:
-        """The text of one of its pages. Raises OSError with what it answers when it has none."""
+        """Return the text of one of its pages. Raises OSError with the response if it has none."""
         try:
             with urllib.request.urlopen(f"{self.url}{path}", timeout=30) as answer:
                 return str(answer.read().decode())

@@ -1,6 +1,6 @@
-"""A private redis-server: a directory of its own, a Unix socket, and as durable as the field notes ask for.
+"""A private redis-server: its own directory, a Unix socket, and the recommended durability.
 
-It can be killed, hung and started again on the same data, because that is what the tests are about.
+Tests kill it, freeze it, and start it again on the same data.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _START = 10.0
 
 
 class Redis:
-    """One server. Its data outlives `stop` and `kill`; `close` removes it.
+    """A server. Its data outlives `stop` and `kill`; `close` removes it.
 
-    `directory`: an existing one to keep the data in (a Unix socket's path must stay under 108 bytes), else a fresh
-    one below /tmp. `port`: listen on this TCP port at 127.0.0.1 too; none unless given. `settings`: more lines of
-    redis.conf, or others than the lab's own.
+    `directory` is an existing one for the data (the path of a Unix socket must be shorter than 108 bytes), else a new
+    one below /tmp. `port` adds a TCP port at 127.0.0.1. `settings` are lines of redis.conf that add to or replace the
+    lab's.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class Redis:
 
     @property
     def tcp_url(self) -> str:
-        """The store URL by TCP, where a port was given."""
+        """The store URL by TCP, if a port was given."""
         return f"redis://{HOST}:{self._port}/0"
 
     def start(self) -> Self:
-        """Start it, or let it go on when it runs already, and return when it answers."""
+        """Start it, or thaw it if it runs, and return when it answers."""
         if self._process is None or self._process.poll() is not None:
             self.socket.unlink(missing_ok=True)
             self._process = subprocess.Popen(self._command(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -63,28 +63,28 @@ class Redis:
         return self
 
     def stop(self) -> None:
-        """End it in good order."""
+        """End it in order."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """kill -9."""
+        """Send SIGKILL."""
         self._end(signal.SIGKILL)
 
     def freeze(self) -> None:
-        """SIGSTOP: connections are taken by the kernel, and nothing ever answers."""
+        """Send SIGSTOP: the kernel accepts connections, and nothing answers."""
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """SIGCONT."""
+        """Send SIGCONT."""
         self._signal(signal.SIGCONT)
 
     def wipe(self) -> None:
-        """FLUSHALL."""
+        """Remove all data (FLUSHALL)."""
         with redis.Redis.from_url(self.url) as client:
             client.flushall()
 
     def close(self) -> None:
-        """Kill it, and remove the directory that it made."""
+        """Kill it, and remove the directory that it created."""
         self.kill()
         if self._own:
             shutil.rmtree(self.directory, ignore_errors=True)

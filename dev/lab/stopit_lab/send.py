@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stopit_lab.client import Client
-from stopit_lab.letters import letter, reply
 from stopit_lab.mailbox import Mailbox
+from stopit_lab.messages import message, reply
 from stopit_lab.people import CAMPUS
 
 __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Send, and print what the MTA said. Returns 0 when it took the message."""
+    """Send, and print the reply of the MTA. Returns 0 if it accepted the message."""
     options = _parser().parse_intermixed_args(arguments)
     author = _address(options.login)
     recipients = [_address(name) for name in options.recipients]
@@ -26,14 +26,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not received:
             print(f"{author} has no mail to answer", file=sys.stderr)
             return 1
-        message = reply(received[-1].message, author, options.text, recipients=recipients)
+        sent = reply(received[-1].message, author, options.text, recipients=recipients)
         recipients = recipients or [_reply_to(received[-1].header("Reply-To"), received[-1].header("From"))]
     elif recipients:
-        message = letter(author, recipients, options.subject, options.text)
+        sent = message(author, recipients, options.subject, options.text)
     else:
-        print("name who it is to, or say --answer", file=sys.stderr)
+        print("name the recipients, or use --answer", file=sys.stderr)
         return 2
-    said = Client(options.port, login=options.login).send(message, author, recipients)
+    said = Client(options.port, login=options.login).send(sent, author, recipients)
     print(f"{author} to {', '.join(recipients)}: {said}")
     return 0 if said.accepted else 1
 

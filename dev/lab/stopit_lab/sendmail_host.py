@@ -1,5 +1,7 @@
-"""A mail server with Debian's own Sendmail: submission for whoever logs in, with STARTTLS and real SASL by Cyrus's
-saslauthd, mailboxes in /var/mail. `set_up_mta` is what a campus had before Stopit; none of it is Stopit's."""
+"""A mail server with Debian's Sendmail: submission with STARTTLS and SASL by saslauthd, mailboxes in /var/mail.
+
+`set_up_mta` makes the set-up of a campus before Stopit.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,7 @@ MAILER_DEFINITIONS
 MAILER(`local')dnl
 MAILER(`smtp')dnl
 """
-_DOORS = """\
+_LISTENERS = """\
 FEATURE(`no_default_msa')dnl
 DAEMON_OPTIONS(`Port=smtp, Name=MTA')dnl
 DAEMON_OPTIONS(`Port=submission, Name=MSA, M=Ea')dnl
@@ -62,7 +64,7 @@ systemctl restart sendmail
 
 
 class Mbox(Mailbox):
-    """One file of messages, as Sendmail's local delivery writes it. `directory` is that file."""
+    """A file of messages, as Sendmail's local delivery writes it. `directory` is that file."""
 
     def messages(self) -> list[Received]:
         if not self.directory.exists():
@@ -71,7 +73,7 @@ class Mbox(Mailbox):
 
 
 class SendmailHost(MailHost):
-    """Sendmail and Cyrus SASL."""
+    """A mail host with Sendmail and Cyrus SASL."""
 
     packages: ClassVar[Sequence[str]] = (
         *PACKAGES,
@@ -85,13 +87,13 @@ class SendmailHost(MailHost):
     )
 
     def set_up_mta(self) -> None:
-        # No name is looked up in the DNS, which is not there: by default a delivery would wait for it.
+        # No DNS lookups: there is no DNS, and by default a delivery would wait for it.
         self.host.write("/etc/mail/service.switch", "hosts files\naliases files\n")
-        self.host.write("/etc/mail/sendmail.mc", _MC + _DOORS + _END)
+        self.host.write("/etc/mail/sendmail.mc", _MC + _LISTENERS + _END)
         self.host.shell(_SET_UP)
 
     def configure(self, changes: Changes = QUICK) -> None:
-        """The socket stands where Sendmail finds it, as config/sendmail/stopit.mc says."""
+        """Put the socket where config/sendmail/stopit.mc expects it."""
         super().configure({**changes, ("milter", "socket"): f'"unix:{_SOCKET}"'})
         self.host.write("/etc/tmpfiles.d/stopit-sendmail.conf", f"d {Path(_SOCKET).parent} 0755 stopit stopit - -\n")
         self.host.write(
@@ -101,7 +103,7 @@ class SendmailHost(MailHost):
         self.host.shell("systemd-tmpfiles --create stopit-sendmail.conf; systemctl daemon-reload")
 
     def tell_mta(self) -> None:
-        # Its lines have doors of their own, in place of those that were there.
+        # Its lines define listeners, which replace those of before.
         lines = self.ctl("setup", "sendmail").out
         self.host.write("/etc/mail/sendmail.mc", _MC + lines + _END)
         self.host.shell("make -C /etc/mail; systemctl restart sendmail")

@@ -1,7 +1,7 @@
-"""A Redis service as it stands on three hosts: a master, replicas, and a Sentinel beside each, at 127.0.0.1.
+"""A Redis service as on three hosts: a master, replicas, and three Sentinels, at 127.0.0.1.
 
-A failover takes a second or two here instead of the half minute that Sentinel takes by default. The Sentinels have no
-part in what is written, so killing or freezing `master` is a dead or a stalled host to all who use the service.
+A failover takes a second or two instead of Sentinel's default of half a minute. The Sentinels take no part in
+writing, so for all clients, killing or freezing `master` is a dead or a stalled host.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ sentinel parallel-syncs {service} 1
 
 
 class Sentinel:
-    """One Sentinel. It writes what it learns into its own configuration file, as a real one does."""
+    """A Sentinel. It writes its state to its own configuration file, as a real one does."""
 
     def __init__(self, directory: Path, settings: str, port: int) -> None:
         self.directory = directory
@@ -58,26 +58,26 @@ class Sentinel:
         until(self._answers, f"an answer of the Sentinel in {self.directory}", _START)
 
     def freeze(self) -> None:
-        """SIGSTOP."""
+        """Send SIGSTOP."""
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """SIGCONT."""
+        """Send SIGCONT."""
         self._signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """kill -9."""
+        """Send SIGKILL."""
         self._signal(signal.SIGKILL)
         if self._process is not None:
             self._process.wait(_START)
             self._process = None
 
     def client(self) -> redis.Redis:
-        """A client of its own."""
+        """Return a new client."""
         return redis.Redis(HOST, self.port, socket_timeout=1.0)
 
     def log_text(self) -> str:
-        """What it has written."""
+        """Return its log."""
         log = self.directory / "sentinel.log"
         return log.read_text("utf-8", "replace") if log.exists() else ""
 
@@ -94,9 +94,9 @@ class Sentinel:
 
 
 class RedisService:
-    """`servers` Redis servers, the first of them master at the start, and three Sentinels.
+    """`servers` Redis servers, of which the first is the initial master, and three Sentinels.
 
-    `directory`: an existing one to keep everything in, else a fresh one below /tmp. `down_after`: milliseconds.
+    `directory` is an existing one for all data, else a new one below /tmp. `down_after` in milliseconds.
     """
 
     name = "stopit"
@@ -117,7 +117,7 @@ class RedisService:
         return f"redis+sentinel://{places}/{self.name}"
 
     def start(self) -> Self:
-        """Start everything, and return when the replicas follow and the Sentinels know of all."""
+        """Start everything, and return when the replicas follow and the Sentinels know each other."""
         for server in self.servers:
             server.directory.mkdir(exist_ok=True)
             server.start()
@@ -129,11 +129,11 @@ class RedisService:
         return self
 
     def master(self) -> Redis:
-        """Who is master now, by the word of a majority of the Sentinels."""
+        """Return the current master, by the answer of a majority of the Sentinels."""
         return until(self._master_now, "a master that the Sentinels agree on", _FAILOVER)
 
     def wait_for_another(self, than: Redis) -> Redis:
-        """The next master, as soon as a majority of the Sentinels names another than this."""
+        """Return the next master, as soon as a majority of the Sentinels names another one than this."""
 
         def another() -> Redis | None:
             found = self._master_now()
@@ -142,7 +142,7 @@ class RedisService:
         return until(another, "another master", _FAILOVER)
 
     def close(self) -> None:
-        """Kill everything, and remove the directory that it made."""
+        """Kill everything, and remove the directory that it created."""
         for sentinel in self.sentinels:
             sentinel.kill()
         for server in self.servers:
@@ -151,7 +151,7 @@ class RedisService:
             shutil.rmtree(self.directory, ignore_errors=True)
 
     def log_text(self) -> str:
-        """What the first Sentinel has written."""
+        """Return the log of the first Sentinel."""
         return self.sentinels[0].log_text()
 
     def __enter__(self) -> Self:

@@ -1,7 +1,6 @@
-"""An SMTP server that takes mail, or does at each command what a test tells it to.
+"""An SMTP server that accepts mail, or fails at a command as a test demands.
 
-It is a real server on a real socket: what a client makes of a lost connection or of an answer that never ends is
-only to be seen there.
+It is a real server on a real socket: only that shows how a client handles a lost connection or an endless reply.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _FOREVER = 3600.0
 
 
 class At(StrEnum):
-    """Where in the dialog a fault comes. DOT is the end of the message."""
+    """The step of the dialog at which a fault occurs. DOT is the end of the message."""
 
     CONNECT = "connect"
     EHLO = "ehlo"
@@ -38,7 +37,7 @@ class At(StrEnum):
 
 
 class Act(Enum):
-    """What is done in place of an answer. TAKE_AND_...: the message counts as taken; else it is not."""
+    """A fault instead of a reply. With TAKE_AND_..., the message counts as accepted; else it does not."""
 
     DROP = "drop"
     HANG = "hang"
@@ -49,7 +48,7 @@ class Act(Enum):
 
 @dataclass(frozen=True)
 class Taken:
-    """A message that the sink took."""
+    """An accepted message."""
 
     mail_from: str
     recipients: tuple[str, ...]
@@ -57,11 +56,11 @@ class Taken:
 
 
 class Sink:
-    """One server. `faults[At.RCPT].append("451 later")` (or an Act) is for the next RCPT, and used up by it.
+    """A server. `faults[At.RCPT].append("451 later")` (or an Act) makes the next RCPT fail, once.
 
-    `on_taken` is called, in the server's thread, with each message before the answer goes out: where a milter
-    would see it. `login`: the (login, password) that it takes. `tls` is `implicit`, or by STARTTLS. `pipelining`: it
-    announces PIPELINING (RFC 2920) and CHUNKING (RFC 3030); faults at DATA and DOT are then before and after BDAT.
+    `on_taken` is called in the server's thread with each message before the reply, where a milter would see it.
+    `login` is the accepted (login, password). `tls` is `implicit`, or by STARTTLS. With `pipelining`, it offers
+    PIPELINING (RFC 2920) and CHUNKING (RFC 3030); the faults at DATA and DOT are then those before and after BDAT.
     """
 
     def __init__(
@@ -79,7 +78,7 @@ class Sink:
         self.commands: list[str] = []
         self.on_taken = on_taken
         self.connected: set[object] = set()
-        """The server's ends of the connections that are open. What came over one that is closed is done with."""
+        """The server's side of each open connection. Mail of a closed one is complete."""
         self._starttls = None if implicit else tls
         self._login = login
         (self.port,) = spare_ports(1)
@@ -103,15 +102,15 @@ class Sink:
         self.stop()
 
     def protocol(self) -> SMTP:
-        """The server's end of a new connection."""
+        """Return the server's side of a new connection."""
         return _Protocol(self, self._starttls, self._login)
 
     def fault(self, at: At) -> str | Act | None:
-        """What is to go wrong here, if anything; used up."""
+        """Return the next fault at this step, if any, and remove it."""
         return self.faults[at].popleft() if self.faults[at] else None
 
     def take(self, taken: Taken) -> None:
-        """Take a message."""
+        """Accept a message."""
         self.taken.append(taken)
         self.on_taken(taken)
 
@@ -126,7 +125,7 @@ class _Controller(Controller):
 
 
 class _Protocol(SMTP):
-    """aiosmtpd's server, which looks for a fault before it answers."""
+    """The server of aiosmtpd, with a check for faults before each reply."""
 
     def __init__(self, sink: Sink, tls: ssl.SSLContext | None, login: tuple[str, str] | None) -> None:
         super().__init__(
@@ -139,12 +138,12 @@ class _Protocol(SMTP):
         self._sink = sink
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client is there."""
+        """Register the connection."""
         self._sink.connected.add(self)
         super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """It is gone."""
+        """Unregister the connection."""
         super().connection_lost(error)
         self._sink.connected.discard(self)
 
@@ -155,7 +154,7 @@ class _Protocol(SMTP):
         await super()._handle_client()
 
     async def went_wrong(self, at: At) -> bool:
-        """Do what is to go wrong here; False when nothing is."""
+        """Execute the next fault of this step. Returns False if there is none."""
         fault = self._sink.fault(at)
         if fault is None:
             return False
@@ -167,7 +166,7 @@ class _Protocol(SMTP):
         while fault is Act.DRIBBLE:
             await self.push("250-wait")
             await asyncio.sleep(0.02)
-        await asyncio.sleep(_FOREVER)  # until the connection is gone, which ends this task
+        await asyncio.sleep(_FOREVER)  # until the connection is closed, which ends this task
         return True
 
     def _line(self) -> asyncio.Transport:
@@ -200,7 +199,7 @@ class _Protocol(SMTP):
             await super().smtp_DATA(arg)
 
     async def smtp_BDAT(self, arg: str) -> None:
-        """Take the whole message in one chunk: `BDAT n LAST`."""
+        """Handle the whole message in one chunk: `BDAT n LAST`."""
         self._sink.commands.append(f"BDAT {arg}")
         content = await self._reader.readexactly(int(arg.split()[0]))
         if await self.went_wrong(At.DATA):
@@ -223,13 +222,13 @@ class _Handler:
     async def handle_EHLO(
         self, _server: _Protocol, session: Any, _envelope: Any, hostname: str, responses: list[str]
     ) -> list[str]:
-        """What the server can do."""
+        """Answer EHLO with the extensions of this server."""
         session.host_name = hostname
         *first, last = responses
         return [*first, *(["250-PIPELINING", "250-CHUNKING"] if self._sink.pipelining else []), last]
 
     async def handle_DATA(self, server: _Protocol, _session: Any, envelope: Any) -> str:
-        """The end of the message."""
+        """Handle the end of the message."""
         taken = Taken(envelope.mail_from, tuple(envelope.rcpt_tos), bytes(envelope.original_content))
         faults = self._sink.faults[At.DOT]
         if not faults or faults[0] in (Act.TAKE_AND_DROP, Act.TAKE_AND_HANG):

@@ -1,10 +1,10 @@
 """A whole mail site in one temporary directory: Postfix, the stores, the milter and the notifier.
 
     with Site(Stores.SQLITE) as site:
-        site.submit(letter(cast.mallory, [cast.vera], "Hi", "..."), cast.mallory, [cast.vera])
+        site.submit(message(cast.mallory, [cast.vera], "Hi", "..."), cast.mallory, [cast.vera])
         site.mailbox(cast.vera).wait_for(...)
 
-Leaving the block ends every process and removes every file, also when something failed on the way in.
+Leaving the block ends every process and removes every file, also if entering it failed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from stopit_lab.waiting import until
 __all__ = ["EMERGENCY", "Site", "Stores"]
 
 EMERGENCY = ("In danger now? Call 112.", "Campus police, day and night: 555 0100.")
-"""What stands first in every acknowledgement here."""
+"""The first text of every acknowledgement in the lab."""
 
 _OFFICE = """
 [[office]]
@@ -50,16 +50,19 @@ Values = Mapping[str, Mapping[str, Any]]
 
 
 class Stores(StrEnum):
-    """Where queue and ledger are."""
+    """The kind of store of queue and ledger."""
 
     SQLITE = "sqlite"
     REDIS = "redis"
 
 
 class Site:
-    """One site. `values` (section to key to value) go over the lab's own settings; `passwords` (login to password)
-    opens the SASL door. `home` is the directory to make the site's own in. A `bare_postfix` knows no milter. `mail`
-    is where the mailboxes are, when that is another site's: then the two are hosts of one campus."""
+    """A site. `values` (section to key to value) override the lab's settings.
+
+    `passwords` (login to password) add the SASL listener. `home` is the directory in which the site's own is made. A
+    `bare_postfix` has no milter configured. `mail` is the directory of another site's mailboxes, if both are hosts of
+    one campus.
+    """
 
     def __init__(
         self,
@@ -72,7 +75,7 @@ class Site:
     ) -> None:
         self.stores = stores
         self.directory = Path(tempfile.mkdtemp(prefix="stopit-lab-", dir=home))
-        self.directory.chmod(0o755)  # Postfix's own users must be able to pass
+        self.directory.chmod(0o755)  # the users of Postfix need access
         self.config = self.directory / "stopit.toml"
         self._values = dict(values or {})
         self._socket = self.directory / "milter" / "milter.sock"
@@ -118,7 +121,7 @@ class Site:
         self.postfix.start()
 
     def close(self, keep_files: bool = False) -> None:
-        """End every process, and remove every file unless they are to be kept. Goes on when a part fails to end."""
+        """End every process, and remove every file unless they are to be kept. Continues if a part fails to end."""
         try:
             for daemon in (self.notifier, self.milter):
                 daemon.kill()
@@ -132,7 +135,7 @@ class Site:
                 shutil.rmtree(self.directory, ignore_errors=True)
 
     def configure(self, changes: Values) -> None:
-        """Write the configuration with these changes on top. A running daemon reads it at its next `reload`."""
+        """Write the configuration with these changes. A running daemon reads it at its next `reload`."""
         chosen = {name: dict(section) for name, section in self._base().items()}
         for layer in (self._values, changes):
             for name, section in layer.items():
@@ -142,24 +145,24 @@ class Site:
     def submit(
         self, message: EmailMessage | bytes, author: str, recipients: Sequence[str], sender: str | None = None
     ) -> SmtpReply:
-        """Send as a logged-in member. `sender` is MAIL FROM where it is not the author's own address."""
+        """Send as a logged-in member. `sender` is MAIL FROM if it is not the author's address."""
         client = Client(self.postfix.submission, login=login_of(author))
         return client.send(message, author if sender is None else sender, recipients)
 
     def receive(
         self, message: EmailMessage | bytes, sender: str, recipients: Sequence[str], address: str = "192.0.2.25"
     ) -> SmtpReply:
-        """Mail from outside, from a host with this IP address, unauthenticated."""
+        """Send unauthenticated mail from outside, from a host with this IP address."""
         return Client(self.postfix.inbound, address=address).send(message, sender, recipients)
 
     def wait_until_traced(self, message: EmailMessage, passes: int = 1) -> None:
-        """Return when the ledger knows of so many passes of this message: traces are written behind."""
+        """Return when the ledger has this number of traces of this message. Traces are written asynchronously."""
         digest = self.keyring.message(str(message["Message-ID"]).strip("<>"))
         with closing(open_ledger(config.load(self.config).ledger)) as ledger:
             until(lambda: len(ledger.find(digest)) >= passes, f"{passes} traces of {message['Message-ID']}")
 
     def mailbox(self, address: str) -> Mailbox:
-        """The mailbox of a person."""
+        """Return the mailbox of a person."""
         return self.postfix.mailbox(address)
 
     @property
@@ -174,20 +177,20 @@ class Site:
 
     @property
     def addresses(self) -> tuple[str, str]:
-        """Where the milter's and the notifier's metrics are, as "host:port"."""
+        """The addresses of the milter's and the notifier's metrics, as "host:port"."""
         milter, notifier = self._ports
         return f"{HOST}:{milter}", f"{HOST}:{notifier}"
 
     def milter_metrics(self) -> Metrics:
-        """What the milter counts now."""
+        """Scrape the milter."""
         return scrape(self.addresses[0])
 
     def notifier_metrics(self) -> Metrics:
-        """What the notifier counts now."""
+        """Scrape the notifier."""
         return scrape(self.addresses[1])
 
     def ctl(self, *arguments: str) -> str:
-        """What `stopitctl` prints, 78 columns wide. Raises RuntimeError with its complaint when it fails."""
+        """Run `stopitctl`, 78 columns wide, and return its output. Raises RuntimeError with its error if it fails."""
         environ = {**os.environ, "COLUMNS": "78", "NO_COLOR": "1"}
         command = [*self.ctl_command(), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
@@ -196,12 +199,12 @@ class Site:
         return done.stdout
 
     def ctl_command(self) -> list[str]:
-        """`stopitctl` for this site, whose daemons run as root and not as users of their own."""
+        """Return the command line of `stopitctl` for this site, whose daemons run as root."""
         users = ["--milter-user", "", "--notifier-user", ""]
         return [program("stopitctl"), "--config", str(self.config), *users]
 
     def logs(self) -> str:
-        """All logs, one after the other."""
+        """Return all logs, one after the other."""
         texts = {
             "stopit-milter": self.milter.log_text(),
             "stopit-notifier": self.notifier.log_text(),

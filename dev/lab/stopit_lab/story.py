@@ -1,7 +1,7 @@
-"""What people do in a story of harassment, and what each of them sees of it. The demo and the tests tell it.
+"""The steps of a story of harassment, and what each person sees of it, for the demo and the tests.
 
-mallory writes; vera and walt receive; vera answers "stopit". Every word that mallory must not see again in what the
-site sends carries a canary, and `secrets` lists them.
+mallory writes; vera and walt receive; vera answers "stopit". Each text that must not reach mallory in mail of the
+site contains a canary, and `secrets` lists these.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from email.message import EmailMessage
 from typing import Generic, Protocol, TypeVar
 
 from stopit_lab.client import SmtpReply
-from stopit_lab.letters import Style, letter, reply
 from stopit_lab.mailbox import Mailbox, Received
+from stopit_lab.messages import Style, message, reply
 from stopit_lab.people import REPORT, Cast, login_of
 
 __all__ = ["MailSite", "Story"]
 
 
 class MailSite(Protocol):
-    """What a story needs of a site: a way for members to send, and their mailboxes."""
+    """The part of a site that a story needs: sending as a member, and mailboxes."""
 
     def submit(
         self, message: EmailMessage | bytes, author: str, recipients: Sequence[str], sender: str | None = None
     ) -> SmtpReply:
-        """Send as a logged-in member. `sender` is MAIL FROM where it is not the author's own address."""
+        """Send as a logged-in member. `sender` is MAIL FROM if it is not the author's address."""
 
     def mailbox(self, address: str) -> Mailbox:
-        """The mailbox of a person."""
+        """Return the mailbox of a person."""
 
     @property
     def staff(self) -> Mailbox:
@@ -39,7 +39,7 @@ AnySite = TypeVar("AnySite", bound=MailSite)
 
 
 class Story(Generic[AnySite]):
-    """One story at one site, with a cast of its own."""
+    """A story at a site, with its own cast."""
 
     def __init__(self, site: AnySite, cast: Cast) -> None:
         self.site = site
@@ -52,21 +52,21 @@ class Story(Generic[AnySite]):
     def write(
         self, author: str = "", recipients: Sequence[str] = (), header_from: str = "", to: Sequence[str] = ()
     ) -> EmailMessage:
-        """The author (mallory) writes to the recipients (vera and walt), who get it. Returns what was sent.
+        """Let the author (mallory) write to the recipients (vera and walt). Returns the delivered message.
 
-        `header_from` is what stands in From where the author lies; `to` is what stands in To where it is not the
-        recipients. Raises AssertionError when the MTA does not take it.
+        `header_from` is a false From; `to` is the To field if it is not the recipients. Raises AssertionError if the
+        MTA does not accept the message.
         """
         author = author or self.cast.mallory
         recipients = recipients or [self.cast.vera, self.cast.walt]
-        message = letter(header_from or author, to or recipients, self.subject, self.text)
-        self._note(message, self.site.submit(message, author, recipients))
+        original = message(header_from or author, to or recipients, self.subject, self.text)
+        self._note(original, self.site.submit(original, author, recipients))
         for recipient in recipients:
-            self.find(recipient, message)
-        return message
+            self.find(recipient, original)
+        return original
 
     def note_original(self, message: EmailMessage) -> None:
-        """Count a message that went another way among what the sender must not see again."""
+        """Add a message that was sent another way to what the sender must not see again."""
         self._sent.append(message)
 
     def answer(
@@ -78,8 +78,10 @@ class Story(Generic[AnySite]):
         to: Sequence[str] = (),
         recipients: Sequence[str] = (),
     ) -> tuple[EmailMessage, SmtpReply]:
-        """The author (vera) replies: to From, unless `to` names others. `recipients` is the envelope where it is
-        not `to` (Bcc). Returns the reply and what the MTA said."""
+        """Let the author (vera) reply, to From unless `to` is given. Returns the reply and the response of the MTA.
+
+        `recipients` are those of the envelope if they are not `to` (Bcc).
+        """
         author = author or self.cast.vera
         message = reply(original, author, typed, style, to)
         envelope = recipients or to or [str(original["From"])]
@@ -89,74 +91,76 @@ class Story(Generic[AnySite]):
         return message, said
 
     def flag(self, original: EmailMessage, author: str = "", typed: str = "stopit") -> EmailMessage:
-        """The author (vera) answers "stopit", and the MTA takes it. Returns the reply."""
+        """Let the author (vera) answer "stopit". Returns the reply, which the MTA has accepted."""
         message, said = self.answer(original, author, typed)
         if not said.accepted:
             raise AssertionError(f"the flag was not taken: {said}")
         return message
 
     def find(self, reader: str, message: EmailMessage) -> Received:
-        """The message in the reader's mailbox, as soon as it is there."""
+        """Wait for the message in the reader's mailbox, and return it."""
         identity = str(message["Message-ID"])
         return self.site.mailbox(reader).wait_for(
             lambda found: found.header("Message-ID") == identity, f"message {identity}"
         )
 
     def has(self, reader: str, message: EmailMessage) -> bool:
-        """Whether the message is in the reader's mailbox now."""
+        """Return whether the message is in the reader's mailbox now."""
         identity = str(message["Message-ID"])
         return any(found.header("Message-ID") == identity for found in self.site.mailbox(reader).messages())
 
     @staticmethod
     def is_service_mail(message: Received) -> bool:
-        """Whether Stopit sent it, and nobody who writes to its address."""
+        """Return whether Stopit sent the message, and not a person who writes to its address."""
         return REPORT in message.header("From") and message.header("Auto-Submitted") != ""
 
     def service_mail(self, reader: str) -> list[Received]:
-        """What Stopit has sent to this reader."""
+        """Return all mail of Stopit to this reader."""
         return self.site.mailbox(reader).matching(self.is_service_mail)
 
     def notices(self, reader: str = "") -> list[Received]:
-        """The notices that this reader (mallory) has."""
+        """Return the notices to this reader (mallory)."""
         return self.service_mail(reader or self.cast.mallory)
 
     def notice(self, reader: str = "") -> Received:
-        """The notice to this reader (mallory), as soon as it is there."""
+        """Wait for the notice to this reader (mallory), and return it."""
         return self.site.mailbox(reader or self.cast.mallory).wait_for(self.is_service_mail, "the notice")
 
     def acknowledgement(self, reader: str = "") -> Received:
-        """The acknowledgement to this reader (vera), as soon as it is there."""
+        """Wait for the acknowledgement to this reader (vera), and return it."""
         return self.site.mailbox(reader or self.cast.vera).wait_for(self.is_service_mail, "the acknowledgement")
 
     def staff_copy(self, message: EmailMessage) -> Received:
-        """The tagged copy of a flagging message in the staff mailbox, as soon as it is there."""
+        """Wait for the tagged copy of a flagging message in the staff mailbox, and return it."""
         return self.find(self.site.staff.address, message)
 
     def reply_address(self, message: Received) -> str:
-        """Where an answer to a message of Stopit's goes."""
+        """Return the address to which an answer to a message of Stopit goes."""
         return message.header("Reply-To") or message.header("From")
 
     def case_number(self, message: Received) -> str:
-        """The number of the case that a message of Stopit's tells. Raises AssertionError when it tells none."""
+        """Return the case number in a message of Stopit. Raises AssertionError if it has none."""
         found = re.search(r"number of (?:this|your) case is (\S+?)\.?\s", message.text)
         if found is None:
             raise AssertionError(f"no case number in: {message.text}")
         return found[1]
 
     def queue_ids(self) -> list[str]:
-        """The MTA's queue ids of the flags that it took."""
+        """The MTA's queue ids of the accepted flags."""
         return [queue_id for queue_id in self._queue_ids if queue_id]
 
     def secrets(self) -> list[str]:
-        """Strings that would tell the sender who reported, or what: names, addresses, Message-IDs, queue ids of
-        flags, subject and text."""
+        """Strings that would reveal the reporter or the report to the sender.
+
+        These are names, addresses, Message-IDs, queue ids of flags, subject and text.
+        """
         people = [self.cast.vera, self.cast.walt, self.cast.eve]
-        logins = [login_of(person) for person in people] if self.cast.number else []  # "eve" is in "never"
+        logins = [login_of(person) for person in people] if self.cast.number else []  # "eve" occurs in "never"
         identities = [str(message["Message-ID"]).strip("<>").partition("@")[0] for message in self._sent]
         canaries = [f"canary{self.cast.number}subject", f"canary{self.cast.number}text", "Everybody laughed"]
         return [*people, *logins, *identities, *self.queue_ids(), *canaries]
 
     def _note(self, message: EmailMessage, said: SmtpReply) -> None:
         if not said.accepted:
-            raise AssertionError(f"the message was not taken: {said}")
+            raise AssertionError(f"the message was not accepted: {said}")
         self._sent.append(message)

@@ -1,7 +1,8 @@
-"""Members who go on writing and flagging whatever happens to the host, and an oracle that knows what must come of it.
+"""Members who write and flag without pause, whatever happens to the host, and an oracle that checks the results.
 
-Each pair has a client of its own, which keeps a message until the server has taken it, as mail clients do. The oracle
-is apart from everything of Stopit's: it notes what got a 250, and afterwards asks the mailboxes and the case record.
+Each pair has a client, which keeps a message until the server has accepted it, as mail clients do. The oracle uses
+nothing of Stopit's daemons: it notes each message that got a 250, and afterwards looks into the mailboxes and the
+case record.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from email.message import EmailMessage
 from types import TracebackType
 from typing import Self
 
-from stopit_lab.letters import letter, reply
 from stopit_lab.mailhost import MailHost
+from stopit_lab.messages import message, reply
 from stopit_lab.people import Cast
 from stopit_lab.story import Story
 from stopit_lab.waiting import until
@@ -25,14 +26,14 @@ from stopit_lab.waiting import until
 __all__ = ["Oracle", "Traffic"]
 
 _PAUSE = 0.1
-"""Seconds between two attempts of a client, and between two messages: four clients leave a small machine some air."""
+"""Seconds between two attempts and between two messages of a client, so that four do not overload the machine."""
 _PATIENCE = 120.0
 _SETTLED = 180.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Flag:
-    """One flag that a client was told is taken."""
+    """A flag that was accepted."""
 
     cast: Cast
     identity: str
@@ -40,16 +41,16 @@ class _Flag:
 
 @dataclass
 class Oracle:
-    """What the clients were told. `refused` counts the answers that made them try again."""
+    """The replies that the clients got. `refused` counts the temporary failures."""
 
     flags: list[_Flag] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
 
     def faults(self, site: MailHost) -> list[str]:
-        """What is not as it must be, once everything has settled; empty when all is well.
+        """Return the faults after everything has settled; empty if there are none.
 
-        Each flag that was taken: staff have it, it is on one case, and the sender never sees it. Each sender: at most
-        one notice.
+        Each accepted flag: staff have it, it is on one case, and the sender never sees it. Each sender: at most one
+        notice.
         """
         found: list[str] = []
         staff = site.staff.messages()
@@ -57,7 +58,7 @@ class Oracle:
         for flag in self.flags:
             copies = [copy for copy in staff if copy.header("Message-ID") == flag.identity]
             reports = {copy.header("X-Stopit-Report") for copy in copies}
-            # A client that was cut off before it had its answer sends again, and staff may have that twice.
+            # A client that was cut off before it got its reply sends again, so staff may have that message twice.
             if len(reports) != 1:
                 found.append(f"{flag.identity}: reports {sorted(reports)} in {len(copies)} copies")
                 continue
@@ -70,7 +71,7 @@ class Oracle:
         return found
 
     def wait_until_settled(self, site: MailHost) -> None:
-        """Return when every flag is on a case and nothing that is due waits any more. Raises TooLate with faults."""
+        """Return when every flag is on a case and nothing due is left. Raises TooLate with the faults."""
         until(lambda: site.nothing_waits() and not self.faults(site), "every flag on its case", _SETTLED)
 
 
@@ -86,7 +87,7 @@ def _seen_by_sender(site: MailHost, cast: Cast, taken: set[str]) -> list[str]:
 
 
 class Traffic:
-    """Clients at work while the `with` block runs; leaving it lets each finish what it has begun."""
+    """Clients that run during the `with` block. Leaving it waits for the messages that were begun."""
 
     def __init__(self, site: MailHost, casts: Sequence[Cast]) -> None:
         self.oracle = Oracle()
@@ -111,7 +112,7 @@ class Traffic:
             raise self._errors[0]
 
     def wait_for_flags(self, more: int) -> None:
-        """Return when so many more flags have been taken. Raises a client's error where one gave up."""
+        """Return when this number of further flags has been accepted. Raises the error of a client that gave up."""
         goal = len(self.oracle.flags) + more
         until(lambda: self._errors or len(self.oracle.flags) >= goal, f"{more} more flags to be taken", _PATIENCE)
         if self._errors:
@@ -120,7 +121,7 @@ class Traffic:
     def _work(self, cast: Cast) -> None:
         try:
             while not self._end.is_set():
-                original = letter(cast.mallory, [cast.vera], "You again", "Nobody wants you here.\n")
+                original = message(cast.mallory, [cast.vera], "You again", "Nobody wants you here.\n")
                 self._send(original, cast.mallory, cast.vera)
                 self._end.wait(_PAUSE)
                 flag = reply(original, cast.vera, "stopit")
@@ -130,7 +131,7 @@ class Traffic:
             self._errors.append(error)
 
     def _send(self, message: EmailMessage, author: str, recipient: str) -> None:
-        """Try until the server has taken it. A refusal for good is a fault: nothing here is to be refused."""
+        """Try until the server accepts it. A permanent refusal is a fault, because nothing here is to be refused."""
 
         def taken() -> bool:
             try:

@@ -1,6 +1,6 @@
-"""Waiting for what another process does: by asking again and again, never by sleeping a fixed time.
+"""Waits for another process by asking repeatedly, never by sleeping a fixed time.
 
-A bound is generous because it is only ever reached when something is wrong; then the error says what was waited for.
+The time limit is generous because it is only reached on failure; the error then names what was waited for.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ __all__ = ["PATIENCE", "TooLate", "until"]
 T = TypeVar("T")
 
 PATIENCE = 30.0
-"""Seconds until a wait is given up."""
+"""Seconds until a wait fails."""
 _PAUSE = 0.03
 
 
 class TooLate(AssertionError):
-    """What was waited for did not come true in time."""
+    """A wait reached its time limit."""
 
 
 def until(ask: Callable[[], T | None], what: str, timeout: float = PATIENCE) -> T:
-    """The first answer that is true, asked for up to `timeout` seconds. Raises TooLate that names `what`."""
+    """Return the first true result, polling for up to `timeout` seconds. Raises TooLate, which names `what`."""
     deadline = time.monotonic() + timeout
     while True:
         answer = ask()

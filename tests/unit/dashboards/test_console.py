@@ -1,5 +1,4 @@
-"""The console page as a template: what it asks, and that nothing was left open. A browser sees it in
-tests/integration."""
+"""The console page as a template: its queries, and its syntax. A browser renders it in tests/integration."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ PAGE = console.render(ROWS)
 
 
 def one(**values: object) -> str:
-    """The page with one panel."""
+    """Return the page with one panel."""
     query = Query(f'100% of x{{job="a",{HERE}}}', "{instance}")
     chosen: dict = {"key": "one", "title": "One <b>", "answers": "How. `stopitctl check` & co.", "queries": (query,)}
     return console.render((Row("Well?", "Look.", (Panel(**{**chosen, **values}),)),))

@@ -1,4 +1,4 @@
-"""The dashboard's JSON, as far as it can be judged without a Grafana: by its own types, and by what Grafana needs."""
+"""The dashboard's JSON, checked without a Grafana: by the types of its SDK, and by what Grafana needs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def drawn(board: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def one(**values: Any) -> dict[str, Any]:
-    """The JSON of a panel by itself."""
+    """Return the JSON of a panel alone."""
     query = Query(f"x{{{HERE}}}", "{instance}")
     panel = Panel(**{"key": "one", "title": "One", "answers": "How.", "queries": (query,), **values})
     return dict(json.loads(grafana.render((Row("Well?", "Look.", (panel,)),)))["panels"][1])
@@ -40,7 +40,7 @@ def steps(panel: dict[str, Any]) -> list[tuple[float | None, str]]:
 
 class TestBoard:
     def test_grafanas_own_types_read_all_of_it_back(self, board: dict[str, Any]) -> None:
-        """A field that they do not know would be gone."""
+        """The types would drop a field that they do not know."""
         plugins.register_default_plugins()
         read = dashboard.Dashboard.from_json(board)
         assert json.loads(json.dumps(read, cls=JSONEncoder)) == board

@@ -1,4 +1,4 @@
-"""The pages that are committed are those that the list of panels gives."""
+"""The committed pages agree with the list of panels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The list of panels: each asks for what there is, and can be told from the others."""
+"""The list of panels: its queries ask for existing series, and its panels differ."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCRAPED = {"job", "instance", "le"}
 
 @pytest.fixture(scope="module")
 def known() -> dict[str, set[str]]:
-    """Every series that can be asked for, and its labels."""
+    """Return every series that can be queried, and its labels."""
     found = {name: set(labels) for name, labels in PROMETHEUS.items()}
     for made in every_metric().values():
         for metrics in made:
@@ -41,7 +41,7 @@ class TestList:
         assert ROWS[0].panels[0].kind is Kind.STAT
 
     def test_every_metric_is_on_a_panel(self) -> None:
-        """One that is added and shown nowhere is one that nobody will look at."""
+        """A new metric that no panel shows would be overlooked."""
         asked = " ".join(query.expr for panel in panels() for query in panel.queries)
         metrics = {each.name for made in every_metric().values() for metric in made for each in metric.described}
         assert {name for name in metrics if name not in asked} == set()

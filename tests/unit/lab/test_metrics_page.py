@@ -1,4 +1,4 @@
-"""docs/metrics.md is what the definitions say, and what the daemons show is what it says."""
+"""docs/metrics.md agrees with the definitions and with what the daemons export."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_every_metric_is_described_and_nothing_else_is() -> None:
             shown = list(text_string_to_metric_families(generate_latest(metrics.registry).decode()))
             suffix = {"counter": "_total"}
             names = {f"{family.name}{suffix.get(family.type, '')}" for family in shown}
-            names = {name for name in names if not name.endswith("_created")}  # the daemons leave these out
+            names = {name for name in names if not name.endswith("_created")}  # not exported by the daemons
             assert names == {each.name for each in metrics.described}, program
 
 

@@ -1,7 +1,7 @@
-"""Messages as real clients write them: what mallory sends, and how the others answer.
+"""Messages as real clients write them: those of mallory, and the replies.
 
-Each `Style` is a client's habit. A reply names the message it answers in In-Reply-To and References (RFC 5322
-section 3.6.4) and quotes it the way that client does.
+A `Style` is the way a client writes replies. A reply names its original in In-Reply-To and References (RFC 5322
+section 3.6.4) and quotes it as that client does.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid, parsedate_to_datetime
 from enum import Enum
 
-__all__ = ["Style", "forward_attached", "letter", "reply"]
+__all__ = ["Style", "forward_attached", "message", "reply"]
 
 
 class Style(Enum):
-    """How a client writes a reply."""
+    """The way a client writes a reply."""
 
     TOP = "plain text above the quote, as most clients on a desk do"
     BOTTOM = "plain text below the quote, as old hands do"
@@ -26,28 +26,28 @@ class Style(Enum):
     MOBILE = "plain text with a mobile footer, then the quote"
 
 
-def letter(
+def message(
     author: str, to: Sequence[str], subject: str, text: str, *, cc: Sequence[str] = (), message_id: str = ""
 ) -> EmailMessage:
-    """A message in plain text. Bcc is a matter of the envelope: see `Client.send`."""
-    message = EmailMessage()
-    message["From"] = author
-    message["To"] = ", ".join(to)
+    """Return a message in plain text. For Bcc, name more recipients in the envelope (`Client.send`)."""
+    made = EmailMessage()
+    made["From"] = author
+    made["To"] = ", ".join(to)
     if cc:
-        message["Cc"] = ", ".join(cc)
-    message["Subject"] = subject
-    message["Date"] = format_datetime(datetime.now(UTC))
-    message["Message-ID"] = message_id or make_msgid(domain=author.rpartition("@")[2])
-    message.set_content(text)
-    return message
+        made["Cc"] = ", ".join(cc)
+    made["Subject"] = subject
+    made["Date"] = format_datetime(datetime.now(UTC))
+    made["Message-ID"] = message_id or make_msgid(domain=author.rpartition("@")[2])
+    made.set_content(text)
+    return made
 
 
 def reply(
     to: EmailMessage, author: str, typed: str, style: Style = Style.TOP, recipients: Sequence[str] = ()
 ) -> EmailMessage:
-    """The author's reply to a message: to its From unless other recipients are given."""
+    """Return the author's reply to a message, addressed to its From unless other recipients are given."""
     subject = str(to["Subject"] or "")
-    answer = letter(
+    answer = message(
         author,
         recipients or [str(to["Reply-To"] or to["From"])],
         subject if subject.lower().startswith("re:") else f"Re: {subject}",
@@ -76,8 +76,8 @@ def reply(
 
 
 def forward_attached(originals: Sequence[EmailMessage], author: str, to: str, text: str = "") -> EmailMessage:
-    """A message with these attached as message/rfc822, one by one."""
-    forward = letter(author, [to], "Fwd: please look at this", text or "See attached.")
+    """Return a message with these messages attached as message/rfc822."""
+    forward = message(author, [to], "Fwd: please look at this", text or "See attached.")
     for original in originals:
         forward.add_attachment(original)
     return forward

@@ -1,22 +1,22 @@
-"""A day on a campus in a few seconds: a little of everything that the metrics count, by mail alone."""
+"""A day of mail on a campus in a few seconds: some of everything that the metrics count."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stopit_lab.letters import forward_attached, letter, reply
+from stopit_lab.messages import forward_attached, message, reply
 from stopit_lab.people import REPORT, Cast
 from stopit_lab.site import Site
 from stopit_lab.story import Story
 from stopit_lab.waiting import until
 
-__all__ = ["bustle", "chatter"]
+__all__ = ["mixed_load", "ordinary_mail"]
 
 
-def bustle(site: Site, casts: Iterator[Cast]) -> None:
-    """Flags of every kind with what follows: notices, a sender who goes on, staff who must look. Takes four casts.
+def mixed_load(site: Site, casts: Iterator[Cast]) -> None:
+    """Send flags of every kind and wait for what follows: notices, a sender who goes on, cases for staff.
 
-    Returns when the site has dealt with all of it. Raises TooLate when it does not.
+    Takes four casts. Returns when the site has processed all of it. Raises TooLate if it does not.
     """
     _goes_on(Story(site, next(casts)))
     _kept(Story(site, next(casts)))
@@ -24,16 +24,16 @@ def bustle(site: Site, casts: Iterator[Cast]) -> None:
     _put_right(Story(site, next(casts)))
 
 
-def chatter(site: Site, cast: Cast, number: int) -> None:
-    """So many ordinary messages, from bob to walt, and one from outside."""
+def ordinary_mail(site: Site, cast: Cast, number: int) -> None:
+    """Send this number of ordinary messages from bob to walt, and one from outside."""
     for turn in range(number):
-        message = letter(cast.bob, [cast.walt], f"Lunch {turn}", "At one?\n")
-        _taken(site.submit(message, cast.bob, [cast.walt]).accepted)
-    _taken(site.receive(letter(cast.olga, [cast.walt], "News", "From afar.\n"), cast.olga, [cast.walt]).accepted)
+        lunch = message(cast.bob, [cast.walt], f"Lunch {turn}", "At one?\n")
+        _taken(site.submit(lunch, cast.bob, [cast.walt]).accepted)
+    _taken(site.receive(message(cast.olga, [cast.walt], "News", "From afar.\n"), cast.olga, [cast.walt]).accepted)
 
 
 def _goes_on(story: Story[Site]) -> None:
-    """mallory has a notice, writes again all the same, and is reported again."""
+    """mallory gets a notice, writes again, and is reported again."""
     story.flag(story.write())
     story.notice()
     again = story.write()
@@ -42,7 +42,7 @@ def _goes_on(story: Story[Site]) -> None:
 
 
 def _kept(story: Story[Site]) -> None:
-    """vera wants it on record, walt wants a person to look, and by the report address."""
+    """vera asks for a record; walt asks for a person, through the report address."""
     original = story.write()
     story.flag(original, typed="stopit record")
     story.acknowledgement()
@@ -52,7 +52,7 @@ def _kept(story: Story[Site]) -> None:
 
 
 def _never_received(story: Story[Site]) -> None:
-    """eve, who never got it, flags it, by the header."""
+    """eve, who did not receive the message, flags it with the header."""
     original = story.write()
     flag = reply(original, story.cast.eve, "Look at this!")
     flag["X-Stopit"] = "flag"
@@ -61,7 +61,7 @@ def _never_received(story: Story[Site]) -> None:
 
 
 def _put_right(story: Story[Site]) -> None:
-    """The sender of a notice says that it was somebody else."""
+    """The sender answers the notice: it was not me."""
     story.flag(story.write())
     notice = story.notice()
     answer = reply(notice.message, story.cast.mallory, "This was not me.")
@@ -71,4 +71,4 @@ def _put_right(story: Story[Site]) -> None:
 
 def _taken(accepted: bool) -> None:
     if not accepted:
-        raise AssertionError("the MTA did not take a message")
+        raise AssertionError("the MTA did not accept a message")

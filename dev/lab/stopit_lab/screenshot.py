@@ -1,7 +1,7 @@
-"""python -m stopit_lab.picture FILE.png: the console page as it looks with real daemons behind it, for the documents.
+"""python -m stopit_lab.screenshot FILE.png: take a screenshot of the console page, for the documents.
 
-Two sites have mail for some minutes, a Prometheus scrapes them each second, and Chromium takes the picture of the top
-of the page. Only root may do it, because it starts private Postfixes.
+Two sites have mail for some minutes, a Prometheus scrapes them each second, and Chromium takes a screenshot of the
+top of the page. Needs root, because it starts private Postfixes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from stopit_lab.browser import Browser
-from stopit_lab.bustle import bustle, chatter
+from stopit_lab.load import mixed_load, ordinary_mail
 from stopit_lab.people import Cast
 from stopit_lab.prometheus import Prometheus
 from stopit_lab.site import Site, Stores
@@ -27,20 +27,20 @@ __all__ = ["main"]
 
 _CONFIG = Path(__file__).parents[3] / "config" / "prometheus"
 _SIZE = (1200, 1080)
-_BUSTLE = 45.0
-"""Seconds between two stories of harassment."""
+_LOAD_EVERY = 45.0
+"""Seconds between two runs of the load."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make the picture. Returns the exit code."""
+    """Take the screenshot. Returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m stopit_lab.picture", description="A picture of the console page."
+        prog="python -m stopit_lab.screenshot", description="Take a screenshot of the console page."
     )
-    parser.add_argument("file", type=Path, help="where it goes")
-    parser.add_argument("--minutes", type=float, default=6, help="of mail, and on the graphs (default: %(default)g)")
+    parser.add_argument("file", type=Path, help="the file to write")
+    parser.add_argument("--minutes", type=float, default=6, help="of mail and on the graphs (default: %(default)g)")
     options = parser.parse_args(arguments)
     with (
-        tempfile.TemporaryDirectory(prefix="stopit-picture-") as directory,
+        tempfile.TemporaryDirectory(prefix="stopit-screenshot-") as directory,
         Site(Stores.SQLITE) as first,
         Site(Stores.REDIS) as second,
     ):
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _mail(sites: Sequence[Site], seconds: float) -> None:
-    """Mail for so long, more and less of it."""
+    """Send mail for this time, at a varying rate."""
     casts = (Cast(number) for number in itertools.count(1))
     bystanders = next(casts)
     began = time.monotonic()
@@ -67,15 +67,15 @@ def _mail(sites: Sequence[Site], seconds: float) -> None:
         if passed > seconds:
             return
         for site in sites:
-            chatter(site, bystanders, 2 + turn % 5)
-        if passed > stories * _BUSTLE:
-            bustle(sites[stories % 2], casts)
+            ordinary_mail(site, bystanders, 2 + turn % 5)
+        if passed > stories * _LOAD_EVERY:
+            mixed_load(sites[stories % 2], casts)
             stories += 1
         time.sleep(0.5)
 
 
 def _taken(prometheus: Prometheus, seconds: int) -> bytes:
-    """The top of the page as PNG, its graphs over so long."""
+    """Return the top of the page as PNG, with graphs over this time."""
     chosen = quote(json.dumps({"duration": seconds, "endTime": 0}))
     with Browser() as browser:
         page = browser.page(*_SIZE)
@@ -83,7 +83,7 @@ def _taken(prometheus: Prometheus, seconds: int) -> bytes:
         until(lambda: page.evaluate("document.querySelectorAll('.prom_graph_loading').length") == 0, "the graphs")
         if page.faults():
             raise RuntimeError("\n".join(page.faults()))
-        return page.picture(whole=False)
+        return page.screenshot(whole=False)
 
 
 if __name__ == "__main__":
