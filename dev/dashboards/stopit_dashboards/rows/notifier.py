@@ -58,7 +58,7 @@ NOTIFIER = Row(
         graph(
             "last-turn",
             "Since the last turn of the loop",
-            "The time since the last turn of each notifier's loop, also of a failed one. If it rises, the loop hangs.",
+            "The time since the last turn of each notifier's loop, also a failed one. If it rises, the loop hangs.",
             {"{instance}": f"time() - max by (instance) (stopit_notifier_last_turn_timestamp_seconds{{{HERE}}})"},
             Unit.SECONDS,
             Limits(120, 300),
