@@ -177,7 +177,7 @@ def test_one_instance_can_be_looked_at_alone(watched: Watched, browser: Browser)
     legend = page.evaluate("document.querySelector('[data-panel=connections] .rickshaw_legend').textContent")
     assert milter in legend
     assert watched.sites[1].addresses[0] not in legend
-    assert _state(page, "last-reload") == ("well", "taken")
+    assert _state(page, "last-reload") == ("well", "accepted")
     assert _state(page, "notifiers-up") == ("none", "no data")
     assert page.faults() == []
 
