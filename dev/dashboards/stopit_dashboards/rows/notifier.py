@@ -14,10 +14,10 @@ WAITING = Row(
         graph(
             "oldest-report",
             "Oldest report in the queue",
-            "The age of the oldest report. Over ten minutes: the notifier is stuck, or one report fails.",
+            "The age of the oldest report; a second is usual. Over ten minutes: a flood, or one report fails.",
             {"oldest": f"max(stopit_queue_oldest_age_seconds{{{HERE}}})"},
             Unit.SECONDS,
-            Limits(120, 600),
+            Limits(600, 3600),
         ),
         graph(
             "queue-depth",
