@@ -47,14 +47,14 @@ class Unit(StrEnum):
 
 
 class Sense(StrEnum):
-    """Whether a target is a lower or an upper bound."""
+    """The side of a target: a lower or an upper bound."""
 
     AT_LEAST = "at least"
     AT_MOST = "at most"
 
 
 class Verdict(StrEnum):
-    """Whether a figure meets its target; NONE without a target."""
+    """A figure compared with its target; NONE without a target."""
 
     MET = "met"
     MISSED = "missed"

@@ -33,12 +33,12 @@ class SmtpReply:
 
     @property
     def accepted(self) -> bool:
-        """Whether the server accepted the message."""
+        """True if the server accepted the message."""
         return self.step == "." and self.code == 250
 
     @property
     def temporary(self) -> bool:
-        """Whether the refusal is temporary: the client keeps the message and tries again."""
+        """True if the refusal is temporary, so that the client keeps the message and tries again."""
         return 400 <= self.code < 500
 
     @property

@@ -16,7 +16,7 @@ from stopit_core.decision.policy import pairs
 from stopit_core.metrics import Described, HttpMetrics, Metrics, MilterHttpMetrics, MilterMetrics, NotifierMetrics
 from stopit_core.outgoing.facts import MessageKind
 
-__all__ = ["catalogue", "every_metric"]
+__all__ = ["every_metric", "page"]
 
 _HEAD = """\
 # Metrics
@@ -46,7 +46,7 @@ def every_metric() -> dict[str, tuple[Metrics, ...]]:
     }
 
 
-def catalogue() -> str:
+def page() -> str:
     """Return the page: first the metrics that both daemons have, then those of each daemon."""
     found = {
         program: {each.name: each for metrics in made for each in metrics.described}
@@ -102,4 +102,4 @@ def _wrapped(text: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(catalogue())
+    sys.stdout.write(page())

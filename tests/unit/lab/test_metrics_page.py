@@ -7,13 +7,13 @@ from pathlib import Path
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from stopit_lab.metrics_page import catalogue, every_metric
+from stopit_lab.metrics_page import every_metric, page
 
 ROOT = Path(__file__).parents[3]
 
 
 def test_the_page_is_what_the_definitions_say() -> None:
-    assert (ROOT / "docs" / "metrics.md").read_text("utf-8") == catalogue()
+    assert (ROOT / "docs" / "metrics.md").read_text("utf-8") == page()
 
 
 def test_every_metric_is_described_and_nothing_else_is() -> None:
