@@ -1,5 +1,8 @@
-"""Sites for the integration tests. Most tests share one site for each kind of store, with a cast of their own;
-a test that needs other settings, or kills what others use, makes its own."""
+"""Sites for the integration tests.
+
+Most tests share one site per kind of store, with their own cast. A test that needs other settings, or kills what others
+use, makes its own site.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +31,14 @@ def servers() -> None:
 
 @pytest.fixture(scope="session", params=list(Stores), ids=lambda stores: stores.value)
 def shared_site(request: pytest.FixtureRequest, servers: None) -> Iterator[Site]:
-    """One site for each kind of store, for the whole run."""
+    """One site per kind of store, for the whole run."""
     with Site(request.param) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def casts() -> Iterator[Cast]:
-    """Fresh people for every test, without end for what we do."""
+    """An unlimited number of casts."""
     return (Cast(number) for number in itertools.count(1))
 
 
@@ -59,7 +62,7 @@ def story(site: Site, cast: Cast) -> Story:
 
 @pytest.fixture
 def make_site(request: pytest.FixtureRequest) -> Iterator[MakeSite]:
-    """Makes sites of a test's own: the arguments are `Site`'s. They end with the test."""
+    """Make further sites, with the arguments of `Site`. They end with the test."""
     with ExitStack() as stack:
 
         def make(**options: Any) -> Site:
@@ -72,10 +75,10 @@ def make_site(request: pytest.FixtureRequest) -> Iterator[MakeSite]:
 
 @pytest.fixture
 def nothing_more_is_sent(casts: Iterator[Cast]) -> Callable[[Site], None]:
-    """Returns when every message that was due before has been sent and delivered.
+    """Return when every message that was due before has been sent and delivered.
 
-    A whole other story is played after it: its notice is decided later and has the same delay, so when that notice
-    has come, one that was decided before would have come too.
+    It plays another story, whose notice is decided later and has the same delay. When that notice arrives, all that
+    were decided before have arrived, too.
     """
 
     def wait(site: Site) -> None:
@@ -90,7 +93,7 @@ def nothing_more_is_sent(casts: Iterator[Cast]) -> Callable[[Site], None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """With a failure come the logs of every site that the test used."""
+    """Add the logs of every site that the test used to the report of a failure."""
     report = yield
     if report.failed:
         funcargs: dict[str, Any] = getattr(item, "funcargs", {})

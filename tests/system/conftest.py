@@ -37,7 +37,7 @@ HOSTS = pytest.StashKey[list[MailHost]]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long runs where all of it is asked for; the purge comes last, because all share one host."""
+    """Skip long tests unless they are asked for. The purge comes last, because all tests share one host."""
     items.sort(key=lambda item: item.path.name == "test_purge.py")
     if os.environ.get("STOPIT_SYSTEM") == "all":
         return
@@ -48,7 +48,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def home() -> Iterator[Path]:
-    """Where images and hosts lie: on a disk, because they are large."""
+    """The directory of images and hosts: on a disk, because they are large."""
     servers.require(*TOOLS, root=True)
     with tempfile.TemporaryDirectory(prefix="stopit-system-", dir="/var/tmp", ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o755)
@@ -57,12 +57,12 @@ def home() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def build(home: Path) -> Callable[[str], Path]:
-    """Builds the package, under another version where one is given, and returns its file."""
+    """Build the package, with another version if one is given, and return its file."""
 
     def build(version: str = "") -> Path:
         directory = home / f"package-{version or 'now'}"
         command = [str(ROOT / "run"), "deb", "--output", str(directory), *(["--version", version] if version else [])]
-        # Packing as small as may be takes most of the time, and nobody downloads this one (dpkg-deb(1)).
+        # The best compression takes most of the time, and this package is not downloaded (dpkg-deb(1)).
         quickly = {"DPKG_DEB_COMPRESSOR_TYPE": "gzip", "DPKG_DEB_COMPRESSOR_LEVEL": "1"}
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=BUILD, env={**os.environ, **quickly}
@@ -75,7 +75,7 @@ def build(home: Path) -> Callable[[str], Path]:
 
 @pytest.fixture(scope="session")
 def image_of(home: Path) -> Callable[[type[MailHost]], Image]:
-    """The image for a kind of mail host, made when it is first asked for."""
+    """Return the image for a kind of mail host, which is made on first use."""
     made: dict[type[MailHost], Image] = {}
 
     def image_of(kind: type[MailHost]) -> Image:
@@ -94,7 +94,7 @@ def image_of(home: Path) -> Callable[[type[MailHost]], Image]:
 
 @pytest.fixture(scope="session")
 def package(build: Callable[[], Path], image_of: Callable[[type[MailHost]], Image]) -> Path:
-    """The package as the tree is now. Building it and making the first image go on side by side."""
+    """The package of this tree. It is built while the first image is made."""
     if "STOPIT_PACKAGE" in os.environ:
         return Path(os.environ["STOPIT_PACKAGE"])
     with ThreadPoolExecutor(1) as aside:
@@ -107,7 +107,7 @@ def package(build: Callable[[], Path], image_of: Callable[[type[MailHost]], Imag
 def make_host(
     request: pytest.FixtureRequest, home: Path, package: Path, image_of: Callable[[type[MailHost]], Image]
 ) -> Iterator[MakeHost]:
-    """Boots mail servers as they were before Stopit came. They end with the run."""
+    """Boot mail servers without Stopit. They end with the run."""
     with ExitStack() as stack:
 
         def make(kind: type[MailHost] = PostfixHost, casts: Sequence[Cast] = (*CASTS, *CLIENTS)) -> MailHost:
@@ -128,7 +128,7 @@ def make_host(
 
 @pytest.fixture(scope="session")
 def site(make_host: MakeHost, package: Path) -> MailHost:
-    """A mail server with Postfix that Stopit was installed on, with queue and ledger in Redis."""
+    """A mail server with Postfix and an installed Stopit, with queue and ledger in Redis."""
     made = make_host()
     made.install(package)
     assert not any(made.is_ready(unit) for unit in UNITS), "nothing starts before it is configured"
@@ -147,25 +147,25 @@ def casts() -> Iterator[Cast]:
 
 @pytest.fixture
 def clients() -> Sequence[Cast]:
-    """People who go on writing."""
+    """People who write without pause."""
     return CLIENTS
 
 
 @pytest.fixture
 def story(site: MailHost, casts: Iterator[Cast]) -> Story[MailHost]:
-    """A story that nobody has told yet."""
+    """A new story."""
     return Story(site, next(casts))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """With a failure come the journals of all hosts."""
+    """Add the journals of all hosts to the report of a failure."""
     report = yield
     if report.failed:
         for made in item.config.stash.get(HOSTS, []):
             try:
                 tail = "\n".join(made.logs().splitlines()[-LOG_LINES:])
-            except (OSError, RuntimeError) as error:  # the report of the failure itself must come through
+            except (OSError, RuntimeError) as error:  # the failure itself must be reported
                 tail = f"no journal: {error}\n{made.host.console_text()}"
             report.sections.append((f"journal of {made.host.directory}", tail))
     return report

@@ -1,4 +1,4 @@
-"""A site's settings, a message as the milter collected it, and the programs that some tests need."""
+"""A site's settings, a collected message, and the programs that some tests need."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def settings(tmp_path: Path) -> Callable[..., Settings]:
 
 @pytest.fixture
 def context_with(settings: Callable[..., Settings]) -> Callable[..., DecisionContext]:
-    """An context of the site, with changes of `[milter]` as keywords and of other sections as a mapping."""
+    """The context of the site, with changes of `[milter]` as keywords and of other sections as a mapping."""
 
     def make(changes: Mapping[str, Mapping[str, Any]] | None = None, **milter: str) -> DecisionContext:
         return DecisionContext.of(settings({**(changes or {}), "milter": milter}))
@@ -80,7 +80,7 @@ def context(context_with: Callable[..., DecisionContext]) -> DecisionContext:
 
 @pytest.fixture
 def transaction() -> Callable[..., Transaction]:
-    """A message as it was collected; a member's reply unless told otherwise."""
+    """A collected message: a member's reply, unless arguments change it."""
 
     def make(
         fields: Pairs = REPLY,
