@@ -1,7 +1,7 @@
 """Sites for the integration tests.
 
-Most tests share one site per kind of store, with their own cast. A test that needs other settings, or kills what others
-use, makes its own site.
+Most tests share one site per kind of store, with their own cast. A test that needs other settings, or kills what
+others use, makes its own site.
 """
 
 from __future__ import annotations
