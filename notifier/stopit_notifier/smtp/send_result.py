@@ -9,7 +9,7 @@ __all__ = ["CALLED_OFF", "SENT", "SendResult", "SendStatus"]
 
 
 class SendStatus(Enum):
-    """What the caller knows after an attempt. Only with UNANSWERED may an unknown copy be on its way."""
+    """The state of a message after an attempt. A copy may be on its way only with UNANSWERED and HUNG."""
 
     SENT = "sent"
     """The MTA accepted the message."""
