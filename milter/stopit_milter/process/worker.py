@@ -95,12 +95,9 @@ def run_worker(
             return
         active.handle(message)
 
-    # libmilter waits for these signals in a thread of its own. In any other thread they would end the process before
-    # the traces in the buffer are written, so all threads block them.
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
-    resources = SessionResources(
-        active.live, Sinks(reports, trace_sender, own, metrics, log), metrics, message_counter, log
-    )
+    _block_signals()
+    sinks = Sinks(reports, trace_sender, own, metrics, log)
+    resources = SessionResources(active.live, sinks, metrics, message_counter, log)
     for each in (trace_sender, own, drainer, keeper, counting):
         each.start()
     if slot == 0:
@@ -145,6 +142,14 @@ def _count(
     metrics.connections.set(listener.connections)
     if limit and message_counter.total >= limit:
         control.report(ChildStatus.RESTART_DUE)
+
+
+def _block_signals() -> None:
+    """Block the signals that libmilter waits for in a thread of its own, in this thread and those that it starts.
+
+    In any other thread they would end the process before the traces in the buffer are written.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
 
 
 def _freeze_heap() -> None:

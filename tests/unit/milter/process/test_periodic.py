@@ -74,7 +74,7 @@ def test_a_spool_that_cannot_be_read_is_no_reason_to_end(
     again = PeriodicTask("spool", drainer.drain_once, pause=0.01)
     again.start()
     until(lambda: counted("stopit_milter_faults_total", stage="spool") >= 2, "two looks")
-    again.stop(5)
+    assert again.stop(5)
     queue.close()
 
 
