@@ -62,7 +62,7 @@ def _names(node: ast.AST) -> set[str]:
     if isinstance(node, ast.Call):
         called = ast.unparse(node.func)
         logs = called.rpartition(".")[2] in LEVELS and re.search(r"log$", called.rpartition(".")[0])
-        if logs or called == "self._say":
+        if logs or called == "self._log_failure":
             return {each.arg for each in node.keywords if each.arg and each.arg != "grave"}
     if isinstance(node, ast.FunctionDef) and node.name == "_names":
         texts = [each for each in ast.walk(node) if isinstance(each, ast.Dict)]

@@ -58,7 +58,7 @@ class ResultRecorder:
             sending.watch(pairs, message.case_id, at, until)
             self._failpoint(Failpoint.BEFORE_MARK)
         self._failpoint(Failpoint.MARKED_SENT)
-        self._report_sent(message)
+        self._log_sent(message)
         try:
             self._watchlist.watch(pairs, until)
         except Transient as error:  # the next sync repeats it
@@ -72,7 +72,7 @@ class ResultRecorder:
             self._failpoint(Failpoint.BEFORE_MARK)
         self._failpoint(Failpoint.MARKED_SENT)
         for message in marked:
-            self._report_sent(message)
+            self._log_sent(message)
         self._failpoint(Failpoint.WATCHED)
 
     def put_off(self, message: Message, error: str, again_at: float) -> None:
@@ -81,13 +81,13 @@ class ResultRecorder:
             if not sending.put_back(message, error, again_at):
                 return
         self._count(message, SendLabel.DEFERRED)
-        self._report("deferred, will retry", message, error, again_at=round(again_at))
+        self._log_failure("deferred, will retry", message, error, again_at=round(again_at))
 
     def unanswered(self, message: Message, error: str) -> None:
         """Record that the MTA has all of it and has not replied: recovery asks the ledger."""
         with self._cases.sending() as sending:
             sending.unanswered(message, error)
-        self._report("no reply from the MTA, recovery will ask the ledger", message, error)
+        self._log_failure("no reply from the MTA, recovery will ask the ledger", message, error)
 
     def failed(self, message: Message, error: str) -> None:
         """Record that it can never be sent, and alert staff."""
@@ -96,7 +96,7 @@ class ResultRecorder:
                 return
             self._alert_staff(sending, message, AlertKind.NOT_SENT, error)
         self._count(message, SendLabel.FAILED)
-        self._report("could not be sent", message, error, grave=True)
+        self._log_failure("could not be sent", message, error, grave=True)
 
     def unclear(self, message: Message, error: str) -> None:
         """Record that it may have been sent and is not sent again, and alert staff."""
@@ -105,7 +105,7 @@ class ResultRecorder:
                 return
             self._alert_staff(sending, message, AlertKind.UNCLEAR, error)
         self._count(message, SendLabel.UNCLEAR)
-        self._report("unclear whether it was sent", message, error, grave=True)
+        self._log_failure("unclear whether it was sent", message, error, grave=True)
 
     def _alert_staff(self, sending: Sending, message: Message, kind: AlertKind, error: str) -> None:
         if message.party is Party.STAFF:  # an alert about an alert would fail in the same way
@@ -125,7 +125,7 @@ class ResultRecorder:
         now = self._time.clock()
         alert(sending.work, context.renderer, context.staff_address, case, facts, now, observed=False)
 
-    def _report_sent(self, message: Message) -> None:
+    def _log_sent(self, message: Message) -> None:
         self._count(message, SendLabel.SENT)
         recipient = self._live.current.people.keyring.log(message.recipient)
         self._log.info("sent", recipient=recipient, **_names(message))
@@ -133,7 +133,7 @@ class ResultRecorder:
     def _count(self, message: Message, label: SendLabel) -> None:
         self._metrics.sent.labels(message.kind, label.value).inc()
 
-    def _report(self, event: str, message: Message, error: str, *, grave: bool = False, **more: object) -> None:
+    def _log_failure(self, event: str, message: Message, error: str, *, grave: bool = False, **more: object) -> None:
         text = without_addresses(error, self._live.current.people.keyring)
         write = self._log.error if grave else self._log.warning
         write(event, error=text, **_names(message), **more)
