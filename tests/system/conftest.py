@@ -4,7 +4,7 @@ One run makes one image for each kind of MTA and one package; every host is a la
 cannot make or boot a Debian counts as a missing server (tests/servers.py).
 
 To run these tests again and again: $STOPIT_IMAGES names a directory that keeps the images, $STOPIT_PACKAGE a package
-that is already built.
+that is already built, and $STOPIT_PACKAGE_BEFORE the one that test_upgrade.py upgrades from.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -27,9 +28,14 @@ def version(site: PostfixHost, unit: str) -> str:
 
 @pytest.fixture(scope="module")
 def old_site(make_host: Callable[..., PostfixHost], build: Callable[[str], Path]) -> PostfixHost:
-    """A mail server that runs the package before, with queue and ledger in Redis."""
+    """A mail server that runs the package before, with queue and ledger in Redis.
+
+    That package is this tree under an older version, or the one that $STOPIT_PACKAGE_BEFORE names: it must have been
+    built by `./run deb --version 0.0.1`.
+    """
     made = make_host(PostfixHost)
-    made.install(build(BEFORE))
+    given = os.environ.get("STOPIT_PACKAGE_BEFORE")
+    made.install(Path(given) if given else build(BEFORE))
     made.let_into_redis()
     made.configure({**QUICK, **REDIS})
     made.start()
