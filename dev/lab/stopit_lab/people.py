@@ -21,7 +21,7 @@ REPORT = f"stopit@{CAMPUS}"
 STAFF = f"stopit-staff@{CAMPUS}"
 
 _NAMES = ("mallory", "vera", "walt", "bob", "eve", "olga")
-_CASTS = range(400)
+_CASTS = range(1000)
 
 
 def _numbered(name: str, number: int) -> str:
