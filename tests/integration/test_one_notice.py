@@ -37,18 +37,6 @@ def test_many_flags_one_notice(story: Story, casts: Iterator[Cast], nothing_more
     assert [person for person in (vera, *others) if person.partition("@")[0] in notice] == []
 
 
-def test_client_that_sends_the_flag_again_makes_no_second_case(story: Story, nothing_more_is_sent: Settled) -> None:
-    original = story.write()
-    flag = story.flag(original)
-    story.notice()
-
-    assert story.site.submit(flag, story.cast.vera, [story.cast.mallory]).accepted
-    nothing_more_is_sent(story.site)
-
-    assert len(story.notices()) == 1
-    assert len(story.service_mail(story.cast.vera)) == 1
-
-
 def test_two_reporters_notices_do_not_differ(site: Site, casts: Iterator[Cast]) -> None:
     """The same message reported by vera, and by walt at another time: mallory could not tell which."""
     stories = [Story(site, next(casts)) for _ in range(2)]

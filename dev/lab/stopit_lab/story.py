@@ -49,25 +49,18 @@ class Story(Generic[AnySite]):
         self._sent: list[EmailMessage] = []
         self._queue_ids: list[str] = []
 
-    def write(
-        self, author: str = "", recipients: Sequence[str] = (), header_from: str = "", to: Sequence[str] = ()
-    ) -> EmailMessage:
+    def write(self, author: str = "", recipients: Sequence[str] = ()) -> EmailMessage:
         """Let the author (mallory) write to the recipients (vera and walt). Returns the delivered message.
 
-        `header_from` is a false From; `to` is the To field if it is not the recipients. Raises AssertionError if the
-        MTA does not accept the message.
+        Raises AssertionError if the MTA does not accept the message.
         """
         author = author or self.cast.mallory
         recipients = recipients or [self.cast.vera, self.cast.walt]
-        original = message(header_from or author, to or recipients, self.subject, self.text)
+        original = message(author, recipients, self.subject, self.text)
         self._note(original, self.site.submit(original, author, recipients))
         for recipient in recipients:
             self.find(recipient, original)
         return original
-
-    def note_original(self, message: EmailMessage) -> None:
-        """Add a message that was sent another way to what the sender must not see again."""
-        self._sent.append(message)
 
     def answer(
         self,
@@ -76,15 +69,11 @@ class Story(Generic[AnySite]):
         typed: str = "stopit",
         style: Style = Style.TOP,
         to: Sequence[str] = (),
-        recipients: Sequence[str] = (),
     ) -> tuple[EmailMessage, SmtpReply]:
-        """Let the author (vera) reply, to From unless `to` is given. Returns the reply and the response of the MTA.
-
-        `recipients` are those of the envelope if they are not `to` (Bcc).
-        """
+        """Let the author (vera) reply, to From unless `to` is given. Returns the reply and what the MTA said."""
         author = author or self.cast.vera
         message = reply(original, author, typed, style, to)
-        envelope = recipients or to or [str(original["From"])]
+        envelope = to or [str(original["From"])]
         said = self.site.submit(message, author, envelope)
         self._sent.append(message)
         self._queue_ids.append(said.queue_id)
