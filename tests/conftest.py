@@ -24,6 +24,12 @@ from stopit_lab.story import Story
 _LOG_LINES = 200
 
 
+@pytest.fixture
+def as_root() -> None:
+    """The rights of root, for tests that act as other users."""
+    servers.require(root=True)
+
+
 @pytest.fixture(scope="session")
 def redis_process() -> Iterator[Redis]:
     """One redis-server for the whole run."""

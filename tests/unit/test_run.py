@@ -98,18 +98,19 @@ def before(request: pytest.FixtureRequest, apt: Apt) -> str | None:
     return content
 
 
-def is_as(apt: Apt, before: str | None) -> None:
-    assert apt.files() == (set() if before is None else {apt.policy.name})
-    if before is not None:
-        assert apt.policy.read_text() == before
-        assert apt.policy.stat().st_mode & 0o777 == 0o755
+def is_as(apt: Apt, before: str | None) -> bool:
+    """Return whether policy-rc.d is as before, and nothing lies beside it."""
+    if before is None:
+        return apt.files() == set()
+    mode = apt.policy.stat().st_mode & 0o777
+    return (apt.files(), apt.policy.read_text(), mode) == ({apt.policy.name}, before, 0o755)
 
 
 def test_no_service_starts_while_packages_are_installed(apt: Apt, before: str | None) -> None:
     apt.install()
 
     assert apt.lines() == ["begin 101", "end 101"]
-    is_as(apt, before)
+    assert is_as(apt, before)
 
 
 def test_two_at_once_take_turns(apt: Apt, before: str | None) -> None:
@@ -126,7 +127,7 @@ def test_two_at_once_take_turns(apt: Apt, before: str | None) -> None:
     assert waiting == ["begin 101"]
     assert apt.lines() == ["begin 101", "end 101"] * 2
     assert "another ./run" in outputs[1]
-    is_as(apt, before)
+    assert is_as(apt, before)
 
 
 def test_one_that_is_killed_is_cleaned_up_by_the_next(apt: Apt, before: str | None) -> None:
@@ -141,7 +142,7 @@ def test_one_that_is_killed_is_cleaned_up_by_the_next(apt: Apt, before: str | No
     apt.install()
 
     assert apt.lines()[-2:] == ["begin 101", "end 101"]
-    is_as(apt, before)
+    assert is_as(apt, before)
 
 
 def test_one_that_is_ended_cleans_up(apt: Apt, before: str | None) -> None:
@@ -152,7 +153,7 @@ def test_one_that_is_ended_cleans_up(apt: Apt, before: str | None) -> None:
     ended.communicate(timeout=20)
 
     assert ended.returncode != 0
-    is_as(apt, before)
+    assert is_as(apt, before)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +171,7 @@ def test_what_a_killed_run_put_aside_comes_back(apt: Apt, policy: str | None) ->
 
     apt.install()
 
-    is_as(apt, THEIRS)
+    assert is_as(apt, THEIRS)
 
 
 def test_of_two_policies_none_is_lost(apt: Apt) -> None:

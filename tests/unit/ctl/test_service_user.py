@@ -14,7 +14,7 @@ from stopit_ctl.doctor.as_user import probe_as
 from stopit_ctl.probe_results import ProbeResult, config_faults
 from stopit_ctl.service_user import ServiceUser, operator
 
-root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as others")
+root_only = pytest.mark.usefixtures("as_root")
 NOBODY = pwd.getpwnam("nobody")
 
 

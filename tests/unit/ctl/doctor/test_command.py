@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 import tempfile
@@ -28,7 +27,6 @@ from stopit_lab.ports import spare_ports
 
 NOW = 1_800_000_000.0
 OPTNEG = struct.pack(">IcIII", 13, b"O", 6, 0x11, 0x7F)
-ROOT = os.geteuid() == 0
 
 
 def states(results: list[ProbeResult]) -> list[Status]:
@@ -104,7 +102,7 @@ class TestMilter:
             found = list(probe_milter(f"unix:{tmp_path}/s", None))
         assert states(found) == [Status.OK, Status.UNTRIED]
 
-    @pytest.mark.skipif(not ROOT, reason="only root can become postfix")
+    @pytest.mark.usefixtures("as_root")
     def test_as_postfix_from_inside_its_chroot(self, postfix_can_reach: Path) -> None:
         path = postfix_can_reach / "milter.sock"
         with speaker(path, OPTNEG):
@@ -114,7 +112,7 @@ class TestMilter:
             f"milter: unix:{path} answers as user postfix from inside {postfix_can_reach}"
         )
 
-    @pytest.mark.skipif(not ROOT, reason="only root can become postfix")
+    @pytest.mark.usefixtures("as_root")
     def test_a_socket_that_postfix_may_not_use_is_a_fault_even_for_root(self, postfix_can_reach: Path) -> None:
         path = postfix_can_reach / "milter.sock"
         with closing(socket.socket(socket.AF_UNIX)) as listener:

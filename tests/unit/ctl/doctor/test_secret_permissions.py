@@ -9,7 +9,6 @@ import pytest
 from stopit_ctl.doctor.secret_permissions import probe_secret_permissions
 from stopit_ctl.probe_results import ProbeResult, Status
 
-ROOT = os.geteuid() == 0
 NOBODY = 65534
 
 
@@ -23,13 +22,13 @@ def test_a_key_of_one_s_own(host) -> None:
     assert "only (mode 0600)" in look(host).text
 
 
-@pytest.mark.skipif(not ROOT, reason="only root gives files away")
+@pytest.mark.usefixtures("as_root")
 def test_a_key_that_is_somebody_else_s(host) -> None:
     os.chown(host.key, NOBODY, -1)
     assert "nobody owns" in look(host).text
 
 
-@pytest.mark.skipif(not ROOT, reason="only root gives files away")
+@pytest.mark.usefixtures("as_root")
 def test_a_key_that_another_group_reads(host) -> None:
     os.chown(host.key, -1, 4242)
     host.key.chmod(0o640)
