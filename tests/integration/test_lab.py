@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from stopit_lab.site import Site, Stores
+from stopit_lab.story import Story
 
 pytestmark = pytest.mark.integration
 
@@ -28,3 +29,12 @@ def test_site_that_cannot_start_says_why_and_leaves_nothing(home: Path) -> None:
 
     assert list(home.iterdir()) == []
     assert not site.milter.running
+
+
+def test_site_is_idle_only_after_all_is_delivered(story: Story[Site]) -> None:
+    story.flag(story.write())
+
+    story.site.wait_until_idle()
+
+    assert len(story.notices()) == 1
+    assert len(story.service_mail(story.cast.vera)) == 1

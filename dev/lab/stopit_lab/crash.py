@@ -1,32 +1,85 @@
-"""A notifier that kills itself (SIGKILL) at a failpoint: `python -m stopit_lab.crash --config FILE --at FAILPOINT`.
+"""A notifier that kills itself (SIGKILL) at a failpoint, so that a chosen gap between two effects is hit each time.
 
-It is the notifier with a failpoint hook, so that a chosen gap between two effects is hit each time. With `--pass N`
-it dies at the N-th pass of the failpoint. A notifier that is started after it must complete all the work.
+    notifier = ForkedNotifier("crashing", site.config, site.directory, Failpoint.BEFORE_DOT, passes=2)
+
+It dies at the second pass of the failpoint. A notifier that is started after it must complete all the work.
+
+Each is a process of its own, forked from one that has imported the notifier, because the import takes longer than the
+work in most tests.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-import click
-
+from stopit_lab.daemons import Daemon, Process
 from stopit_notifier.__main__ import run
-from stopit_notifier.failpoints import Failpoint, FailpointHook
+from stopit_notifier.failpoints import Failpoint, FailpointHook, no_failpoint
 
-__all__ = ["command"]
+__all__ = ["ForkedNotifier"]
+
+_fork_server = multiprocessing.get_context("forkserver")
+_fork_server.set_forkserver_preload([__name__])
 
 
-@click.command()
-@click.option("--config", type=click.Path(path_type=Path), required=True)
-@click.option("--at", type=click.Choice([failpoint.value for failpoint in Failpoint]), required=True)
-@click.option("--pass", "passes", type=click.IntRange(min=1), default=1)
-def _main(config: Path, at: str, passes: int) -> None:
-    sys.exit(run(config, _killer(Failpoint(at), passes)))
+class ForkedNotifier(Daemon):
+    """A notifier that dies at the n-th pass of a failpoint. Without one, it serves as stopit-notifier does."""
+
+    def __init__(
+        self, name: str, config: Path, directory: Path, failpoint: Failpoint | None = None, passes: int = 1
+    ) -> None:
+        super().__init__(name, (), directory)
+        self._config = config
+        self._failpoint = failpoint
+        self._passes = passes
+
+    def _spawn(self, environ: Mapping[str, str]) -> Process:
+        arguments = (self._config, self.log, dict(environ), self._failpoint, self._passes)
+        process = _fork_server.Process(target=_serve, args=arguments)
+        process.start()
+        return _Forked(process)
+
+
+class _Forked:
+    """A forked process as a `Process`."""
+
+    def __init__(self, process: multiprocessing.context.ForkServerProcess) -> None:
+        self._process = process
+        assert process.pid is not None
+        self.pid = process.pid
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        code = self._process.exitcode
+        if code is None:
+            raise subprocess.TimeoutExpired("notifier", timeout or 0.0)
+        return code
+
+    def terminate(self) -> None:
+        self._process.terminate()
+
+    def kill(self) -> None:
+        self._process.kill()
+
+
+def _serve(config: Path, log: Path, environ: Mapping[str, str], failpoint: Failpoint | None, passes: int) -> None:
+    os.setsid()
+    with log.open("ab") as output:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(output.fileno(), stream.fileno())
+    os.environ.clear()
+    os.environ.update(environ)
+    sys.exit(run(config, _killer(failpoint, passes) if failpoint else no_failpoint))
 
 
 def _killer(fatal: Failpoint, passes: int) -> FailpointHook:
@@ -41,13 +94,3 @@ def _killer(fatal: Failpoint, passes: int) -> FailpointHook:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     return hook
-
-
-def command(config: Path, failpoint: Failpoint, passes: int = 1) -> Sequence[str]:
-    """Return the command line of a notifier that kills itself at the n-th pass of a failpoint."""
-    module = [sys.executable, "-m", "stopit_lab.crash"]
-    return [*module, "--config", str(config), "--at", failpoint.value, "--pass", str(passes)]
-
-
-if __name__ == "__main__":
-    _main()

@@ -12,17 +12,38 @@ import time
 import urllib.request
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from stopit_lab.waiting import PATIENCE, TooLate
 
-__all__ = ["Daemon", "Metrics", "program", "read_metrics", "scrape"]
+__all__ = ["Daemon", "Metrics", "Process", "program", "read_metrics", "scrape"]
 
 
 def program(name: str) -> str:
     """Return the path of one of our installed programs, such as "stopit-milter"."""
     return str(Path(sys.executable).with_name(name))
+
+
+class Process(Protocol):
+    """The part of subprocess.Popen that `Daemon` uses."""
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+
+    def poll(self) -> int | None:
+        """Return the exit code, or minus the number of the signal; None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end, and return what `poll` does. Raises subprocess.TimeoutExpired."""
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+
+    def kill(self) -> None:
+        """Send SIGKILL. Does nothing after its end."""
 
 
 class Daemon:
@@ -40,7 +61,7 @@ class Daemon:
         self._command = tuple(command)
         self._environ = dict(environ or {})
         self._notify = directory / f"{name}.notify"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self._channel: socket.socket | None = None
 
     @property
@@ -70,21 +91,9 @@ class Daemon:
         self._notify.unlink(missing_ok=True)
         self._channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._channel.bind(str(self._notify))
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                # Temporary files that a killed process leaves are removed with the site.
-                env={
-                    **os.environ,
-                    "NOTIFY_SOCKET": str(self._notify),
-                    "TMPDIR": str(self.log.parent),
-                    **self._environ,
-                },
-            )
+        # Temporary files that a killed process leaves are removed with the site.
+        own = {"NOTIFY_SOCKET": str(self._notify), "TMPDIR": str(self.log.parent)}
+        self._process = self._spawn({**os.environ, **own, **self._environ})
 
     def wait_until_ready(self, timeout: float = PATIENCE) -> None:
         """Return at its next READY=1, after a start or a reload."""
@@ -122,6 +131,7 @@ class Daemon:
             return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()  # also one that has no session of its own yet
         self._process.wait()
         self._process = None
         self._close_channel()
@@ -138,6 +148,18 @@ class Daemon:
     def log_text(self) -> str:
         """Return its log."""
         return self.log.read_text("utf-8", "replace") if self.log.exists() else ""
+
+    def _spawn(self, environ: Mapping[str, str]) -> Process:
+        """Start the process, in a session of its own and with its output in `log`."""
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=environ,
+            )
 
     def _close_channel(self) -> None:
         if self._channel is not None:

@@ -9,11 +9,12 @@ Leaving the block ends every process and removes every file, also if entering it
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from email.message import EmailMessage
 from enum import StrEnum
@@ -23,7 +24,7 @@ from typing import Any
 
 from stopit_core import config
 from stopit_core.identity.keys import Keyring, new_key, read_key
-from stopit_core.open_stores import open_ledger
+from stopit_core.open_stores import open_cases, open_ledger, open_queue
 from stopit_lab.client import Client, SmtpReply
 from stopit_lab.daemons import Daemon, Metrics, program, scrape
 from stopit_lab.dovecot import Dovecot
@@ -160,6 +161,25 @@ class Site:
         digest = self.keyring.message(str(message["Message-ID"]).strip("<>"))
         with closing(open_ledger(config.load(self.config).ledger)) as ledger:
             until(lambda: len(ledger.find(digest)) >= passes, f"{passes} traces of {message['Message-ID']}")
+
+    def wait_until_idle(self) -> None:
+        """Return when no report and no message waits anywhere: nothing more is sent then, unless somebody writes.
+
+        Work leaves a place only after the next one has it, so the places are counted in the order of its way.
+        """
+        settings = config.load(self.config)
+        with closing(open_queue(settings.queue)) as queue, closing(open_cases(settings.cases)) as cases:
+
+            def waiting() -> Iterator[int]:
+                yield sum(1 for _ in settings.queue.spool_dir.iterdir())
+                depths = queue.depths()
+                yield depths.waiting + depths.claimed
+                with cases.reading() as reading:
+                    yield reading.totals(now=math.inf).outbox_due  # also what is due later
+                yield len(self.postfix.queued())
+
+            # Twice, because a bounce leaves Postfix as a report.
+            until(lambda: not any(waiting()) and not any(waiting()), "a site where nothing waits")
 
     def mailbox(self, address: str) -> Mailbox:
         """Return the mailbox of a person."""
