@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +25,13 @@ _CONTINUE: int = Milter.CONTINUE
 _NAME = "stopit-milter"
 _UMASK = 0o007
 """Lets owner and group use the socket. It inherits the MTA's group from its directory (mode 2750)."""
+
+
+_at_end: set[Session] = set()
+"""The sessions whose message is at its end."""
+_END_SECONDS = 5.0
+_CHECK_SECONDS = 0.05
+_QUIET_CHECKS = 2
 
 
 class ListenerError(Exception):
@@ -60,7 +68,11 @@ class Listener:
         os.set_blocking(self._descriptor, False)
 
     def serve(self, make: Callable[[], Session]) -> None:
-        """Serve connections until SIGTERM, and return within 5 seconds of it. `make` makes a session for each."""
+        """Serve connections until SIGTERM. `make` makes a session for each.
+
+        libmilter looks for SIGTERM every 5 seconds, at each new connection, and when a signal interrupts this thread.
+        It then waits for no message; this waits for those whose end was reached, up to 5 seconds.
+        """
         Milter.set_flags(ACTIONS)
         # pymilter raises before our code runs when a name or host is no UTF-8, in a step without an answer. The
         # message is still complete without it, and any other answer than CONTINUE would confuse libmilter.
@@ -74,6 +86,7 @@ class Listener:
 
         Milter.register(_NAME, negotiate=negotiate)
         Milter.main()
+        _wait_for_ends()
 
     def stop_accepting(self) -> None:
         """Accept no more connections in this process, and continue to serve the open ones.
@@ -170,4 +183,22 @@ def _body(mta: Milter.milterContext, block: bytes) -> int:
 
 def _eom(mta: Milter.milterContext) -> int:
     session: Session | None = mta.getpriv()
-    return _CONTINUE if session is None else session.eom(mta)
+    if session is None:
+        return _CONTINUE
+    _at_end.add(session)
+    try:
+        return session.eom(mta)
+    finally:
+        _at_end.discard(session)
+
+
+def _wait_for_ends() -> None:
+    """Wait until the MTA has the answers to messages whose end was reached.
+
+    A message that is cut off there may be half-edited, and with `default_action=accept` the MTA delivers it so.
+    """
+    until = time.monotonic() + _END_SECONDS
+    quiet = 0
+    while quiet < _QUIET_CHECKS and time.monotonic() < until:  # libmilter sends an answer after the callback
+        time.sleep(_CHECK_SECONDS)
+        quiet = 0 if _at_end else quiet + 1

@@ -15,12 +15,14 @@ import traceback
 from collections.abc import Callable, Iterable
 from enum import Enum
 
-__all__ = ["SIGNALS", "ChildControl", "ChildStatus", "ControlMessage", "ParentControl", "fork"]
+__all__ = ["SIGNALS", "WAKE", "ChildControl", "ChildStatus", "ControlMessage", "ParentControl", "fork"]
 
 _ALIVE_SECONDS = 5.0
 """Interval of a child's status ALIVE, in seconds."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 """Signals that the parent handles and a child does not."""
+WAKE = signal.SIGUSR1
+"""Interrupts the main thread of a worker that is told to stop: libmilter looks for that only every 5 seconds."""
 _SOFTWARE_FAULT = 70  # EX_SOFTWARE of sysexits.h
 
 

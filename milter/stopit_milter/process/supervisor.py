@@ -20,7 +20,15 @@ from dataclasses import dataclass
 
 from stopit_core.daemon.logs import Log
 from stopit_core.daemon.systemd import Notify
-from stopit_milter.process.control import SIGNALS, ChildControl, ChildStatus, ControlMessage, ParentControl, fork
+from stopit_milter.process.control import (
+    SIGNALS,
+    WAKE,
+    ChildControl,
+    ChildStatus,
+    ControlMessage,
+    ParentControl,
+    fork,
+)
 
 __all__ = ["Limits", "Role", "Supervisor"]
 
@@ -69,6 +77,11 @@ class _Child:
     def controls(self) -> tuple[ParentControl, ...]:
         """Return the control pipes of all processes of this role."""
         return tuple(control for control in (self.control, self.draining) if control)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to all processes of this role."""
+        for control in self.controls:
+            os.kill(control.pid, number)
 
 
 class Supervisor:
@@ -245,11 +258,13 @@ class Supervisor:
                     self._log.error("did not end in time, and will be killed", child=", ".join(names))
                 late = True
                 self._signal_all(signal.SIGKILL)
+            for child in self._children:
+                if child.role.handles_mail:
+                    child.signal(WAKE)  # again and again: the first may come before SIGTERM is noticed
             time.sleep(0.05)
             self._reap()
         return code
 
     def _signal_all(self, number: signal.Signals) -> None:
         for child in self._children:
-            for control in child.controls:
-                os.kill(control.pid, number)
+            child.signal(number)

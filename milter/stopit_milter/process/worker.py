@@ -30,7 +30,7 @@ from stopit_core.stores.queue.failover_copies import FailoverCopies
 from stopit_core.stores.queue.spool import DurableReports, Spool
 from stopit_milter.listener import Listener
 from stopit_milter.message_counter import MessageCounter
-from stopit_milter.process.control import ChildControl, ChildStatus, ControlMessage
+from stopit_milter.process.control import WAKE, ChildControl, ChildStatus, ControlMessage
 from stopit_milter.process.periodic import FailoverCopyKeeper, PeriodicTask, SpoolDrainer, trace_counter
 from stopit_milter.process.readiness import check
 from stopit_milter.process.reload import ActiveConfiguration, MilterConfiguration
@@ -95,7 +95,7 @@ def run_worker(
             return
         active.handle(message)
 
-    _block_signals()
+    _prepare_signals()
     sinks = Sinks(reports, trace_sender, own, metrics, log)
     resources = SessionResources(active.live, sinks, metrics, message_counter, log)
     for each in (trace_sender, own, drainer, keeper, counting):
@@ -144,11 +144,12 @@ def _count(
         control.report(ChildStatus.RESTART_DUE)
 
 
-def _block_signals() -> None:
+def _prepare_signals() -> None:
     """Block the signals that libmilter waits for in a thread of its own, in this thread and those that it starts.
 
-    In any other thread they would end the process before the traces in the buffer are written.
+    In any other thread they would end the process before the traces in the buffer are written. WAKE only interrupts.
     """
+    signal.signal(WAKE, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
 
 

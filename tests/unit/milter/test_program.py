@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -288,6 +292,36 @@ def test_without_redis_mail_passes_and_flags_wait_in_the_spool(redis_server: Red
     assert wire.flag(3) == WITHHELD
     assert milter.value("stopit_flags_total", channel="reply", result="queued") == 1
     wire.close()
+
+
+def test_a_stop_waits_for_no_idle_connection(milter: Running) -> None:
+    milter.start({"milter": {"workers": 4}})
+    wires = [milter.wire() for _ in range(8)]
+    assert [wire.write(number, b"hello") for number, wire in enumerate(wires)] == [(b"a", [])] * 8
+    began = time.monotonic()
+    assert milter.daemon.terminate() == 0
+    assert time.monotonic() - began < 4.5  # libmilter by itself takes 5 s
+    assert not milter.socket.exists()
+
+
+def test_a_message_at_its_end_is_answered_before_a_stop(milter: Running) -> None:
+    milter.start()
+    at_end = Event()
+
+    class EndingWire(Wire):
+        def _put(self, command: bytes, data: bytes) -> None:
+            super()._put(command, data)
+            if command == b"E":
+                at_end.set()
+
+    with closing(sqlite3.connect(milter.directory / "queue.db")) as other, ThreadPoolExecutor() as pool:
+        other.execute("BEGIN IMMEDIATE")  # the milter waits a second for the queue, and takes the spool
+        answer = pool.submit(EndingWire(str(milter.socket)).flag, 1)
+        assert at_end.wait(20)
+        time.sleep(0.3)
+        assert milter.daemon.terminate() == 0
+        assert answer.result() == WITHHELD
+    assert len(list((milter.directory / "spool").glob("*.report"))) == 1
 
 
 def test_a_redis_that_hangs_costs_two_seconds_at_most(milter: Running) -> None:
