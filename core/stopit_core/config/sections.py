@@ -98,7 +98,8 @@ class FlagWords(Section):
     """The words and the header with which members flag a message."""
 
     keywords: Annotated[tuple[str, ...], Field(min_length=1)] = ("stopit",)
-    """The words that flag a message, alone on the first line that a member types. Case and width are ignored."""
+    """The words that flag a message, alone on the first line that a member types. Case, width, the dot of an i,
+    punctuation, symbols and emoji are ignored."""
     header: HeaderName = "X-Stopit"
     """The header with which a button in a mail client flags a message: `X-Stopit: flag`, `record` or `urgent`. The
     headers that Stopit adds to a staff copy begin with this name and a dash; they are removed from mail from

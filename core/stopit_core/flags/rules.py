@@ -9,7 +9,7 @@ from types import MappingProxyType
 from stopit_core.addresses import bare, domain_of
 from stopit_core.config import Campus, FlagWords
 from stopit_core.envelope import Envelope
-from stopit_core.mail import words_of
+from stopit_core.mail import fold_line, words_of
 from stopit_core.model import Command
 
 __all__ = ["FlagRules"]
@@ -50,8 +50,9 @@ class FlagRules:
 
     def command_typed(self, line: str) -> Command | None:
         """Return the command in a typed line; None unless it is a keyword, with or without a command word, and no
-        more."""
-        return self.lines.get(words_of(line))
+        more. Letters count, not what is between them: see `mail.folding`."""
+        folded = fold_line(line)
+        return next((command for words, command in self.lines.items() if folded.is_phrase(words)), None)
 
     def command_in_header(self, value: str) -> Command | None:
         """Return the command in a flag header's value: flag, record or urgent (or the site's own words for these)."""

@@ -1,4 +1,4 @@
-"""Separate what the person typed from what a client quoted, and split a line into comparable words.
+"""Separate what the person typed from what a client quoted.
 
 Our own rule reads the text line by line. Quoted lines begin with ">" (HTML quotes do too, see `html`). Lines that
 introduce a quote ("On ... wrote:", in any language) are recognised because they are right above a quote and end with
@@ -10,14 +10,14 @@ know. In doubt a line counts as not typed: a missed flag can be sent again, a fa
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator
 
 import quotequail
 
+from stopit_core.mail.folding import invisible_removed
 from stopit_core.mail.text import TEXT_BYTES
 
-__all__ = ["first_typed_line", "typed_text", "words_of"]
+__all__ = ["first_typed_line", "typed_text"]
 
 _QUAIL_CHARACTERS = 4096
 _LINE_CHARACTERS = 200
@@ -39,25 +39,8 @@ _WROTE = re.compile(
     r"|napisał|napsala?|kirjoitti|írta|написал|пишет|пише|έγραψε|yazdı|a scris|napisao)|写道|のメール|님이 작성",
     re.I,
 )
-_SURROUNDING = ".!?…,;。！？¡¿*_`'\"“”„‟‘’‚«»‹›()[]"
-# Joiners and variation selectors are invisible, and not of category Cf.
-_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0]")
-
-
-def words_of(line: str) -> tuple[str, ...]:
-    """Return the words of a line in the form that is compared with keywords; () for a line that is too long to be
-    one.
-
-    NFKC (full-width letters become plain ones), without zero-width and bidirectional controls, case folded, without
-    punctuation around each word. Letters of another script are not changed.
-    """
-    if len(line) > _LINE_CHARACTERS:
-        return ()
-    plain = unicodedata.normalize("NFKC", _UNSEEN.sub("", line))
-    seen = "".join(c for c in plain if unicodedata.category(c) != "Cf")
-    folded = unicodedata.normalize("NFKC", seen.casefold())
-    folded = folded.replace("’", "'")  # phones write it in "wasn't"
-    return tuple(word for part in folded.split() if (word := part.strip(_SURROUNDING)))
+# A picture in the text leaves U+FFFC behind.
+_UNSEEN_ENDS = "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u2800\ufffc"
 
 
 def first_typed_line(text: str) -> str:
@@ -107,7 +90,7 @@ def _typed_lines(text: str) -> Iterator[str]:
 
 def _seen(line: str) -> str:
     """Return the visible part of a line."""
-    return _UNSEEN.sub("", line).strip().strip("\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u2800").strip()
+    return invisible_removed(line).strip().strip(_UNSEEN_ENDS).strip()
 
 
 def _is_quoted(line: str) -> bool:

@@ -69,6 +69,23 @@ def test_a_site_may_have_words_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "command"),
+    [
+        ("stopit🛑", Command.FLAG),
+        ("STOPİT", Command.FLAG),
+        ("#stopit", Command.FLAG),
+        ("stopit, urgent!!", Command.URGENT),
+        ("stopit/record", Command.RECORD),
+        ("st\u043epit", None),
+        ("stop it", None),
+        ("stopiturgent", None),
+    ],
+)
+def test_the_keyword_is_compared_without_what_is_no_letter(line: str, command: Command | None) -> None:
+    assert RULES.command_typed(line) is command
+
+
+@pytest.mark.parametrize(
     ("value", "command"),
     [
         ("flag", Command.FLAG),
@@ -259,7 +276,7 @@ def test_hostile_mail_never_raises(raw: bytes) -> None:
 
 @given(st.text(alphabet=string.ascii_letters + string.digits + " -", min_size=1, max_size=30))
 def test_a_flag_is_the_keyword_and_nothing_else(more: str) -> None:
-    words = more.casefold().split()
+    words = more.casefold().replace("-", "").split()
     expected = {(): Command.FLAG, ("record",): Command.RECORD, ("urgent",): Command.URGENT}.get(tuple(words))
 
     assert RULES.command_typed(f"stopit {more}") is expected
