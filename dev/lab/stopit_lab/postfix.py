@@ -10,6 +10,8 @@ Four listeners, as on a mail host (config/postfix/):
 
 Bounces that Postfix writes pass the milter too, as mail from outside does.
 
+It completes no headers, as production servers do not for clients on other hosts: clients here are on Postfix's own.
+
 It is as strict about pipelining and line ends as hardened hosts are, and as Postfix 3.9 is by default.
 
 It never queries the DNS, and nothing leaves the machine: mail for domains other than the lab's is refused. Needs
@@ -63,6 +65,7 @@ default_transport = error:5.4.4 the lab sends nothing outside
 relay_transport = error:5.4.4 the lab sends nothing outside
 relay_domains =
 recipient_delimiter = +
+local_header_rewrite_clients =
 virtual_mailbox_domains = {domains}
 virtual_mailbox_base = {mail}
 virtual_mailbox_maps = texthash:{config}/mailboxes
