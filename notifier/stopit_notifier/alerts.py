@@ -2,6 +2,7 @@
 
 So no alert is sent for something that was rolled back, and none is lost while the MTA is away. A flood of reports
 makes one alert: the same alert about the same case is sent at most once in 24 hours. The case has every report.
+Urgent reports and what a reporter adds are alerted every time.
 """
 
 from __future__ import annotations
@@ -18,14 +19,22 @@ ONCE_IN = 86400.0
 
 
 def alert(
-    work: Work, renderer: Renderer, staff_address: str, case: Case, facts: AlertFacts, now: float, *, observed: bool
+    work: Work,
+    renderer: Renderer,
+    staff_address: str,
+    case: Case,
+    facts: AlertFacts,
+    now: float,
+    *,
+    observed: bool,
+    every_time: bool = False,
 ) -> None:
-    """Put an alert in the outbox, due now, unless the same one was put there within the last 24 hours.
+    """Put an alert in the outbox, due now. Unless `every_time`, the same one is put there once in 24 hours.
 
     With `observed` it is recorded and not sent, because it is about something for which nothing may be sent.
     """
     about = _about(facts)
-    if work.said_lately(case.id, MessageKind.STAFF_ALERT, about, staff_address, now - ONCE_IN):
+    if not every_time and work.said_lately(case.id, MessageKind.STAFF_ALERT, about, staff_address, now - ONCE_IN):
         return
     message = renderer.render(facts, recipient=staff_address, ref=new_ref(), at=now)
     work.enqueue(message, case.id, Party.STAFF, about, now, now, observed=observed)

@@ -31,6 +31,7 @@ class Outcome(StrEnum):
 class Reason(StrEnum):
     """The reason of a decision. Each belongs to one outcome (`Reason.outcome`)."""
 
+    URGENT = "urgent"
     NO_ORIGINAL = "no-original"
     OWN_MESSAGE = "own-message"
     SERVICE_MESSAGE = "service-message"
@@ -43,7 +44,6 @@ class Reason(StrEnum):
     REPORTER_CAP = "reporter-cap"
     SENDER_CAP = "sender-cap"
     MUTUAL = "mutual"
-    URGENT = "urgent"
     AGAIN_AFTER_NOTICE = "again-after-notice"
     SINGLE_RECIPIENT_REVIEW = "single-recipient-review"
     RESTORED = "restored"
@@ -61,6 +61,7 @@ class Reason(StrEnum):
 
 
 _OUTCOMES = {
+    Reason.URGENT: Outcome.STAFF_REVIEW,
     Reason.NO_ORIGINAL: Outcome.REJECT,
     Reason.OWN_MESSAGE: Outcome.REJECT,
     Reason.SERVICE_MESSAGE: Outcome.REJECT,
@@ -73,7 +74,6 @@ _OUTCOMES = {
     Reason.REPORTER_CAP: Outcome.STAFF_REVIEW,
     Reason.SENDER_CAP: Outcome.STAFF_REVIEW,
     Reason.MUTUAL: Outcome.STAFF_REVIEW,
-    Reason.URGENT: Outcome.STAFF_REVIEW,
     Reason.AGAIN_AFTER_NOTICE: Outcome.STAFF_REVIEW,
     Reason.SINGLE_RECIPIENT_REVIEW: Outcome.STAFF_REVIEW,
     Reason.RESTORED: Outcome.STAFF_REVIEW,
@@ -139,10 +139,14 @@ class PolicyFacts:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """An outcome with its reason. `notice_at`: when the notice leaves (seconds since the epoch), else None."""
+    """An outcome with its reason. `notice_at`: when the notice leaves (seconds since the epoch), else None.
+
+    `also`: for URGENT, the reason that would have kept a notice back without it, None if there is none.
+    """
 
     reason: Reason
     notice_at: float | None = None
+    also: Reason | None = None
 
     @property
     def outcome(self) -> Outcome:
@@ -152,6 +156,8 @@ class Decision:
 
 def decide(facts: PolicyFacts, rules: PolicyRules) -> Decision:
     """Decide on one report: the first row of the table that holds."""
+    if facts.command is Command.URGENT:
+        return Decision(Reason.URGENT, also=_reject(facts) or _staff_review(facts, rules))
     reason = (
         _reject(facts)
         or _staff_review(facts, rules)
@@ -190,7 +196,6 @@ def _staff_review(facts: PolicyFacts, rules: PolicyRules) -> Reason | None:
         (history.reports_by_reporter >= rules.reporter_daily_cap, Reason.REPORTER_CAP),
         (history.reports_about_sender >= rules.sender_daily_cap, Reason.SENDER_CAP),
         (history.sender_reported_reporter, Reason.MUTUAL),
-        (facts.command is Command.URGENT, Reason.URGENT),
         (_again_after_notice(facts, rules), Reason.AGAIN_AFTER_NOTICE),
     )
     return next((reason for holds, reason in rows if holds), None)

@@ -107,7 +107,7 @@ class AcknowledgementFacts:
 
     `case_number` is "" if there is no case. `notice_at`: when the notice is sent (seconds since the epoch), None if
     none is. `single_recipient`: nobody else received the original. `withheld`: the flagging reply was withheld.
-    `truncated`: the report was longer than what is read.
+    `truncated`: the report was longer than what is read. `no_original`: the flag names no message that can be read.
     """
 
     reason: Reason | AnswerEffect
@@ -117,6 +117,7 @@ class AcknowledgementFacts:
     single_recipient: bool = False
     withheld: bool = False
     truncated: bool = False
+    no_original: bool = False
 
     @property
     def kind(self) -> MessageKind:
@@ -133,8 +134,9 @@ class AcknowledgementFacts:
 class AlertFacts:
     """For staff. `reporter` and `sender` are canonical addresses, "" if nobody can be named.
 
-    `reason`: that of the policy, if there was a decision. `message`: the kind of our message that bounced or could
-    not be sent. `details`: the text of an answer, a bounce or a server, line by line; it is quoted, never believed.
+    `reason`: that of the policy, if there was a decision; `also`: another reason not to send a notice. `message`: the
+    kind of our message that bounced or could not be sent. `details`: the text of an answer, a bounce or a server, line
+    by line; it is quoted, never believed.
     """
 
     alert: AlertKind
@@ -147,6 +149,7 @@ class AlertFacts:
     reason: Reason | None = None
     message: MessageKind | None = None
     details: tuple[str, ...] = ()
+    also: Reason | None = None
 
     @property
     def kind(self) -> MessageKind:

@@ -208,6 +208,7 @@ class Renderer:
                     "single_recipient": facts.single_recipient,
                     "withheld": facts.withheld,
                     "truncated": facts.truncated,
+                    "no_original": facts.no_original,
                     **self._when(facts.notice_at, at),
                 }
             case AlertFacts():
@@ -216,6 +217,7 @@ class Renderer:
                     "alert": str(facts.alert),
                     "command": str(facts.command),
                     "reason": str(facts.reason or ""),
+                    "also": str(facts.also or ""),
                     "message": str(facts.message or ""),
                     "reporter": clean(facts.reporter),
                     "reporter_assurance": facts.reporter_assurance.name.lower(),

@@ -42,7 +42,9 @@ def notice(*, firmer: bool = False) -> NoticeFacts:
     return NoticeFacts(_CASE, date(2026, 11, 2), firmer)
 
 
-def acknowledgement(reason: Reason | AnswerEffect, *, single_recipient: bool = False) -> AcknowledgementFacts:
+def acknowledgement(
+    reason: Reason | AnswerEffect, *, single_recipient: bool = False, no_original: bool = False
+) -> AcknowledgementFacts:
     """Return an acknowledgement with this reason; if it has a notice, that is sent 40 minutes later."""
     outcome = reason.outcome if isinstance(reason, Reason) else None
     waits = outcome is Outcome.NOTICE or reason in _PENDING
@@ -53,24 +55,27 @@ def acknowledgement(reason: Reason | AnswerEffect, *, single_recipient: bool = F
         notice_at=SAMPLE_AT + 2400.0 if waits else None,
         single_recipient=single_recipient or reason in (Reason.SINGLE_RECIPIENT_ASK, Reason.SINGLE_RECIPIENT_REVIEW),
         withheld=isinstance(reason, Reason) and reason is not Reason.REPORTER_AGREED,
+        no_original=no_original or reason is Reason.NO_ORIGINAL,
     )
 
 
-def alert(kind: AlertKind, reason: Reason | None = None) -> AlertFacts:
-    """Return an alert of this kind with everything that it can contain."""
+def alert(kind: AlertKind, reason: Reason | None = None, also: Reason | None = None) -> AlertFacts:
+    """Return an alert of this kind with everything that it can contain; no sender where no message can be read."""
     with_message = (AlertKind.BOUNCED, AlertKind.NOT_SENT, AlertKind.UNCLEAR)
     quoting = (AlertKind.SENDER_NOT_ME, AlertKind.SENDER_ANSWERED, AlertKind.REPORTER_DETAILS, *with_message)
+    known = also is not Reason.NO_ORIGINAL
     return AlertFacts(
         kind,
         _CASE,
         reporter="vera@example.edu",
-        sender="mallory@example.edu",
+        sender="mallory@example.edu" if known else "",
         reporter_assurance=Assurance.AUTHENTICATED,
-        sender_assurance=Assurance.AUTHENTICATED,
+        sender_assurance=Assurance.AUTHENTICATED if known else Assurance.UNVERIFIED,
         command=Command.URGENT if reason is Reason.URGENT else Command.FLAG,
         reason=reason,
         message=MessageKind.NOTICE if kind in with_message else None,
         details=("The first line of what was said,", "and the second one.") if kind in quoting else (),
+        also=also,
     )
 
 
@@ -82,7 +87,10 @@ def sample_facts() -> Iterator[Facts]:
         yield acknowledgement(reason)
     yield acknowledgement(Reason.NOTICE_DUE, single_recipient=True)
     yield acknowledgement(Reason.REPORTER_AGREED, single_recipient=True)
+    yield acknowledgement(Reason.URGENT, no_original=True)
     for reason in Reason:
         yield alert(AlertKind.REVIEW, reason)
+    for also in (Reason.NO_ORIGINAL, Reason.NOT_A_RECIPIENT):
+        yield alert(AlertKind.REVIEW, Reason.URGENT, also)
     for kind in AlertKind:
         yield alert(kind)

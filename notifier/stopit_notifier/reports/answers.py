@@ -106,7 +106,7 @@ class AnswerHandler:
                     self._flags.tell(case, rows[0], AnswerEffect.NOTHING_TO_CONFIRM)
                 return [self._flags.agreed(row, traces.get(row.original, [])) for row in waiting]
             case _:
-                self._tell_staff(case, message, AlertKind.REPORTER_DETAILS, answer)
+                self._tell_staff(case, message, AlertKind.REPORTER_DETAILS, answer, every_time=True)
                 self._flags.tell(case, rows[0], AnswerEffect.DETAILS_KEPT)
         return []
 
@@ -159,7 +159,15 @@ class AnswerHandler:
             text=answer.text,
         )
 
-    def _tell_staff(self, case: Case, message: Message, kind: AlertKind, answer: Answer, *remarks: str) -> None:
+    def _tell_staff(
+        self,
+        case: Case,
+        message: Message,
+        kind: AlertKind,
+        answer: Answer,
+        *remarks: str,
+        every_time: bool = False,
+    ) -> None:
         party = message.party
         facts = AlertFacts(
             kind,
@@ -170,11 +178,20 @@ class AnswerHandler:
             message=MessageKind(message.kind),
             details=tuple(line for line in (*remarks, *answer.text.splitlines()) if line),
         )
-        self._alert(case, facts)
+        self._alert(case, facts, every_time=every_time)
 
-    def _alert(self, case: Case, facts: AlertFacts) -> None:
+    def _alert(self, case: Case, facts: AlertFacts, *, every_time: bool = False) -> None:
         context = self._context
-        alert(self._work, context.renderer, context.staff_address, case, facts, self._now, observed=False)
+        alert(
+            self._work,
+            context.renderer,
+            context.staff_address,
+            case,
+            facts,
+            self._now,
+            observed=False,
+            every_time=every_time,
+        )
 
 
 def _waiting(rows: Sequence[ReportRow]) -> list[ReportRow]:

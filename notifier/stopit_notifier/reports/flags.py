@@ -55,15 +55,17 @@ class FlagHandler:
         self._work.look_ahead(pairs, self._now, rules.cooldown, _count_limit(rules))
 
     def flag(self, report: FlagReport, originals: Sequence[Passes]) -> list[Decision]:
-        """Decide on each original that a report names, with one acknowledgement for each case and reason."""
+        """Decide on each original that a report names, with one acknowledgement and one alert for each case and
+        reason."""
         made = []
         told: set[tuple[int, Reason]] = set()
         for index, passes in enumerate(originals):
             known = passes.reported_by(report.reporter)
             decision, case, row = self._record(report, f"{report.id}:{index}", passes.original, known)
             made.append(decision)
-            self._follow(case, row, decision, known)
-            if (case.id, decision.reason) not in told:
+            first = (case.id, decision.reason) not in told
+            self._follow(case, row, decision, known, tell_staff=first)
+            if first:
                 told.add((case.id, decision.reason))
                 withheld = _reply_was_withheld(report)
                 self._acknowledge(case, row, decision, known, withheld=withheld, truncated=report.truncated)
@@ -97,6 +99,9 @@ class FlagHandler:
             self._work.lock(known.sender.address)
         decision = self._decide(reporter, report.command, known, observed=report.observed)
         case, new = self._work.case_for(self._case_key(report, original, known), known.sender, self._now)
+        # NOT_A_RECIPIENT keeps staff from sending a notice for the report. Where another reason came first, that must
+        # not be lost: the report names no sender then.
+        framed = known.finding is Finding.NOT_RECEIVED and decision.reason is not Reason.NOT_A_RECIPIENT
         row = ReportRow(
             key=key,
             case_id=case.id,
@@ -106,7 +111,7 @@ class FlagHandler:
             command=report.command,
             reporter=report.reporter,
             reporter_assurance=report.reporter_assurance,
-            sender=known.sender.address,
+            sender="" if framed else known.sender.address,
             original=original.message,
             message_sent_at=known.sent_at,
             recipients=known.recipients,
@@ -163,22 +168,26 @@ class FlagHandler:
     def _case_key(self, report: FlagReport, original: Original, known: Identification) -> str:
         """Return the key of the case: the sender's if the sender is known for sure, else the message's.
 
-        So a flag of a message with a forged sender adds nothing to that sender's case.
+        So a flag of a message with a forged sender adds nothing to that sender's case. Neither does a flag of one's
+        own message: a case about its reporter is not theirs to read or to add to.
         """
         sure = known.sender.assurance >= self._context.rules.minimum_assurance
-        if known.finding is Finding.IDENTIFIED and sure:
+        own = known.sender.address == report.reporter
+        if known.finding is Finding.IDENTIFIED and sure and not own:
             return f"sender:{known.sender.address}"
         return f"message:{original.message.hex()}" if original.message else f"report:{report.id}"
 
-    def _follow(self, case: Case, row: ReportRow, decision: Decision, known: Identification) -> None:
+    def _follow(
+        self, case: Case, row: ReportRow, decision: Decision, known: Identification, *, tell_staff: bool = True
+    ) -> None:
         match decision.outcome:
             case Outcome.NOTICE:
                 assert decision.notice_at is not None  # noqa: S101  policy.decide gives a NOTICE its time
                 self._notice(case, row, known, decision.notice_at)
             case Outcome.RECORD_ONLY if decision.reason in (Reason.NOTICE_PENDING, Reason.NOTICE_SENT):
                 self._join(row)
-            case Outcome.STAFF_REVIEW:
-                self._alert(case, row, known, AlertKind.REVIEW, decision.reason)
+            case Outcome.STAFF_REVIEW if tell_staff:
+                self._alert(case, row, known, AlertKind.REVIEW, decision.reason, decision.also)
             case _:
                 pass
 
@@ -223,7 +232,14 @@ class FlagHandler:
             return
         single = known.finding is Finding.IDENTIFIED and known.recipients == 1
         facts = AcknowledgementFacts(
-            decision.reason, case.number, row.command, decision.notice_at, single, withheld, truncated
+            decision.reason,
+            case.number,
+            row.command,
+            decision.notice_at,
+            single,
+            withheld,
+            truncated,
+            known.finding is Finding.NO_ORIGINAL,
         )
         self._send_to_reporter(case, row, facts)
 
@@ -239,7 +255,13 @@ class FlagHandler:
         return self._work.said_lately(case.id, MessageKind.ACKNOWLEDGEMENT, about, row.reporter, self._now - DAY)
 
     def _alert(
-        self, case: Case, row: ReportRow, known: Identification, kind: AlertKind, reason: Reason | None
+        self,
+        case: Case,
+        row: ReportRow,
+        known: Identification,
+        kind: AlertKind,
+        reason: Reason | None,
+        also: Reason | None = None,
     ) -> None:
         facts = AlertFacts(
             kind,
@@ -250,9 +272,19 @@ class FlagHandler:
             known.sender.assurance,
             row.command,
             reason,
+            also=also,
         )
         context = self._context
-        alert(self._work, context.renderer, context.staff_address, case, facts, self._now, observed=row.observed)
+        alert(
+            self._work,
+            context.renderer,
+            context.staff_address,
+            case,
+            facts,
+            self._now,
+            observed=row.observed,
+            every_time=reason is Reason.URGENT,
+        )
 
 
 def _count_limit(rules: PolicyRules) -> int:

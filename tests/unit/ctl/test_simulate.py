@@ -94,6 +94,8 @@ def test_there_are_words_for_everything(name: str) -> None:
         (REPLY, ("--login", "eve"), "(not-a-recipient)"),
         (REPLY, ("--login", "mallory"), "(own-message)"),
         (REPLY.replace("stopit", "stopit urgent"), ("--login", "vera"), "(urgent)"),
+        (REPLY.replace("stopit", "stopit urgent"), ("--login", "mallory"), "(urgent)"),
+        (REPLY.replace("stopit", "stopit urgent"), ("--rcpt", "stopit@campus.example"), "(urgent)"),
         (REPLY.replace("stopit", "stopit record"), ("--login", "vera"), "(record-asked)"),
         (REPLY, ("--rcpt", "stopit@campus.example"), "(reporter-not-verified)"),
         (REPLY, ("--login", "vera", "--rcpt", "a@b.example", "--rcpt", "c@d.example"), "addressed to (2)"),

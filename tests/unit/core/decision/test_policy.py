@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from stopit_core.config import PolicyRules, SingleRecipient
 from stopit_core.decision.identify import Finding, Identification
-from stopit_core.decision.policy import Outcome, PolicyFacts, PriorNotice, Reason, ReportCounts, decide, pairs
+from stopit_core.decision.policy import (
+    Decision,
+    Outcome,
+    PolicyFacts,
+    PriorNotice,
+    Reason,
+    ReportCounts,
+    decide,
+    pairs,
+)
 from stopit_core.identity.people import NOBODY, Person
 from stopit_core.model import Assurance, Command
 
@@ -100,6 +109,29 @@ def test_the_table(facts: PolicyFacts, rules: PolicyRules, reason: Reason) -> No
     assert (decision.notice_at is not None) == (decision.outcome is Outcome.NOTICE)
 
 
+@pytest.mark.parametrize(
+    ("facts", "also"),
+    [
+        (FACTS, None),
+        (replace(FACTS, identification=found(Finding.NO_ORIGINAL)), Reason.NO_ORIGINAL),
+        (replace(FACTS, identification=found(Finding.IDENTIFIED, VERA)), Reason.OWN_MESSAGE),
+        (replace(FACTS, identification=found(Finding.OWN_SERVICE)), Reason.SERVICE_MESSAGE),
+        (replace(FACTS, reporter=Person(VERA.address, Assurance.WEAK)), Reason.REPORTER_NOT_VERIFIED),
+        (replace(FACTS, identification=found(Finding.NO_TRACE)), Reason.NO_TRACE),
+        (replace(FACTS, identification=found(Finding.NOT_RECEIVED, MALLORY)), Reason.NOT_A_RECIPIENT),
+        (with_history(reports_by_reporter=RULES.reporter_daily_cap), Reason.REPORTER_CAP),
+        (with_history(reports_about_sender=RULES.sender_daily_cap), Reason.SENDER_CAP),
+        (with_history(sender_reported_reporter=True), Reason.MUTUAL),
+        (WRITTEN_AFTER, Reason.AGAIN_AFTER_NOTICE),
+        (with_history(notice=PriorNotice(NOW - 60, None)), None),
+    ],
+)
+def test_urgent_comes_first_and_names_what_else_holds(facts: PolicyFacts, also: Reason | None) -> None:
+    decision = decide(replace(facts, command=Command.URGENT), RULES)
+    assert decision == Decision(Reason.URGENT, also=also)
+    assert decision.outcome is Outcome.STAFF_REVIEW
+
+
 @pytest.mark.parametrize(("draw", "minutes"), [(0.0, 15), (0.5, 37.5), (0.999999999, 60)])
 def test_the_notice_leaves_within_the_delay(draw: float, minutes: float) -> None:
     notice_at = decide(replace(FACTS, draw=draw), RULES).notice_at
@@ -142,3 +174,14 @@ def test_no_notice_without_everything_that_a_notice_needs(facts: PolicyFacts, si
     prior = facts.history.notice
     assert prior is None or (prior.sent_at is not None and facts.now - prior.sent_at >= rules.cooldown)
     assert known.recipients != 1 or single is SingleRecipient.WARN or facts.agreed
+
+
+@given(ANY_FACTS, st.sampled_from(SingleRecipient))
+def test_urgent_is_always_staffs_at_once(facts: PolicyFacts, single: SingleRecipient) -> None:
+    rules = RULES.model_copy(update={"single_recipient": single})
+    asked = decide(replace(facts, command=Command.URGENT), rules)
+    other = decide(replace(facts, command=Command.FLAG), rules)
+
+    assert (asked.reason, asked.notice_at) == (Reason.URGENT, None)
+    assert other.reason is not Reason.URGENT
+    assert asked.also in (None, other.reason)

@@ -83,6 +83,10 @@ def golden_name(facts: Facts) -> str:
         parts.append(str(facts.reason))
     if isinstance(facts, AcknowledgementFacts) and facts.single_recipient:
         parts.append("single-recipient")
+    if isinstance(facts, AlertFacts) and facts.also:
+        parts.append(str(facts.also))
+    if isinstance(facts, AcknowledgementFacts) and facts.no_original and facts.reason is Reason.URGENT:
+        parts.append("no-original")
     return "--".join(parts) + ".eml"
 
 

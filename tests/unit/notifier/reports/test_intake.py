@@ -299,6 +299,74 @@ def test_a_report_that_names_nothing_is_answered_with_help_and_closed(site: Site
     assert site.states() == [CaseState.CLOSED]
 
 
+@pytest.mark.parametrize("assurance", list(Assurance))
+def test_urgent_without_an_original_is_an_open_case_for_staff(site: Site, assurance: Assurance) -> None:
+    site.flag(VERA, command=Command.URGENT, channel=Channel.HEADER, assurance=assurance)
+
+    assert site.states() == [CaseState.STAFF]
+    (alert,) = site.messages(MessageKind.STAFF_ALERT)
+    assert b"Subject: Stopit: URGENT" in alert.data
+    assert b"names no message that could be read" in alert.data
+    assert b"Sender:" not in alert.data
+    acks = site.messages(MessageKind.ACKNOWLEDGEMENT)
+    assert [b"We cannot tell which message you mean" in ack.data for ack in acks] == (
+        [True] if assurance >= Assurance.VERIFIED else []
+    )
+    assert all(ack.recipient == VERA and ack.about == "urgent" for ack in acks)
+
+
+def test_each_urgent_report_alerts_staff_every_time(site: Site) -> None:
+    original = site.ledger.add("one@x", "mallory", VERA, WALT)
+    for reporter in (VERA, WALT, VERA):
+        site.flag(reporter, original, command=Command.URGENT)
+
+    alerts = site.messages(MessageKind.STAFF_ALERT)
+    assert [alert.about for alert in alerts] == ["review:urgent"] * 3
+    assert [reporter.encode() in alert.data for alert, reporter in zip(alerts, (VERA, WALT, VERA), strict=True)] == [
+        True
+    ] * 3
+    assert site.states() == [CaseState.STAFF]
+
+
+def test_an_urgent_report_of_many_messages_of_one_sender_is_one_alert(site: Site) -> None:
+    originals = [site.ledger.add(f"{number}@x", "mallory", VERA, WALT) for number in range(5)]
+    site.flag(VERA, *originals, command=Command.URGENT)
+
+    assert site.abouts("staff@campus.example") == ["review:urgent"]
+    assert site.abouts(VERA) == ["urgent"]
+
+
+def test_urgent_past_the_cap_alerts_and_is_answered(site: Site) -> None:
+    for number in range(6):
+        original = site.ledger.add(f"{number}@x", "mallory", VERA, WALT)
+        site.flag(VERA, original, command=Command.URGENT)
+
+    assert site.abouts(VERA) == ["urgent"] * 6
+    assert site.abouts("staff@campus.example") == ["review:urgent"] * 6
+
+
+def test_urgent_about_a_message_that_never_reached_the_reporter_leads_to_no_notice(site: Site) -> None:
+    """`stopitctl cases notice` sends for reports that have the case's sender alone."""
+    site.flag(EVE, site.ledger.add("one@x", "mallory", VERA, WALT), command=Command.URGENT)
+
+    (alert,) = site.messages(MessageKind.STAFF_ALERT)
+    assert MALLORY.encode() in alert.data
+    assert b"no trace shows that the reporter received the message" in b" ".join(alert.data.split())
+    with site.store.reading() as reading:
+        ((case, (row,)),) = [(case, reading.reports(case)) for case in reading.list_cases(None, 100)]
+    assert (case.state, case.sender, row.sender) == (CaseState.STAFF, MALLORY, "")
+
+
+def test_urgent_of_ones_own_message_is_no_part_of_a_case_about_oneself(site: Site) -> None:
+    own = site.ledger.add("own@x", "vera", VERA, WALT)
+    site.flag(WALT, own)
+    site.flag(VERA, own, command=Command.URGENT)
+
+    assert sorted(site.states()) == sorted([CaseState.NOTICE_PENDING, CaseState.STAFF])
+    (alert,) = site.messages(MessageKind.STAFF_ALERT)
+    assert b"a message of their own account" in alert.data
+
+
 def test_staff_are_told_once_a_day_of_the_same_thing(site: Site) -> None:
     original = site.ledger.add("one@x", "mallory", VERA, WALT)
     site.flag(EVE, original)
@@ -524,6 +592,18 @@ def test_details_reach_staff_and_the_case(site: Site) -> None:
     (alert,) = site.messages(MessageKind.STAFF_ALERT)
     assert b"bus stop" in alert.data
     assert site.abouts(VERA)[-1] == AnswerEffect.DETAILS_KEPT.value
+
+
+def test_whatever_a_reporter_adds_reaches_staff_every_time(site: Site) -> None:
+    site.flag(VERA, site.ledger.add("one@x", "mallory", VERA, WALT))
+    acknowledgement = site.messages(to=VERA)[0]
+    for details in ("He waits at the bus stop.", "He is here now."):
+        site.answer(acknowledgement, details)
+
+    first, second = site.messages(MessageKind.STAFF_ALERT)
+    assert b"bus stop" in first.data
+    assert b"here now" in second.data
+    assert site.abouts(VERA).count(AnswerEffect.DETAILS_KEPT.value) == 1
 
 
 def test_the_sender_says_that_it_was_somebody_else(site: Site) -> None:
