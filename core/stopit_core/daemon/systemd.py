@@ -76,10 +76,11 @@ class Live(Generic[T]):
         self.current = value
 
 
-def reload_settings(old: Settings, read: Callable[[], Settings], log: Log) -> Settings | None:
+def reload_settings(old: Settings, read: Callable[[], Settings], log: Log, *, warn: bool = True) -> Settings | None:
     """Return new settings for a running daemon, or None if the file has faults (each is logged).
 
-    Keys that cannot change in a running process keep their old value, and the log names them.
+    Keys that cannot change in a running process keep their old value. The log names them, and has the warnings about
+    the file, unless `warn` is False.
     """
     try:
         new = read()
@@ -87,13 +88,15 @@ def reload_settings(old: Settings, read: Callable[[], Settings], log: Log) -> Se
         for fault in error.faults:
             log.error("reload refused, the old configuration stays in force", fault=str(fault))
         return None
-    log_warnings(new, log)
+    if warn:
+        log_warnings(new, log)
     held = {}
     for name, keys in restart_keys().items():
         before, after = getattr(old, name), getattr(new, name)
         changed = [key for key in keys if getattr(before, key) != getattr(after, key)]
         if changed:
-            log.warning("needs a restart to take effect", keys=", ".join(f"{name}.{key}" for key in changed))
+            if warn:
+                log.warning("needs a restart to take effect", keys=", ".join(f"{name}.{key}" for key in changed))
             held[name] = after.model_copy(update={key: getattr(before, key) for key in changed})
     return new.model_copy(update=held) if held else new
 

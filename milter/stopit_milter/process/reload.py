@@ -41,9 +41,12 @@ class MilterConfiguration:
             raise ConfigError(faults)
         return cls(path, settings, context)
 
-    def reload(self, log: Log) -> bool:
-        """Read the file again. When it is faulty, log each fault, change nothing and return False."""
-        settings = reload_settings(self.settings, lambda: load(self._path), log)
+    def reload(self, log: Log, *, warn: bool = True) -> bool:
+        """Read the file again. When it is faulty, log each fault, change nothing and return False.
+
+        The warnings about the file are logged if `warn` is true.
+        """
+        settings = reload_settings(self.settings, lambda: load(self._path), log, warn=warn)
         if settings is None:
             return False
         try:
@@ -67,8 +70,11 @@ class ActiveConfiguration:
         metrics.reload_successful.set(int(not refused))
 
     def handle(self, message: ControlMessage) -> None:
-        """Reload at the parent's message RELOAD; at RELOAD_REFUSED, only set the metric."""
-        held = message is ControlMessage.RELOAD and self._configuration.reload(self._log)
+        """Reload at the parent's message RELOAD; at RELOAD_REFUSED, only set the metric.
+
+        The parent has read the same file before, and has logged the warnings.
+        """
+        held = message is ControlMessage.RELOAD and self._configuration.reload(self._log, warn=False)
         if held:
             self.live.swap(self._configuration.context)
         self._metrics.reload_successful.set(int(held))

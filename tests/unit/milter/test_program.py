@@ -167,6 +167,17 @@ def test_an_orderly_end_writes_the_traces_in_hand(milter: Running, whom: str) ->
     ledger.close()
 
 
+def test_reload_logs_each_warning_once_for_all_children(milter: Running) -> None:
+    milter.configure({"milter": {"workers": 2, "max_messages": 20}})
+    milter.file.write_text(milter.file.read_text().replace("max_messages = 20\n", "recycle_after = 20\n"))
+    milter.daemon.start()
+    milter.file.write_text(milter.file.read_text().replace("workers = 2", "workers = 3"))
+    milter.daemon.reload()
+    text = milter.daemon.log_text()
+    assert text.count("milter.workers") == 1
+    assert text.count("milter.recycle_after") == 2  # at the start and at the reload
+
+
 def test_reload_takes_effect_without_dropping_a_connection(milter: Running) -> None:
     milter.start({"milter": {"workers": 2}})
     wire = milter.wire()
