@@ -153,7 +153,10 @@ class Intake:
         with self._stores.cases.work() as work:
             taken = work.take_all([report.id for report in reports], now)
             handler = FlagHandler(context, work, now, self._time.draw)
-            new = {report.id: report for report in reports if report.id in taken}
+            new: dict[str, FlagReport] = {}
+            for report in reports:
+                if report.id in taken:
+                    new.setdefault(report.id, report)  # a retry by the client is the same report
             flags = [(report, [passes[each] for each in _originals(report)]) for report in new.values()]
             handler.look_ahead(flags)
             for report, originals in flags:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from prometheus_client import CollectorRegistry
 
 from stopit_core.cases import CaseState, CaseStore, EventKind, Message, MessageState
@@ -465,6 +466,18 @@ def test_flags_that_are_decided_together_see_each_other(site: Site) -> None:
         assert reading.broken_at(case) is None
         (notice,) = (each for each in reading.messages(case) if each.kind == MessageKind.NOTICE)
         assert [row.notice_id for row in reading.reports(case)] == [notice.id] * 3
+
+
+def test_of_one_report_that_came_twice_the_first_counts(site: Site) -> None:
+    """A client's retry has the same id. Taken one by one, the first is decided, and so it is in a batch."""
+    first = flag_by(VERA, site.ledger.add("one@x", "mallory", VERA, WALT))
+    retry = structs.replace(first, at=NOW + 60, queue_id="Q2")
+
+    together(site, first, retry)
+
+    with site.store.reading() as reading:
+        (case,) = reading.list_cases(None, 9)
+        assert [(row.at, row.queue_id) for row in reading.reports(case)] == [(NOW, "Q1")]
 
 
 def test_ledger_is_asked_once_in_a_batch_for_a_message_that_many_flag(site: Site) -> None:
