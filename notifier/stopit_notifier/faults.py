@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 
 from stopit_core.daemon.logs import Log
@@ -24,15 +25,26 @@ class LoopStage(StrEnum):
     GAUGES = "gauges"
 
 
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """An error in a few words; for an unexpected exception, with its trace."""
+
+    error: str
+    trace: str
+
+
 class Faults:
-    """The faults of the current turn. `private` removes addresses from a text for the log."""
+    """The faults of the current turn, by stage. `private` removes addresses from a text for the log.
+
+    Each is counted. It is logged unless it is the same as the one before it, in this turn or the one before.
+    """
 
     def __init__(self, metrics: NotifierMetrics, log: Log, private: Callable[[str], str]) -> None:
         self._metrics = metrics
         self._log = log
         self._private = private
-        self._current: dict[LoopStage, str] = {}
-        self._previous: dict[LoopStage, str] = {}
+        self._current: dict[LoopStage, _Fault] = {}
+        self._previous: dict[LoopStage, _Fault] = {}
 
     def begin_turn(self) -> None:
         """Start with no faults."""
@@ -50,7 +62,7 @@ class Faults:
     @property
     def summary(self) -> str | None:
         """The faults of the current turn in one line; None when there are none."""
-        found = "; ".join(f"{stage} waits: {error}" for stage, error in self._current.items())
+        found = "; ".join(f"{stage} waits: {fault.error}" for stage, fault in self._current.items())
         return found[:_LONGEST_SUMMARY] or None
 
     @contextmanager
@@ -61,11 +73,14 @@ class Faults:
         except Transient as error:
             self._record(stage, self._private(str(error)))
         except Exception as error:  # noqa: BLE001  a bug in one report's handling must not stop all the others
-            self._record(stage, type(error).__name__)
-            self._log.error("unexpected exception", stage=stage.value, trace=self._private(traceback.format_exc()))
+            self._record(stage, type(error).__name__, self._private(traceback.format_exc()))
 
-    def _record(self, stage: LoopStage, error: str) -> None:
-        self._current[stage] = error
+    def _record(self, stage: LoopStage, error: str, trace: str = "") -> None:
         self._metrics.faults.labels(stage.value).inc()
-        if self._previous.get(stage) != error:
-            self._log.warning("fault, will retry", stage=stage.value, error=error)
+        known = self._current.get(stage) or self._previous.get(stage)
+        fault = self._current[stage] = _Fault(error, trace)
+        if fault == known:
+            return
+        self._log.warning("fault, will retry", stage=stage.value, error=error)
+        if trace:
+            self._log.error("unexpected exception", stage=stage.value, trace=trace)

@@ -184,6 +184,26 @@ def test_batch_that_fails_is_logged_and_counted_and_each_of_its_reports_is_taken
     assert "vera@" not in running.said.getvalue()
 
 
+def test_fault_that_comes_back_in_one_turn_is_logged_once() -> None:
+    first, again = KeyError("vera@x.example"), KeyError("vera@x.example")
+    running = Running(batches=[batch("1", "2")], broken={"report 1+2": first, "report 2": again})
+
+    running.turn()
+
+    assert running.said.getvalue().count("will retry") == 1
+    assert running.said.getvalue().count("unexpected exception") == 1
+    assert running.faults("intake") == 2
+
+
+def test_fault_that_is_another_one_is_logged_too() -> None:
+    running = Running(batches=[batch("1", "2")], broken={"report 1+2": KeyError(), "report 2": IndexError()})
+
+    running.turn()
+
+    assert [running.said.getvalue().count(name) for name in ("error=KeyError", "error=IndexError")] == [1, 1]
+    assert running.said.getvalue().count("unexpected exception") == 2
+
+
 def test_report_of_a_failed_batch_that_fails_alone_is_the_last_that_is_taken() -> None:
     away = Transient("away")
     running = Running(batches=[batch("1", "2", "3"), batch("4")], broken={"report 1+2+3": away, "report 2": away})
