@@ -145,6 +145,42 @@ def test_one_that_is_killed_is_cleaned_up_by_the_next(apt: Apt, before: str | No
     assert is_as(apt, before)
 
 
+@pytest.mark.parametrize("there", [True, False], ids=["to a file", "to nothing"])
+@pytest.mark.parametrize("killed", [False, True], ids=["in order", "killed once before"])
+def test_a_symbolic_link_stays_one(apt: Apt, there: bool, killed: bool) -> None:
+    target = apt.policy.with_name("a-policy-of-the-site")
+    if there:
+        target.write_text(THEIRS)
+        target.chmod(0o755)
+    apt.policy.symlink_to(target)
+    if killed:
+        apt.held.touch()
+        process = apt.start()
+        apt.begun(1)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=20)
+        apt.held.unlink()
+
+    apt.install()
+
+    assert apt.lines()[-2:] == ["begin 101", "end 101"]
+    assert apt.policy.readlink() == target
+    assert apt.files() == {apt.policy.name} | ({target.name} if there else set())
+    assert not there or target.read_text() == THEIRS
+
+
+def test_a_link_to_nothing_that_a_killed_run_put_aside_comes_back(apt: Apt) -> None:
+    """Killed after it put the link aside and before it wrote its own."""
+    apt.policy.symlink_to("nowhere")
+    aside = apt.policy.with_name("policy-rc.d.before-stopit")
+    os.link(apt.policy, aside, follow_symlinks=False)
+
+    apt.install()
+
+    assert str(apt.policy.readlink()) == "nowhere"
+    assert apt.files() == {apt.policy.name}
+
+
 def test_one_that_is_ended_cleans_up(apt: Apt, before: str | None) -> None:
     apt.held.touch()
     ended = apt.start()
