@@ -171,6 +171,8 @@ class _Simulation:
 
     def _came(self) -> Iterator[str]:
         envelope, people = self.transaction.envelope, self.context.people
+        if not self.transaction.fields:
+            yield "It has no header field. Is it a mail as a client sends it (.eml)?"
         recipients = ", ".join(map(bare, envelope.recipients)) or "nobody"
         yield f"MAIL FROM {envelope.mail_from or '<>'}, RCPT TO {recipients}."
         submitter = people.submitter(envelope)

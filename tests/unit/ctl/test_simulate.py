@@ -275,6 +275,15 @@ def test_hostile_mail_is_no_traceback(running, data: str) -> None:
     assert "\x1b" not in done.output
 
 
+@pytest.mark.parametrize("data", ["", "\0" * 9000, "stopit\n", " From: vera\n\nstopit\n"])
+def test_a_file_that_is_no_mail_is_named(running, data: str) -> None:
+    assert simulate(running, data, "--login", "vera").startswith("It has no header field")
+
+
+def test_a_mail_is_not_called_no_mail(running) -> None:
+    assert "no header field" not in simulate(running, REPLY, "--login", "vera")
+
+
 def test_no_ledger_yet(host) -> None:
     done = host.run("simulate", "-", "--login", "vera", stdin=REPLY)
     assert done.exit_code == 1
