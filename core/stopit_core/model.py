@@ -15,6 +15,7 @@ import msgspec
 __all__ = [
     "AnswerReport",
     "Assurance",
+    "AuthResults",
     "Channel",
     "Command",
     "ContactReport",
@@ -23,7 +24,6 @@ __all__ = [
     "Original",
     "Report",
     "Trace",
-    "Verdict",
 ]
 
 Digest = NewType("Digest", bytes)
@@ -58,7 +58,7 @@ class Channel(StrEnum):
     REPORT_ADDRESS = "report-address"
 
 
-class Verdict(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+class AuthResults(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     """The results of this site's own Authentication-Results (RFC 8601) for one message. Domains are lower case."""
 
     dmarc_pass: bool = False
@@ -87,7 +87,7 @@ class Trace(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     own: bool = False
     recipient_count: int = 0
     recipients: bytes = b""
-    verdict: Verdict = Verdict()
+    auth_results: AuthResults = AuthResults()
 
     def received_by(self, address: Digest) -> bool:
         """Return whether the address with this digest was among the envelope recipients."""

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from stopit_core.errors import DecodeError
-from stopit_core.model import Digest, Report, Trace, Verdict
+from stopit_core.model import AuthResults, Digest, Report, Trace
 
 __all__ = ["ANSWER_BYTES", "decode_report", "decode_trace", "encode_report", "encode_trace"]
 
@@ -42,7 +42,7 @@ class _Mark(IntFlag):
 class _Packed(msgspec.Struct, array_like=True):
     """A trace without its key. `marks` says which parts of `mail_from` and `header_from` are left out. `client` is an
     IP address in network byte order (bytes), or other text as reported: a union that msgspec cannot express.
-    `verdict` is None if it is empty."""
+    `auth_results` is None if it is empty."""
 
     marks: int
     seen: float
@@ -53,14 +53,14 @@ class _Packed(msgspec.Struct, array_like=True):
     client: Any
     recipient_count: int
     recipients: bytes
-    verdict: Verdict | None = None
+    auth_results: AuthResults | None = None
 
 
 _encoder = msgspec.msgpack.Encoder()
 _report_decoder: msgspec.msgpack.Decoder[Report] = msgspec.msgpack.Decoder(Report)
 _trace_v1_decoder: msgspec.msgpack.Decoder[Trace] = msgspec.msgpack.Decoder(Trace)
 _trace_v2_decoder: msgspec.msgpack.Decoder[_Packed] = msgspec.msgpack.Decoder(_Packed)
-_NO_VERDICT = Verdict()
+_NO_AUTH_RESULTS = AuthResults()
 
 # Plain integers, because every message makes a trace and the operators of an enum are slow.
 _RELAY, _BULK, _OWN, _LOGIN, _SAME = (int(mark) for mark in _Mark)
@@ -101,7 +101,7 @@ def encode_trace(trace: Trace) -> bytes:
         _octets(trace.client),
         trace.recipient_count,
         trace.recipients,
-        None if trace.verdict == _NO_VERDICT else trace.verdict,
+        None if trace.auth_results == _NO_AUTH_RESULTS else trace.auth_results,
     )
     return _TRACE_V2 + _encoder.encode(packed)
 
@@ -135,7 +135,7 @@ def _unpacked(message: Digest, packed: _Packed) -> Trace:
         own=bool(marks & _OWN),
         recipient_count=packed.recipient_count,
         recipients=packed.recipients,
-        verdict=packed.verdict or _NO_VERDICT,
+        auth_results=packed.auth_results or _NO_AUTH_RESULTS,
     )
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from stopit_core.config import LedgerStore
 from stopit_core.errors import Transient
-from stopit_core.model import Digest, Trace, Verdict
+from stopit_core.model import AuthResults, Digest, Trace
 from stopit_core.open_stores import open_ledger
 from stopit_core.stores.ledger import GRACE, MAX_PASSES, Ledger
 from stopit_core.stores.ledger.redis import RedisLedger
@@ -70,7 +70,7 @@ FULL = Trace(
     own=True,
     recipient_count=3,
     recipients=b"8 bytes.8 more..",
-    verdict=Verdict(True, "example.edu", "example.edu"),
+    auth_results=AuthResults(True, "example.edu", "example.edu"),
 )
 
 

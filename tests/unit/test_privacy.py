@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from stopit_core.cases.schema import metadata
-from stopit_core.model import AnswerReport, ContactReport, FlagReport, Original, Trace, Verdict
+from stopit_core.model import AnswerReport, AuthResults, ContactReport, FlagReport, Original, Trace
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "privacy.md").read_text("utf-8")
@@ -31,7 +31,7 @@ def fields(*kinds: type[msgspec.Struct]) -> set[str]:
 
 
 def test_every_field_of_a_trace_is_named() -> None:
-    assert named("## Traces") == fields(Trace, Verdict)
+    assert named("## Traces") == fields(Trace, AuthResults)
 
 
 def test_every_field_of_a_report_is_named() -> None:

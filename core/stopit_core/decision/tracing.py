@@ -15,7 +15,7 @@ from msgspec import structs
 from stopit_core.addresses import bare, domain_of
 from stopit_core.decision.context import DecisionContext
 from stopit_core.decision.transaction import Transaction
-from stopit_core.identity.auth_results import read_verdict
+from stopit_core.identity.auth_results import read_auth_results
 from stopit_core.mail import Headers, addresses_in, is_automatic, is_list, message_ids
 from stopit_core.model import Trace
 
@@ -56,7 +56,7 @@ def traces_of(
         own=own,
         recipient_count=len(reached),
         recipients=b"".join(dict.fromkeys(map(people.digest_of_path, reached))),
-        verdict=read_verdict(headers, context.authserv_ids, domain_of(sender).casefold()),
+        auth_results=read_auth_results(headers, context.authserv_ids, domain_of(sender).casefold()),
     )
     if len(ids) == 1:
         return (trace,)

@@ -1,4 +1,4 @@
-"""Read the results of this site's own servers, Authentication-Results (RFC 8601), into a `model.Verdict`.
+"""Read the results of this site's own servers, Authentication-Results (RFC 8601), into a `model.AuthResults`.
 
 Anybody can write such a header. Only authserv-ids that the site trusts are believed, and of these only the topmost
 header: our own server added it last, and a header below it may have arrived with the message. authres parses, with
@@ -21,15 +21,15 @@ from authres import AuthenticationResultsHeader
 
 from stopit_core.addresses import domain_of
 from stopit_core.mail import Headers
-from stopit_core.model import Assurance, Verdict
+from stopit_core.model import Assurance, AuthResults
 
-__all__ = ["grade", "read_verdict"]
+__all__ = ["grade", "read_auth_results"]
 
 _HEADERS = 20
 _CHARACTERS = 4096
 _RESULTS = 30
 _NESTED = 5
-_NOTHING = Verdict()
+_NOTHING = AuthResults()
 
 _DOMAIN_PROPERTIES = MappingProxyType({"dkim": ("d", "i"), "spf": ("mailfrom", "helo"), "dmarc": ("from",)})
 _PLAIN = re.compile(
@@ -49,8 +49,8 @@ class _Result:
     domain: str
 
 
-def read_verdict(headers: Headers, trusted_authserv_ids: Collection[str], from_domain: str = "") -> Verdict:
-    """Return the results of the topmost Authentication-Results of a trusted server; an empty Verdict without one.
+def read_auth_results(headers: Headers, trusted_authserv_ids: Collection[str], from_domain: str = "") -> AuthResults:
+    """Return the results of the topmost Authentication-Results of a trusted server; an empty AuthResults without one.
 
     `from_domain` is the domain of the From address, lower case: of several passing DKIM signatures one that is
     aligned with it is taken, and a DMARC pass counts only for it ("" takes the first signature, and any pass).
@@ -62,12 +62,12 @@ def read_verdict(headers: Headers, trusted_authserv_ids: Collection[str], from_d
     for value in values:
         text = value[:_CHARACTERS]
         if _authserv_id(text) in trusted:
-            return _verdict(tuple(_passed(text)), from_domain.casefold())
+            return _results_of(tuple(_passed(text)), from_domain.casefold())
     return _NOTHING
 
 
-def grade(verdict: Verdict, header_from: str) -> Assurance:
-    """Return how surely the From address (canonical, "" for none) is its sender's, according to a verdict.
+def grade(results: AuthResults, header_from: str) -> Assurance:
+    """Return how surely the From address (canonical, "" for none) is its sender's, according to a results.
 
     DMARC, or DKIM aligned with the domain, verifies it; SPF alone is weak. Alignment is relaxed: the same domain, or
     one below the other (RFC 7489 section 3.1).
@@ -75,18 +75,18 @@ def grade(verdict: Verdict, header_from: str) -> Assurance:
     domain = domain_of(header_from)
     if not domain:
         return Assurance.UNVERIFIED
-    if verdict.dmarc_pass or _aligned(verdict.dkim_domain, domain):
+    if results.dmarc_pass or _aligned(results.dkim_domain, domain):
         return Assurance.VERIFIED
-    return Assurance.WEAK if _aligned(verdict.spf_domain, domain) else Assurance.UNVERIFIED
+    return Assurance.WEAK if _aligned(results.spf_domain, domain) else Assurance.UNVERIFIED
 
 
-def _verdict(passed: tuple[_Result, ...], from_domain: str) -> Verdict:
+def _results_of(passed: tuple[_Result, ...], from_domain: str) -> AuthResults:
     def best(method: str) -> str:
         domains = [result.domain for result in passed if result.method == method and result.domain]
         return next((each for each in domains if _aligned(each, from_domain)), domains[0] if domains else "")
 
     dmarc = [result.domain for result in passed if result.method == "dmarc"]
-    return Verdict(
+    return AuthResults(
         dmarc_pass=any(not domain or not from_domain or domain == from_domain for domain in dmarc),
         dkim_domain=best("dkim"),
         spf_domain=best("spf"),

@@ -87,7 +87,7 @@ class People:
         if trace.login or submitted.address:
             return submitted
         address = self.canonical.of(trace.header_from) if trace.header_from else ""
-        return Person(address, grade(trace.verdict, address)) if address else NOBODY
+        return Person(address, grade(trace.auth_results, address)) if address else NOBODY
 
     def _submitter(self, login: str, relay: bool, mail_from: str) -> Person:
         if login:

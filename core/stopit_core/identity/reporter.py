@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from stopit_core.addresses import domain_of
 from stopit_core.envelope import Envelope
-from stopit_core.identity.auth_results import grade, read_verdict
+from stopit_core.identity.auth_results import grade, read_auth_results
 from stopit_core.identity.people import NOBODY, People, Person
 from stopit_core.mail import Headers, addresses_in
 from stopit_core.model import Assurance, Channel
@@ -31,8 +31,8 @@ def reporter_of(
     address = people.canonical.of(addresses[0]) if len(addresses) == 1 else ""
     if not address:
         return NOBODY
-    verdict = read_verdict(headers, authserv_ids, domain_of(address))
-    verified = grade(verdict, address) >= Assurance.VERIFIED
+    results = read_auth_results(headers, authserv_ids, domain_of(address))
+    verified = grade(results, address) >= Assurance.VERIFIED
     return Person(address, Assurance.VERIFIED if verified else Assurance.UNVERIFIED)
 
 

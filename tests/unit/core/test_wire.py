@@ -11,6 +11,7 @@ from stopit_core.errors import DecodeError
 from stopit_core.model import (
     AnswerReport,
     Assurance,
+    AuthResults,
     Channel,
     Command,
     ContactReport,
@@ -19,7 +20,6 @@ from stopit_core.model import (
     Original,
     Report,
     Trace,
-    Verdict,
 )
 from stopit_core.wire import decode_report, decode_trace, encode_report, encode_trace
 
@@ -54,7 +54,7 @@ answers = st.builds(
 )
 contacts = st.builds(ContactReport, id=text, at=times, queue_id=text, pair=digests)
 reports = flags | answers | contacts
-verdicts = st.builds(Verdict, dmarc_pass=st.booleans(), dkim_domain=text, spf_domain=text)
+auth_results = st.builds(AuthResults, dmarc_pass=st.booleans(), dkim_domain=text, spf_domain=text)
 logins = st.sampled_from(("", "ann", "an", "ann@example.edu"))
 addresses = text | st.sampled_from(("", "ann", "ann@example.edu", "Ann@example.edu", "bob@example.edu"))
 clients = (
@@ -74,7 +74,7 @@ traces = st.builds(
     own=st.booleans(),
     recipient_count=st.integers(0, 100_000),
     recipients=st.binary(max_size=64),
-    verdict=verdicts,
+    auth_results=auth_results,
 )
 
 CONTACT = ContactReport(id="1", at=1.0, queue_id="4XYZ", pair=Digest(b"12345678"))

@@ -11,7 +11,7 @@ from stopit_core.decision.identify import Finding, identify
 from stopit_core.identity.directory import TemplateDirectory
 from stopit_core.identity.keys import Keyring
 from stopit_core.identity.people import People
-from stopit_core.model import Assurance, Digest, Original, Trace, Verdict
+from stopit_core.model import Assurance, AuthResults, Digest, Original, Trace
 from stopit_core.stores.ledger import MAX_PASSES
 
 KEYRING = Keyring(b"k" * 32)
@@ -87,8 +87,8 @@ def test_a_copy_for_others_does_not_make_the_reporters_copy_less_sure() -> None:
     assert found.sender.assurance is Assurance.AUTHENTICATED
 
 
-def test_own_servers_verdict_and_relays_word() -> None:
-    verified = from_outside(VERA, header_from="eve@elsewhere.example", verdict=Verdict(dmarc_pass=True))
+def test_results_of_own_servers_and_the_login_of_a_relay_count() -> None:
+    verified = from_outside(VERA, header_from="eve@elsewhere.example", auth_results=AuthResults(dmarc_pass=True))
     assert identify(ORIGINAL, [verified], VERA, PEOPLE).sender.assurance is Assurance.VERIFIED
     relayed = from_outside(VERA, relay=True, mail_from="mallory@campus.example", header_from="bob@campus.example")
     found = identify(ORIGINAL, [relayed], VERA, PEOPLE)
@@ -111,7 +111,12 @@ FROMS = st.sampled_from(["", "mallory@campus.example", "bob@campus.example", "x@
     st.lists(
         st.builds(
             lambda login, header_from, to, relay, dmarc: trace(
-                *to, login=login, header_from=header_from, relay=relay, mail_from=header_from, verdict=Verdict(dmarc)
+                *to,
+                login=login,
+                header_from=header_from,
+                relay=relay,
+                mail_from=header_from,
+                auth_results=AuthResults(dmarc),
             ),
             LOGINS,
             FROMS,

@@ -10,7 +10,7 @@ import pytest
 from stopit_core.decision.context import DecisionContext
 from stopit_core.decision.tracing import message_ids_of, traces_of
 from stopit_core.decision.transaction import Transaction
-from stopit_core.model import Verdict
+from stopit_core.model import AuthResults
 
 Make = Callable[..., Transaction]
 MESSAGE_ID = ("Message-ID", "<original@campus.example>")
@@ -39,7 +39,7 @@ def test_all_that_identifies_and_nothing_that_tells(context: DecisionContext, tr
     assert trace.recipient_digests() == tuple(
         map(context.people.digest, ("vera@campus.example", "walt@campus.example"))
     )
-    assert trace.verdict == Verdict(dmarc_pass=True)
+    assert trace.auth_results == AuthResults(dmarc_pass=True)
 
 
 def test_no_message_id_no_trace(context: DecisionContext, transaction: Make) -> None:

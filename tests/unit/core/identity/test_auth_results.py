@@ -8,110 +8,113 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from stopit_core.identity.auth_results import _passed, _passed_by_authres, grade, read_verdict
+from stopit_core.identity.auth_results import _passed, _passed_by_authres, grade, read_auth_results
 from stopit_core.mail import Headers
-from stopit_core.model import Assurance, Verdict
+from stopit_core.model import Assurance, AuthResults
 
 OWN = ("mx.example.edu", "Mail.Example.edu")
 
 
-def verdict(*values: str, from_domain: str = "") -> Verdict:
-    return read_verdict(Headers(("Authentication-Results", value) for value in values), OWN, from_domain)
+def results_of(*values: str, from_domain: str = "") -> AuthResults:
+    return read_auth_results(Headers(("Authentication-Results", value) for value in values), OWN, from_domain)
 
 
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        ("mx.example.edu; none", Verdict()),
-        ("mx.example.edu; dkim=pass header.d=Sender.net header.s=s", Verdict(dkim_domain="sender.net")),
-        ("mx.example.edu; dkim=pass header.i=@sender.net", Verdict(dkim_domain="sender.net")),
-        ("mx.example.edu; dkim=fail header.d=sender.net", Verdict()),
-        ("mx.example.edu; spf=pass smtp.mailfrom=x@sender.net", Verdict(spf_domain="sender.net")),
-        ("mx.example.edu; spf=pass smtp.mailfrom=sender.net", Verdict(spf_domain="sender.net")),
-        ("mx.example.edu; spf=softfail smtp.mailfrom=sender.net", Verdict()),
-        ("mx.example.edu; dmarc=pass (p=none dis=none) header.from=sender.net", Verdict(dmarc_pass=True)),
-        ("MAIL.example.edu 1; dmarc=pass header.from=sender.net", Verdict(dmarc_pass=True)),
+        ("mx.example.edu; none", AuthResults()),
+        ("mx.example.edu; dkim=pass header.d=Sender.net header.s=s", AuthResults(dkim_domain="sender.net")),
+        ("mx.example.edu; dkim=pass header.i=@sender.net", AuthResults(dkim_domain="sender.net")),
+        ("mx.example.edu; dkim=fail header.d=sender.net", AuthResults()),
+        ("mx.example.edu; spf=pass smtp.mailfrom=x@sender.net", AuthResults(spf_domain="sender.net")),
+        ("mx.example.edu; spf=pass smtp.mailfrom=sender.net", AuthResults(spf_domain="sender.net")),
+        ("mx.example.edu; spf=softfail smtp.mailfrom=sender.net", AuthResults()),
+        ("mx.example.edu; dmarc=pass (p=none dis=none) header.from=sender.net", AuthResults(dmarc_pass=True)),
+        ("MAIL.example.edu 1; dmarc=pass header.from=sender.net", AuthResults(dmarc_pass=True)),
         (
             # rspamd
             "mx.example.edu; dkim=pass header.d=sender.net header.s=k header.b=abc;\tdmarc=pass (policy=none) "
             'header.from=sender.net; spf=pass (mx.example.edu: domain of "x@sender.net" designates 192.0.2.1 as '
             "permitted sender) smtp.mailfrom=x@sender.net",
-            Verdict(dmarc_pass=True, dkim_domain="sender.net", spf_domain="sender.net"),
+            AuthResults(dmarc_pass=True, dkim_domain="sender.net", spf_domain="sender.net"),
         ),
         (
             # Office 365: a property without a type, a method of its own, and a semicolon at the end
             "mx.example.edu; spf=pass (sender IP is 192.0.2.1) smtp.mailfrom=sender.net; dkim=pass (signature was "
             "verified) header.d=sender.net;dmarc=pass action=none header.from=sender.net;compauth=pass reason=100;",
-            Verdict(dmarc_pass=True, dkim_domain="sender.net", spf_domain="sender.net"),
+            AuthResults(dmarc_pass=True, dkim_domain="sender.net", spf_domain="sender.net"),
         ),
         (
             "mx.example.edu; dkim=pass (; spf=pass smtp.mailfrom=evil.net) header.d=sender.net",
-            Verdict(dkim_domain="sender.net"),
+            AuthResults(dkim_domain="sender.net"),
         ),
-        ('mx.example.edu; dkim=pass reason="; dmarc=pass" header.d=sender.net', Verdict(dkim_domain="sender.net")),
-        ("mx.example.edu; " + "(" * 3000 + "; dmarc=pass header.from=sender.net", Verdict()),
-        ("other.example.net; dmarc=pass header.from=sender.net", Verdict()),
-        ("mx.example.edu.evil.net; dmarc=pass header.from=sender.net", Verdict()),
-        ("", Verdict()),
-        (";;;", Verdict()),
+        (
+            'mx.example.edu; dkim=pass reason="; dmarc=pass" header.d=sender.net',
+            AuthResults(dkim_domain="sender.net"),
+        ),
+        ("mx.example.edu; " + "(" * 3000 + "; dmarc=pass header.from=sender.net", AuthResults()),
+        ("other.example.net; dmarc=pass header.from=sender.net", AuthResults()),
+        ("mx.example.edu.evil.net; dmarc=pass header.from=sender.net", AuthResults()),
+        ("", AuthResults()),
+        (";;;", AuthResults()),
     ],
 )
-def test_one_header(value: str, expected: Verdict) -> None:
-    assert verdict(value) == expected
+def test_one_header(value: str, expected: AuthResults) -> None:
+    assert results_of(value) == expected
 
 
 def test_only_the_topmost_own_header_counts() -> None:
     forged = "mx.example.edu; dmarc=pass header.from=bank.example"
 
-    assert verdict("mx.example.edu; spf=fail smtp.mailfrom=x", forged) == Verdict()
-    assert verdict("other.net; spf=pass smtp.mailfrom=x.net", forged) == Verdict(dmarc_pass=True)
+    assert results_of("mx.example.edu; spf=fail smtp.mailfrom=x", forged) == AuthResults()
+    assert results_of("other.net; spf=pass smtp.mailfrom=x.net", forged) == AuthResults(dmarc_pass=True)
 
 
 def test_a_site_that_names_no_servers_believes_none() -> None:
     headers = Headers([("Authentication-Results", "mx.example.edu; dmarc=pass header.from=sender.net")])
 
-    assert read_verdict(headers, ()) == Verdict()
+    assert read_auth_results(headers, ()) == AuthResults()
 
 
 def test_the_aligned_signature_is_taken() -> None:
     two = "mx.example.edu; dkim=pass header.d=bulk.net; dkim=pass header.d=mail.sender.net"
 
-    assert verdict(two).dkim_domain == "bulk.net"
-    assert verdict(two, from_domain="sender.net").dkim_domain == "mail.sender.net"
+    assert results_of(two).dkim_domain == "bulk.net"
+    assert results_of(two, from_domain="sender.net").dkim_domain == "mail.sender.net"
 
 
 def test_dmarc_counts_for_the_from_that_it_passed_for() -> None:
     value = "mx.example.edu; dmarc=pass header.from=sender.net"
 
-    assert verdict(value, from_domain="Sender.net").dmarc_pass
-    assert not verdict(value, from_domain="bank.example").dmarc_pass
+    assert results_of(value, from_domain="Sender.net").dmarc_pass
+    assert not results_of(value, from_domain="bank.example").dmarc_pass
 
 
 @pytest.mark.parametrize(
     ("found", "header_from", "assurance"),
     [
-        (Verdict(dmarc_pass=True), "x@sender.net", Assurance.VERIFIED),
-        (Verdict(dkim_domain="sender.net"), "x@sender.net", Assurance.VERIFIED),
-        (Verdict(dkim_domain="mail.sender.net"), "x@sender.net", Assurance.VERIFIED),
-        (Verdict(dkim_domain="sender.net"), "x@mail.sender.net", Assurance.VERIFIED),
-        (Verdict(dkim_domain="bulk.net"), "x@sender.net", Assurance.UNVERIFIED),
-        (Verdict(dkim_domain="evilsender.net"), "x@sender.net", Assurance.UNVERIFIED),
-        (Verdict(dkim_domain="net"), "x@sender.net", Assurance.UNVERIFIED),
-        (Verdict(spf_domain="sender.net"), "x@sender.net", Assurance.WEAK),
-        (Verdict(spf_domain="bulk.net"), "x@sender.net", Assurance.UNVERIFIED),
-        (Verdict(dkim_domain="bulk.net", spf_domain="sender.net"), "x@sender.net", Assurance.WEAK),
-        (Verdict(), "x@sender.net", Assurance.UNVERIFIED),
-        (Verdict(dmarc_pass=True), "", Assurance.UNVERIFIED),
+        (AuthResults(dmarc_pass=True), "x@sender.net", Assurance.VERIFIED),
+        (AuthResults(dkim_domain="sender.net"), "x@sender.net", Assurance.VERIFIED),
+        (AuthResults(dkim_domain="mail.sender.net"), "x@sender.net", Assurance.VERIFIED),
+        (AuthResults(dkim_domain="sender.net"), "x@mail.sender.net", Assurance.VERIFIED),
+        (AuthResults(dkim_domain="bulk.net"), "x@sender.net", Assurance.UNVERIFIED),
+        (AuthResults(dkim_domain="evilsender.net"), "x@sender.net", Assurance.UNVERIFIED),
+        (AuthResults(dkim_domain="net"), "x@sender.net", Assurance.UNVERIFIED),
+        (AuthResults(spf_domain="sender.net"), "x@sender.net", Assurance.WEAK),
+        (AuthResults(spf_domain="bulk.net"), "x@sender.net", Assurance.UNVERIFIED),
+        (AuthResults(dkim_domain="bulk.net", spf_domain="sender.net"), "x@sender.net", Assurance.WEAK),
+        (AuthResults(), "x@sender.net", Assurance.UNVERIFIED),
+        (AuthResults(dmarc_pass=True), "", Assurance.UNVERIFIED),
     ],
 )
-def test_grades(found: Verdict, header_from: str, assurance: Assurance) -> None:
+def test_grades(found: AuthResults, header_from: str, assurance: Assurance) -> None:
     assert grade(found, header_from) is assurance
 
 
 @given(st.text(alphabet=st.sampled_from('dkim=pas;() "\\.@/=\u00e9fromhed'), max_size=200))
 def test_hostile_values_never_raise(value: str) -> None:
-    verdict(f"mx.example.edu; {value}")
-    verdict(value)
+    results_of(f"mx.example.edu; {value}")
+    results_of(value)
 
 
 WORDS = st.sampled_from(
@@ -149,4 +152,4 @@ def test_the_plain_form_is_read_as_authres_reads_it(method: str, result: str, wo
 
 
 def test_comments_in_a_row_hide_no_result() -> None:
-    assert verdict(f"mx.example.edu; dkim=pass {'(p=none dis=none) ' * 4}header.d=x.org").dkim_domain == "x.org"
+    assert results_of(f"mx.example.edu; dkim=pass {'(p=none dis=none) ' * 4}header.d=x.org").dkim_domain == "x.org"

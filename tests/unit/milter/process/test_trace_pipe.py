@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stopit_core.model import ADDRESS_DIGEST_BYTES, Digest, Trace, Verdict
+from stopit_core.model import ADDRESS_DIGEST_BYTES, AuthResults, Digest, Trace
 from stopit_core.stores.ledger.writer import TraceEvent
 from stopit_lab.waiting import until
 from stopit_milter.process.trace_pipe import LARGEST, TracePipe, TraceSender
@@ -77,7 +77,7 @@ TRACES = st.builds(
     st.booleans(),
     st.integers(0, 10_000),
     st.binary(max_size=80),
-    st.builds(Verdict, st.booleans(), _TEXT, _TEXT),
+    st.builds(AuthResults, st.booleans(), _TEXT, _TEXT),
 )
 
 
