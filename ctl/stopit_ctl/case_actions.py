@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import click
 
-from stopit_core.cases import Actor, Case, CaseState, EventKind, Message, MessageState, Party, ReportRow, Work
+from stopit_core.cases import Actor, Case, CaseState, EventKind, MessageRow, MessageState, Party, ReportRow, Work
 from stopit_core.cases.reading import Reading
 from stopit_core.config import Settings
 from stopit_core.decision.policy import Reason
@@ -106,7 +106,7 @@ class _File:
     reading: Reading
     case: Case
 
-    def messages(self) -> list[Message]:
+    def messages(self) -> list[MessageRow]:
         return self.reading.messages(self.case)
 
     def add_note(self, now: float, text: str) -> None:
@@ -148,7 +148,7 @@ class _File:
 
     def _last_notice(self, kind: MessageKind, cooldown: float) -> float:
         """Return when the sender got the first notice, for the firmer one; 0.0 for a first notice."""
-        before = self.work.living_notice(self.case.sender, observed=False)
+        before = self.work.current_notice(self.case.sender, observed=False)
         if before is not None and before.sent_at is None:
             raise self.refuse(f"cannot have a notice: the state of the sender's last one is {before.state.value}")
         sent_at = before.sent_at or 0.0 if before is not None else 0.0

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import click
 
 from stopit_core.addresses import is_address
-from stopit_core.cases import Case, CaseState, Event, Message, MessageState, ReportRow
+from stopit_core.cases import Case, CaseState, Event, MessageRow, MessageState, ReportRow
 from stopit_core.cases.reading import Reading
 from stopit_core.identity.keys import Keyring
 from stopit_ctl.cli import EX_FOUND
@@ -176,7 +176,7 @@ def _decision(row: ReportRow) -> str:
     return f"{text}, cancelled {local_time(row.withdrawn_at)}" if row.withdrawn_at is not None else text
 
 
-def _show_messages(output: ConsoleOutput, messages: list[Message], people: _People) -> None:
+def _show_messages(output: ConsoleOutput, messages: list[MessageRow], people: _People) -> None:
     output.line("Messages", style="bold")
     if not messages:
         output.line("none")
@@ -191,22 +191,22 @@ def _show_messages(output: ConsoleOutput, messages: list[Message], people: _Peop
     output.line()
 
 
-def _recipient(message: Message, people: _People) -> str:
+def _recipient(message: MessageRow, people: _People) -> str:
     return f"{message.party.value} {message.recipient}" if people.addresses else message.party.value
 
 
-def _state(message: Message) -> str:
+def _state(message: MessageRow) -> str:
     return f"{message.state.value} ({message.error})" if message.error else message.state.value
 
 
-def _when(message: Message) -> str:
+def _when(message: MessageRow) -> str:
     if message.sent_at is not None:
         return local_time(message.sent_at)
     waits = message.state in (MessageState.PENDING, MessageState.SENDING, MessageState.OBSERVED)
     return f"due {local_time(message.due_at)}" if waits else ""
 
 
-def _show_text(output: ConsoleOutput, message: Message) -> None:
+def _show_text(output: ConsoleOutput, message: MessageRow) -> None:
     output.line(f"Message {message.ref}", style="bold")
     output.text(message_text(message.data))
     output.line()

@@ -65,7 +65,7 @@ def _ask(address: str, timeout: float) -> Health:
     try:
         connection.request("GET", "/readyz")
         answer = connection.getresponse()
-        first, *parts = answer.read().decode("utf-8", "replace").splitlines() or [""]
+        first, *results = answer.read().decode("utf-8", "replace").splitlines() or [""]
     except (OSError, http.client.HTTPException) as error:
         why = getattr(error, "strerror", None) or str(error) or type(error).__name__
         return Health(False, f"no answer at {address}: {why}")
@@ -73,5 +73,5 @@ def _ask(address: str, timeout: float) -> Health:
         connection.close()
     if (answer.status, first) not in ((200, "ready"), (503, "not ready")):
         return Health(False, f"another program answers at {address}")
-    faults = [part for part in parts if not part.endswith(": ok")]
+    faults = [result for result in results if not result.endswith(": ok")]
     return Health(answer.status == 200, "; ".join([first, *faults]))

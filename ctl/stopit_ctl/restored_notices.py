@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stopit_core.cases import CaseStore, Message, Party
+from stopit_core.cases import CaseStore, MessageRow, Party
 from stopit_core.cases.restoring import Restoring
 from stopit_core.config import Settings
 from stopit_core.identity.keys import Keyring, new_ref
@@ -45,10 +45,10 @@ def settle_pending_notices(
         traced = _traced(site, settings, keyring, pending)
         for notice in pending:
             if notice.message_id in traced:
-                restoring.had_left(notice, made_at, now)
+                restoring.record_as_sending(notice, made_at, now)
                 sent += 1
                 continue
-            restoring.call_off(notice, why, now)
+            restoring.cancel(notice, why, now)
             case = work.case(notice.case_id)
             cancelled.append(case.number)
             facts = AlertFacts(
@@ -64,7 +64,7 @@ def settle_pending_notices(
     return SettledNotices(sent, tuple(cancelled))
 
 
-def _traced(site: Site, settings: Settings, keyring: Keyring, notices: list[Message]) -> set[str]:
+def _traced(site: Site, settings: Settings, keyring: Keyring, notices: list[MessageRow]) -> set[str]:
     """Return the Message-IDs of the notices that the ledger knows as sent by Stopit."""
     path = sqlite_file(settings.ledger.url)
     if not notices or (path is not None and not path.exists()):

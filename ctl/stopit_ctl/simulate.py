@@ -195,7 +195,7 @@ class _Simulation:
     def _milter(self) -> Iterator[str]:
         """Yield what the milter answers and changes."""
         disposition, edits = self.disposition, self.disposition.edits
-        if not self.checked.to_end:
+        if not self.checked.needs_end_of_message:
             yield "The milter accepts it at the end of its headers, unchanged, and does not read its body."
             return
         if disposition.flag:
@@ -254,9 +254,9 @@ class _Simulation:
         now, rules, campus = self.site.clock(), self.settings.policy, self.settings.campus
         sender = known.sender.address
         observed = self.settings.milter.mode == "observe"
-        history, restored_at = ReportCounts(), 0.0
+        counts, restored_at = ReportCounts(), 0.0
         with self.site.cases(self.settings) as store, suppress(_Undo), store.work() as work:
-            history = work.history(reporter.address, sender, now, rules.cooldown, observed)
+            counts = work.report_counts(reporter.address, sender, now, rules.cooldown, observed)
             restored_at = work.restored_at()
             raise _Undo
         own = frozenset({campus.report_address, campus.staff_address})
@@ -267,7 +267,7 @@ class _Simulation:
             reporter=reporter,
             command=flag.command,
             identification=known,
-            history=history,
+            report_counts=counts,
             excluded=excluded,
             restored_at=restored_at,
         )

@@ -180,7 +180,7 @@ class Session:
         if message.faulty:
             return self.fail_open(mta)
         transaction, checked = message.end_headers(message.envelope(), self._resources.clock(), message.context)
-        if checked.to_end:
+        if checked.needs_end_of_message:
             return _CONTINUE
         self.stage = Stage.LEDGER
         self._resources.sinks.emit_trace(transaction, message.context)
@@ -254,7 +254,7 @@ class Session:
 
 def _may_hold_flag(message: Message) -> bool:
     """Return whether a message must not pass unread after a fault of ours."""
-    if message.context.observe or (message.precheck is not None and not message.precheck.to_end):
+    if message.context.observe or (message.precheck is not None and not message.precheck.needs_end_of_message):
         return False
     if message.disposition is not None:
         return bool(message.disposition.flag or message.disposition.answers)

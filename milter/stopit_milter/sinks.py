@@ -17,14 +17,14 @@ from stopit_core.decision.transaction import Transaction
 from stopit_core.errors import Transient
 from stopit_core.metrics import FlagResult, MilterMetrics, Stage
 from stopit_core.model import AnswerReport, FlagReport, Report, Trace
-from stopit_core.stores.queue.spool import Where
+from stopit_core.stores.queue.spool import StoredIn
 
 __all__ = ["RefusedError", "Sinks"]
 
 _FLUSH_SECONDS = 1.0
 """Longest time that own mail waits for its trace to be written, in seconds. Then it is accepted without."""
 
-_FLAG_RESULT = {Where.QUEUE: FlagResult.QUEUED, Where.SPOOL: FlagResult.SPOOLED}
+_FLAG_RESULT = {StoredIn.QUEUE: FlagResult.QUEUED, StoredIn.SPOOL: FlagResult.SPOOLED}
 
 
 class RefusedError(Exception):
@@ -34,7 +34,7 @@ class RefusedError(Exception):
 class Reports(Protocol):
     """Stores reports (`queue.spool.DurableReports`)."""
 
-    def put(self, report: Report) -> Where:
+    def put(self, report: Report) -> StoredIn:
         """Make the report durable. Return where it is. Raises Transient when neither queue nor spool takes it."""
 
 

@@ -21,7 +21,7 @@ __all__ = ["NotifierConfiguration", "NotifierContext"]
 
 @dataclass(frozen=True, slots=True)
 class NotifierContext:
-    """The site's people, rules and words. No notice is sent to `own_addresses`: they are Stopit's own."""
+    """The site's people, rules and templates. No notice is sent to `own_addresses`: they are Stopit's own."""
 
     people: People
     rules: PolicyRules

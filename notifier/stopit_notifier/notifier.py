@@ -24,7 +24,7 @@ from stopit_notifier.failpoints import FailpointHook, no_failpoint
 from stopit_notifier.faults import Faults, LoopStage
 from stopit_notifier.gauges import Gauges
 from stopit_notifier.loop import Loop
-from stopit_notifier.readiness import LoopPulse, StoreProbes, look
+from stopit_notifier.readiness import LoopPulse, StoreProbes, check_readiness
 from stopit_notifier.reports.intake import Consumer, Intake
 from stopit_notifier.sending.claim import ClaimId, StableReplicationId
 from stopit_notifier.sending.outbox import Outbox, Terms
@@ -182,7 +182,7 @@ def build(
     )
     loop = Loop(partial(stores.prepare, log), intake, outbox, periodic, Faults(metrics, log, private), time, go_on)
     probes = StoreProbes({"case record": stores.cases.ping, "queue": stores.queue.ping, "ledger": stores.ledger.ping})
-    readiness = Readiness(partial(look, pulse, probes, private), time.monotonic)
+    readiness = Readiness(partial(check_readiness, pulse, probes, private), time.monotonic)
     return Notifier(
         configuration, stores, outbox, loop, metrics, pulse, readiness, signals, notify, log, time, failpoint
     )

@@ -12,10 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from stopit_core.daemon.http import Part
+from stopit_core.daemon.http import CheckResult
 from stopit_core.errors import Transient
 
-__all__ = ["LoopPulse", "StoreProbes", "look"]
+__all__ = ["LoopPulse", "StoreProbes", "check_readiness"]
 
 _GRACE = 30.0
 _PATIENCE = 3.0
@@ -49,8 +49,7 @@ class LoopPulse:
 
 
 class _Probe:
-    """A question to one store, in a thread of its own, which outlives an asker that gives up and ends with the
-    process."""
+    """A question to one store, asked in its own thread. The thread may run longer than the caller waits for it."""
 
     def __init__(self, ping: Callable[[], None]) -> None:
         self._ping = ping
@@ -100,7 +99,7 @@ class StoreProbes:
         return {name: probe.fault(until) for name, probe in self._probes.items()}
 
 
-def look(pulse: LoopPulse, probes: StoreProbes, private: Callable[[str], str]) -> Sequence[Part]:
+def check_readiness(pulse: LoopPulse, probes: StoreProbes, private: Callable[[str], str]) -> Sequence[CheckResult]:
     """Return the state of everything that a report needs. `private` removes addresses from a text."""
     found = {**probes.faults(), "loop": pulse.fault}
-    return [Part(name, private(fault) if fault else "") for name, fault in found.items()]
+    return [CheckResult(name, private(fault) if fault else "") for name, fault in found.items()]

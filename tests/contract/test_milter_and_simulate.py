@@ -263,7 +263,7 @@ def test_the_milter_does_what_simulate_says(
     done, reports = running.send(raw, envelope, login)
     named = bool(message_ids_of(transaction.headers))  # without a Message-ID a report's id is of the moment
     assert done.reply == ACCEPT
-    assert done.at_end_of_headers is not checked.to_end
+    assert done.at_end_of_headers is not checked.needs_end_of_message
     assert without_ids(done.edits, named) == without_ids(edits_of(said.edits), named)
     assert told(reports, named) == told(reports_of(said), named)
 
@@ -307,7 +307,7 @@ def kind_of(said: Disposition, checked: Precheck) -> str:
         return "own mail"
     if said.flag or said.answers:
         return "flag" if said.flag else "answer"
-    return "read" if checked.to_end else "accepted at end of headers"
+    return "read" if checked.needs_end_of_message else "accepted at end of headers"
 
 
 def reports_of(said: Disposition) -> list[Report]:

@@ -162,7 +162,7 @@ def test_what_only_the_old_master_had_is_put_again(service: RedisService, queue:
             replica.freeze()
         client.execute_command("CLIENT", "KILL", "TYPE", "replica")
         copies.put("alone", b"alone")
-        assert copies.settle() == 0
+        assert copies.reconcile() == 0
         old.kill()
         for replica in replicas:
             replica.thaw()
@@ -177,7 +177,7 @@ def test_what_only_the_old_master_had_is_put_again(service: RedisService, queue:
 
 def settled(copies: FailoverCopies) -> int:
     try:
-        return copies.settle()
+        return copies.reconcile()
     except Transient:
         return 0
 
@@ -200,7 +200,7 @@ def test_wait_is_no_promise_and_a_copy_is(service: RedisService, queue: Queue, t
                     confirmed.append(name)
             except (Transient, redis.RedisError):
                 break
-            Spool(tmp_path / "spool").part(old_id).put(name, name.encode())
+            Spool(tmp_path / "spool").subspool(old_id).put(name, name.encode())
             accepted.append(name)
     service.wait_for_another(old)
     put_as_soon_as_possible(queue, "later")

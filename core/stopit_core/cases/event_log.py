@@ -30,7 +30,7 @@ _STATE = update(cases).where(cases.c.id == bindparam("case")).values(state=bindp
 
 
 @dataclass(slots=True)
-class _Held:
+class _LockedCase:
     """A case that this transaction has locked, and the end of its history including the buffered lines."""
 
     number: str
@@ -44,17 +44,17 @@ class EventLog:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._held: dict[int, _Held] = {}
+        self._locked: dict[int, _LockedCase] = {}
         self._lines: list[dict[str, object]] = []
         self._changed: dict[int, float] = {}
 
     def begin(self, case_id: int, number: str, state: CaseState) -> None:
         """Register a case that this transaction created: it is locked, and has no history yet."""
-        self._held[case_id] = _Held(number, state, 0, START)
+        self._locked[case_id] = _LockedCase(number, state, 0, START)
 
     def append(self, case_id: int, at: float, actor: Actor, kind: EventKind, **detail: str | float | None) -> None:
         """Add a line to a case's history. `at` in seconds since the epoch; empty details are left out."""
-        case = self._hold(case_id)
+        case = self._lock(case_id)
         text = dump_detail({key: str(value) for key, value in detail.items() if value not in (None, "")})
         case.seq += 1
         case.hash = link(case.hash, case.number, case.seq, at, actor.value, kind.value, text)
@@ -71,20 +71,20 @@ class EventLog:
         )
         self._changed[case_id] = at
 
-    def hold(self, case_id: int) -> CaseState:
+    def lock(self, case_id: int) -> CaseState:
         """Lock the case until the transaction ends, and return its state.
 
         Lock a case before its messages: two writers with different orders would deadlock.
         """
-        return self._hold(case_id).state
+        return self._lock(case_id).state
 
-    def holds(self, case_id: int) -> bool:
+    def has_locked(self, case_id: int) -> bool:
         """Return whether this transaction has locked the case."""
-        return case_id in self._held
+        return case_id in self._locked
 
     def change_state(self, case_id: int, state: CaseState, at: float, actor: Actor) -> None:
         """Change the state of a case and record it in the history; do nothing if the case has that state already."""
-        case = self._hold(case_id)
+        case = self._lock(case_id)
         before = case.state
         if before is state:
             return
@@ -100,10 +100,10 @@ class EventLog:
         self._connection.execute(_CHANGED, [{"case": key, "changed": at} for key, at in self._changed.items()])
         self._lines, self._changed = [], {}
 
-    def _hold(self, case_id: int) -> _Held:
-        if case_id not in self._held:
+    def _lock(self, case_id: int) -> _LockedCase:
+        if case_id not in self._locked:
             number, state = self._connection.execute(_HOLD, {"case_id": case_id}).one()
             last = self._connection.execute(_LAST, {"case_id": case_id}).first()
             seq, end = last or (0, START)
-            self._held[case_id] = _Held(number, CaseState(state), seq, end)
-        return self._held[case_id]
+            self._locked[case_id] = _LockedCase(number, CaseState(state), seq, end)
+        return self._locked[case_id]

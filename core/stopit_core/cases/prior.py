@@ -11,11 +11,11 @@ from collections.abc import Collection
 from sqlalchemy import Connection, bindparam, func, select
 
 from stopit_core.cases.event_log import EventLog
-from stopit_core.cases.records import ALIVE, NOTICE_KINDS, Case, Message, MessageState, ReportRow
+from stopit_core.cases.records import ALIVE, NOTICE_KINDS, Case, MessageRow, MessageState, ReportRow
 from stopit_core.cases.report_counts import Counts, count_reports
 from stopit_core.cases.rows import case_of, message_of, report_of
 from stopit_core.cases.schema import cases, messages, reports, restores
-from stopit_core.cases.transaction import Transaction
+from stopit_core.cases.transaction import CaseTransaction
 from stopit_core.decision.policy import PriorNotice, ReportCounts
 from stopit_core.outgoing.facts import MessageKind
 
@@ -35,7 +35,7 @@ _SAID = (
 _RESTORED = select(func.max(restores.c.at))
 
 
-class PriorRecord(Transaction):
+class PriorRecord(CaseTransaction):
     """Queries on the record before a report is decided, in one transaction."""
 
     def __init__(self, connection: Connection, event_log: EventLog) -> None:
@@ -43,16 +43,16 @@ class PriorRecord(Transaction):
         self._counts: Counts | None = None
         self._counted_pairs: frozenset[tuple[str, str]] = frozenset()
         self._restored_at: float | None = None
-        self._living: dict[tuple[str, bool], Message] = {}
+        self._current_notices: dict[tuple[str, bool], MessageRow] = {}
 
     def look_ahead(self, pairs: Collection[tuple[str, str]], now: float, cooldown: float, enough: int) -> None:
-        """Prepare for reports of these (reporter, sender) pairs, whose histories will be read at this time: lock the
+        """Prepare for reports of these (reporter, sender) pairs, which are decided at this time: lock the
         senders, and count once for all."""
         self.lock_all([sender for _, sender in pairs if sender])
         self._counts = Counts(self.flushed_connection(), pairs, now, cooldown, enough)
         self._counted_pairs = frozenset(pairs)
 
-    def history(
+    def report_counts(
         self,
         reporter: str,
         sender: str,
@@ -62,8 +62,8 @@ class PriorRecord(Transaction):
         without: str = "",
         enough: int = 1000,
     ) -> ReportCounts:
-        """Return what the record knows of the two (canonical addresses, "" for nobody); `without` is the key of a
-        report to leave out.
+        """Return the counts of earlier reports by and about the two (canonical addresses, "" for nobody), and the
+        latest notice. `without` is the key of a report to leave out.
 
         Counting stops at `enough`, so a flood of reports does not make it slow.
         """
@@ -74,9 +74,9 @@ class PriorRecord(Transaction):
             counted = count_reports(self.flushed_connection(), reporter, sender, now, cooldown, without, enough)
         return ReportCounts(*counted, self._prior_notice(sender, observed))
 
-    def living_notice(self, sender: str, observed: bool) -> Message | None:
+    def current_notice(self, sender: str, observed: bool) -> MessageRow | None:
         """Return the latest notice that this sender has or will get; with `observed` also those of observe mode."""
-        if known := self._living.get((sender, observed)):
+        if known := self._current_notices.get((sender, observed)):
             return known
         states = {state.value for state in ALIVE} | ({MessageState.OBSERVED.value} if observed else set())
         row = self.unflushed_connection.execute(  # notices are never buffered
@@ -88,8 +88,8 @@ class PriorRecord(Transaction):
         if row is None:
             return None
         notice = message_of(row)
-        if self._event_log.holds(notice.case_id):  # the case is locked, so no other process sends or cancels it
-            self._living[sender, observed] = notice
+        if self._event_log.has_locked(notice.case_id):  # the case is locked, so no other process sends or cancels it
+            self._current_notices[sender, observed] = notice
         return notice
 
     def restored_at(self) -> float:
@@ -112,19 +112,19 @@ class PriorRecord(Transaction):
         """Return the case with this id."""
         return case_of(self.flushed_connection().execute(select(cases).where(cases.c.id == case_id)).one())
 
-    def message_by_ref(self, ref: str) -> Message | None:
+    def message_by_ref(self, ref: str) -> MessageRow | None:
         """Return the outgoing message with this reference."""
         row = self.flushed_connection().execute(select(messages).where(messages.c.ref == ref)).first()
         return message_of(row) if row else None
 
-    def said_lately(self, case_id: int, kind: MessageKind, about: str, recipient: str, since: float) -> bool:
+    def was_written_since(self, case_id: int, kind: MessageKind, about: str, recipient: str, since: float) -> bool:
         """Return whether a message of this kind, about the same, was written to the recipient for this case since
         then."""
         parameters = {"case": case_id, "recipient": recipient, "since": since, "kind": kind.value, "about": about}
         return self.flushed_connection().execute(_SAID, parameters).first() is not None
 
     def _prior_notice(self, sender: str, observed: bool) -> PriorNotice | None:
-        notice = self.living_notice(sender, observed) if sender else None
+        notice = self.current_notice(sender, observed) if sender else None
         if notice is None:
             return None
         match notice.state:

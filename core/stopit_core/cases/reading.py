@@ -14,7 +14,7 @@ from stopit_core.cases.records import (
     CaseState,
     Event,
     EventKind,
-    Message,
+    MessageRow,
     MessageState,
     ReportRow,
     Totals,
@@ -55,7 +55,7 @@ class Reading:
         )
         return [report_of(row) for row in rows]
 
-    def messages(self, case: Case) -> list[Message]:
+    def messages(self, case: Case) -> list[MessageRow]:
         """Return the messages that were written for a case."""
         rows = self.connection.execute(select(messages).where(messages.c.case_id == case.id).order_by(messages.c.id))
         return [message_of(row) for row in rows]

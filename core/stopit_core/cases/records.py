@@ -28,7 +28,7 @@ __all__ = [
     "Contact",
     "Event",
     "EventKind",
-    "Message",
+    "MessageRow",
     "MessageState",
     "Party",
     "ReportRow",
@@ -148,7 +148,7 @@ class ReportRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class MessageRow:
     """An outgoing message in the outbox. `report_key` is the report that it answers (acknowledgements).
 
     `claimed_by`, `claimed_at` and `data_at` belong to the latest attempt: its claim id, and when its DATA was about

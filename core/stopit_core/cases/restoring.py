@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from sqlalchemy import insert, select, update
 
-from stopit_core.cases.records import Actor, CaseState, EventKind, Message, MessageState, Party
+from stopit_core.cases.records import Actor, CaseState, EventKind, MessageRow, MessageState, Party
 from stopit_core.cases.rows import message_of
 from stopit_core.cases.schema import messages, reports, restores
 from stopit_core.cases.work import Work
@@ -39,7 +39,7 @@ class Restoring:
         """Record that the data is of `made_at` and was restored at `now`."""
         self._connection.execute(insert(restores).values(at=now, made_at=made_at))
 
-    def waiting_notices(self) -> list[Message]:
+    def waiting_notices(self) -> list[MessageRow]:
         """Return the notices that are pending or being sent."""
         rows = self._connection.execute(
             select(messages)
@@ -51,7 +51,7 @@ class Restoring:
         )
         return [message_of(row) for row in rows]
 
-    def had_left(self, notice: Message, made_at: float, now: float) -> None:
+    def record_as_sending(self, notice: MessageRow, made_at: float, now: float) -> None:
         """Mark a notice whose trace is in the ledger, so that the notifier records that it was sent, and when."""
         self._set(
             notice,
@@ -63,7 +63,7 @@ class Restoring:
             error="",
         )
 
-    def call_off(self, notice: Message, why: str, now: float) -> None:
+    def cancel(self, notice: MessageRow, why: str, now: float) -> None:
         """Cancel the notice; its reports have no notice afterwards, and the case goes to staff."""
         self._work.lock(notice.recipient)
         self._set(notice, state=MessageState.CANCELLED.value, error=why)
@@ -71,5 +71,5 @@ class Restoring:
         self._work.note(notice.case_id, now, Actor.SYSTEM, EventKind.MESSAGE_CANCELLED, ref=notice.ref, error=why)
         self._work.set_state(notice.case_id, CaseState.STAFF, now)
 
-    def _set(self, notice: Message, **values: object) -> None:
+    def _set(self, notice: MessageRow, **values: object) -> None:
         self._connection.execute(update(messages).where(messages.c.id == notice.id).values(**values))

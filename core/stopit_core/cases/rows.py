@@ -13,7 +13,7 @@ from stopit_core.cases.records import (
     CaseState,
     Event,
     EventKind,
-    Message,
+    MessageRow,
     MessageState,
     Party,
     ReportRow,
@@ -86,9 +86,9 @@ def values_of(report: ReportRow) -> dict[str, object]:
     }
 
 
-def message_of(row: Row[Any]) -> Message:
+def message_of(row: Row[Any]) -> MessageRow:
     """Return a row of `messages` as a value."""
-    return Message(
+    return MessageRow(
         id=row.id,
         ref=row.ref,
         case_id=row.case_id,

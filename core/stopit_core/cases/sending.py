@@ -20,7 +20,7 @@ from stopit_core.cases.records import (
     Actor,
     CaseState,
     EventKind,
-    Message,
+    MessageRow,
     MessageState,
     Party,
     ReportRow,
@@ -72,7 +72,7 @@ class Sending:
         rows = self.work.flushed_connection().execute(_UNDER_WAY)
         return [(row.id, row.attempts) for row in rows]
 
-    def still_under_way(self, attempts: Collection[tuple[int, int]]) -> list[Message]:
+    def still_under_way(self, attempts: Collection[tuple[int, int]]) -> list[MessageRow]:
         """Return the messages of these attempts (see `under_way`) that are still not finished."""
         rows = self.work.flushed_connection().execute(
             select(messages)
@@ -84,7 +84,7 @@ class Sending:
         )
         return [message for message in map(message_of, rows) if (message.id, message.attempts) in attempts]
 
-    def last_sent(self) -> Message | None:
+    def last_sent(self) -> MessageRow | None:
         """Return the message that was sent last: its trace shows whether our own mail passes the milter."""
         row = (
             self.work.flushed_connection()
@@ -105,14 +105,14 @@ class Sending:
         )
         return frozenset(address for (address,) in rows if address)
 
-    def reports_on(self, notice: Message) -> list[ReportRow]:
+    def reports_on(self, notice: MessageRow) -> list[ReportRow]:
         """Return the reports that caused or joined a notice, the one that caused it first; also withdrawn ones."""
         rows = self.work.flushed_connection().execute(
             select(reports).where(reports.c.notice_id == notice.id).order_by(reports.c.decided_at, reports.c.key)
         )
         return [report_of(row) for row in rows]
 
-    def led_to(self, notice: Message) -> ReportRow | None:
+    def cause_of(self, notice: MessageRow) -> ReportRow | None:
         """Return the report that caused a notice, withdrawn or not."""
         row = (
             self.work.flushed_connection()
@@ -126,7 +126,7 @@ class Sending:
         )
         return report_of(row) if row else None
 
-    def holds(self, message: Message) -> bool:
+    def claim_holds(self, message: MessageRow) -> bool:
         """Return whether the claim in `message` is still valid. The message is locked until the transaction ends."""
         row = (
             self.work.flushed_connection()
@@ -146,12 +146,12 @@ class Sending:
 
     # -- changes that depend on a claim
 
-    def claim(self, claim_id: str, now: float) -> Message | None:
+    def claim(self, claim_id: str, now: float) -> MessageRow | None:
         """Claim the next message that is due, and return it in state `sending`; None if nothing is due."""
         rows = self.work.flushed_connection().execute(_DUE, {"now": now, "most": 1}).all()
         return self._claimed(message_of(rows[0]), claim_id, now) if rows else None
 
-    def claim_batch(self, claim_id: str, now: float, most: int, *, alone: bool = True) -> list[Message]:
+    def claim_batch(self, claim_id: str, now: float, most: int, *, alone: bool = True) -> list[MessageRow]:
         """Claim the next message that is due if it is a notice; else claim up to `most` that are due before the next
         notice.
 
@@ -176,42 +176,42 @@ class Sending:
         )
         return [_as_claimed(message, claim_id, now, data_at=now) for message in batch]
 
-    def begin(self, message: Message, now: float) -> bool:
+    def begin(self, message: MessageRow, now: float) -> bool:
         """Record that DATA is about to be sent. Return False if the claim is no longer valid: then it must not be
         sent."""
-        if not self.holds(message):
+        if not self.claim_holds(message):
             return False
         self._set(message, data_at=now)
         return True
 
-    def unanswered(self, message: Message, error: str) -> bool:
+    def unanswered(self, message: MessageRow, error: str) -> bool:
         """Record why the MTA, which received the whole message, did not reply; the message stays in `sending`."""
-        if not self.holds(message):
+        if not self.claim_holds(message):
             return False
         self._set(message, error=error[:_MAX_ERROR] or "no answer")
         return True
 
-    def put_back(self, message: Message, error: str, again_at: float) -> bool:
+    def put_back(self, message: MessageRow, error: str, again_at: float) -> bool:
         """Record that it was not sent; it is due again at `again_at`."""
-        if not self.holds(message):
+        if not self.claim_holds(message):
             return False
         self._set(message, state=MessageState.PENDING.value, due_at=again_at, error=error[:_MAX_ERROR])
         return True
 
-    def failed(self, message: Message, error: str, at: float) -> bool:
+    def failed(self, message: MessageRow, error: str, at: float) -> bool:
         """Record that it can never be sent. The case of a notice goes to staff."""
         return self._end(message, MessageState.FAILED, EventKind.MESSAGE_FAILED, error, at)
 
-    def unclear(self, message: Message, error: str, at: float) -> bool:
+    def unclear(self, message: MessageRow, error: str, at: float) -> bool:
         """Record that nobody can tell whether the MTA accepted it; it is not sent again. The case of a notice goes to
         staff."""
         return self._end(message, MessageState.UNCLEAR, EventKind.MESSAGE_UNCLEAR, error, at)
 
     # -- facts
 
-    def sent(self, message: Message, at: float) -> bool:
+    def sent(self, message: MessageRow, at: float) -> bool:
         """Record that the MTA accepted it at `at`. Return False if that is recorded already."""
-        current = self._event_log.hold(message.case_id)
+        current = self._event_log.lock(message.case_id)
         state = (
             self.work.flushed_connection()
             .execute(select(messages.c.state).where(messages.c.id == message.id).with_for_update())
@@ -225,11 +225,11 @@ class Sending:
             self._event_log.change_state(message.case_id, CaseState.NOTIFIED, at, Actor.SYSTEM)
         return True
 
-    def all_sent(self, taken: Sequence[tuple[Message, float]]) -> list[Message]:
+    def all_sent(self, taken: Sequence[tuple[MessageRow, float]]) -> list[MessageRow]:
         """Record that the MTA accepted each of these at its time; none is a notice. Return those not recorded
         before."""
         for case_id in sorted({message.case_id for message, _ in taken}):
-            self._event_log.hold(case_id)
+            self._event_log.lock(case_id)
         states = self.work.flushed_connection().execute(
             select(messages.c.id, messages.c.state)
             .where(messages.c.id.in_([message.id for message, _ in taken]))
@@ -254,9 +254,9 @@ class Sending:
 
     # -- private
 
-    def _end(self, message: Message, state: MessageState, kind: EventKind, error: str, at: float) -> bool:
-        current = self._event_log.hold(message.case_id)
-        if not self.holds(message):
+    def _end(self, message: MessageRow, state: MessageState, kind: EventKind, error: str, at: float) -> bool:
+        current = self._event_log.lock(message.case_id)
+        if not self.claim_holds(message):
             return False
         self._set(message, state=state.value, error=error[:_MAX_ERROR])
         self._write(message, kind, error[:_MAX_ERROR], at)
@@ -264,7 +264,7 @@ class Sending:
             self._event_log.change_state(message.case_id, CaseState.STAFF, at, Actor.SYSTEM)
         return True
 
-    def _claimed(self, message: Message, claim_id: str, now: float) -> Message:
+    def _claimed(self, message: MessageRow, claim_id: str, now: float) -> MessageRow:
         claimed = _as_claimed(message, claim_id, now, data_at=None)
         self._set(
             message,
@@ -277,16 +277,16 @@ class Sending:
         )
         return claimed
 
-    def _write(self, message: Message, kind: EventKind, error: str, at: float) -> None:
+    def _write(self, message: MessageRow, kind: EventKind, error: str, at: float) -> None:
         self._event_log.append(
             message.case_id, at, Actor.SYSTEM, kind, ref=message.ref, message=message.kind, error=error
         )
 
-    def _set(self, message: Message, **values: object) -> None:
+    def _set(self, message: MessageRow, **values: object) -> None:
         self.work.flushed_connection().execute(update(messages).where(messages.c.id == message.id).values(**values))
 
 
-def _as_claimed(message: Message, claim_id: str, now: float, data_at: float | None) -> Message:
+def _as_claimed(message: MessageRow, claim_id: str, now: float, data_at: float | None) -> MessageRow:
     return replace(
         message,
         state=MessageState.SENDING,

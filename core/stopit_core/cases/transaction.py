@@ -15,7 +15,7 @@ from stopit_core.cases.event_log import EventLog
 from stopit_core.cases.schema import parties, taken
 from stopit_core.cases.write_buffer import WriteBuffer, insert_once
 
-__all__ = ["Transaction"]
+__all__ = ["CaseTransaction"]
 
 _LOCK = (
     select(parties.c.address)
@@ -25,7 +25,7 @@ _LOCK = (
 )
 
 
-class Transaction:
+class CaseTransaction:
     """A transaction on `unflushed_connection`, with the buffered rows and the history of its cases."""
 
     def __init__(self, connection: Connection, event_log: EventLog) -> None:

@@ -61,7 +61,7 @@ class Work(PriorRecord):
     def case_for(self, key: str, sender: Person, now: float) -> tuple[Case, bool]:
         """Return the open case with this key, or a new one; and whether it is new."""
         if known := self._open.get(key):
-            state = self._event_log.hold(known.id)
+            state = self._event_log.lock(known.id)
             if state is not CaseState.CLOSED:
                 return replace(known, state=state), False
         row = self.unflushed_connection.execute(_OPEN_CASE, {"key": key}).first()
@@ -102,7 +102,7 @@ class Work(PriorRecord):
             command=row.command.value,
             queue_id=row.queue_id,
         )
-        current = None if new_case else self._event_log.hold(row.case_id)
+        current = None if new_case else self._event_log.lock(row.case_id)
         self._decided(row, Decision(row.reason), row.decided_at, current)
 
     def decide_again(self, row: ReportRow, decision: Decision, now: float) -> None:
@@ -112,7 +112,7 @@ class Work(PriorRecord):
             .where(reports.c.key == row.key)
             .values(outcome=decision.outcome.value, reason=decision.reason.value, decided_at=now)
         )
-        self._decided(row, decision, now, self._event_log.hold(row.case_id))
+        self._decided(row, decision, now, self._event_log.lock(row.case_id))
 
     def join_notice(self, key: str, notice_id: int) -> None:
         """Record that the report caused or joined this notice."""
@@ -133,7 +133,7 @@ class Work(PriorRecord):
         values = self._queued(message, case_id, party, about, due_at, now, report_key, observed)
         found: int = self.unflushed_connection.execute(_ADD_MESSAGE, values).scalar_one()
         if party is Party.SENDER:
-            self._living.clear()
+            self._current_notices.clear()
         return found
 
     def acknowledge(
@@ -151,8 +151,8 @@ class Work(PriorRecord):
         """
         if row.sender:  # or another report could join the notice while it is cancelled
             self.lock(row.sender)
-        self._event_log.hold(row.case_id)
-        self._living.clear()
+        self._event_log.lock(row.case_id)
+        self._current_notices.clear()
         notice = None
         if row.notice_id is not None:
             found = self.flushed_connection().execute(
@@ -168,7 +168,7 @@ class Work(PriorRecord):
                 update(messages).where(messages.c.id == notice.id).values(state=MessageState.CANCELLED.value)
             )
             self._event_log.append(row.case_id, now, Actor.SYSTEM, EventKind.MESSAGE_CANCELLED, ref=notice.ref)
-            if self._event_log.hold(row.case_id) is CaseState.NOTICE_PENDING:
+            if self._event_log.lock(row.case_id) is CaseState.NOTICE_PENDING:
                 self.set_state(row.case_id, CaseState.RECORDED, now)
         return True
 

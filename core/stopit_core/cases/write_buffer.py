@@ -2,7 +2,7 @@
 
 A batch of reports writes hundreds of rows, and a statement for each row costs more than all decisions together.
 Before these tables are read in the same transaction, the buffer must be flushed: use
-`Transaction.flushed_connection`.
+`CaseTransaction.flushed_connection`.
 """
 
 from __future__ import annotations

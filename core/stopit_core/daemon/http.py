@@ -26,7 +26,7 @@ from stopit_core.metrics import HttpMetrics
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-__all__ = ["FRESH", "Part", "Readiness", "application", "serve"]
+__all__ = ["FRESH", "CheckResult", "Readiness", "application", "serve"]
 
 FRESH = 1.0
 """Seconds for which a readiness result is reused."""
@@ -35,9 +35,9 @@ _TEXT = ("Content-Type", "text/plain; charset=utf-8")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One thing that the work needs. `fault` says what is wrong with it, "" if nothing is. `needed`: without it the
-    work cannot be done; otherwise the fault is only reported."""
+class CheckResult:
+    """The state of one thing that the work needs. `fault` is "" if it is in order. `needed`: the work cannot be done
+    without it; otherwise the fault is only reported."""
 
     name: str
     fault: str = ""
@@ -50,36 +50,38 @@ class Part:
 class Readiness:
     """Checks what the work needs, at most once every `FRESH` seconds. Thread-safe."""
 
-    def __init__(self, check: Callable[[], Sequence[Part]], monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, check: Callable[[], Sequence[CheckResult]], monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._check = check
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._parts: tuple[Part, ...] = ()
+        self._results: tuple[CheckResult, ...] = ()
         self._until = float("-inf")
 
-    def parts(self) -> tuple[Part, ...]:
+    def results(self) -> tuple[CheckResult, ...]:
         """Return the results of the latest check, at most `FRESH` seconds old."""
         with self._lock:
             if self._monotonic() >= self._until:
-                self._parts = self._run_check()
+                self._results = self._run_check()
                 self._until = self._monotonic() + FRESH
-            return self._parts
+            return self._results
 
     @property
     def ready(self) -> bool:
         """Return whether the work can be done now."""
-        return is_ready(self.parts())
+        return is_ready(self.results())
 
-    def _run_check(self) -> tuple[Part, ...]:
+    def _run_check(self) -> tuple[CheckResult, ...]:
         try:
             return tuple(self._check())
         except Exception as error:  # noqa: BLE001  a failing check is a result too
-            return (Part("readiness check", type(error).__name__),)
+            return (CheckResult("readiness check", type(error).__name__),)
 
 
-def is_ready(parts: Iterable[Part]) -> bool:
+def is_ready(results: Iterable[CheckResult]) -> bool:
     """Return whether nothing that is needed has a fault."""
-    return not any(part.fault and part.needed for part in parts)
+    return not any(result.fault and result.needed for result in results)
 
 
 def application(metrics: HttpMetrics, readiness: Readiness) -> WSGIApplication:
@@ -94,10 +96,10 @@ def application(metrics: HttpMetrics, readiness: Readiness) -> WSGIApplication:
             case "/healthz":
                 return _respond(start, "200 OK", ["alive"])
             case "/readyz":
-                parts = readiness.parts()
-                if is_ready(parts):
-                    return _respond(start, "200 OK", ["ready", *map(str, parts)])
-                return _respond(start, "503 Service Unavailable", ["not ready", *map(str, parts)])
+                results = readiness.results()
+                if is_ready(results):
+                    return _respond(start, "200 OK", ["ready", *map(str, results)])
+                return _respond(start, "503 Service Unavailable", ["not ready", *map(str, results)])
             case _:
                 return _respond(start, "404 Not Found", ["try /metrics, /healthz or /readyz"])
 

@@ -75,7 +75,7 @@ def collected(
     for name, value in fields:
         message.add_field(name, value)
     _, checked = message.end_headers(envelope, at, context)
-    if checked.to_end:
+    if checked.needs_end_of_message:
         for block in body:
             if not message.add_body(block):
                 break

@@ -65,7 +65,7 @@ class Precheck(msgspec.Struct, frozen=True):
     body_bytes: int = 0
 
     @property
-    def to_end(self) -> bool:
+    def needs_end_of_message(self) -> bool:
         """Return whether the message is handled at its end; otherwise it is accepted now, unchanged."""
         return bool(self.own or self.tokens or self.recognisers or self.forged)
 
@@ -111,8 +111,8 @@ def may_be_flag(envelope: Envelope, names: frozenset[str], context: DecisionCont
     """
     if context.observe or not envelope.trusted:
         return False
-    telling = {"in-reply-to", "references", context.header.lower()}
-    return not telling.isdisjoint(names) or context.flags.reports(envelope)
+    naming = {"in-reply-to", "references", context.header.lower()}
+    return not naming.isdisjoint(names) or context.flags.reports(envelope)
 
 
 def precheck(transaction: Transaction, context: DecisionContext) -> Precheck:

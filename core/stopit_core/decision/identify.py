@@ -63,7 +63,7 @@ class Passes:
         self._named = {sender.address for _, sender in self._traces}
         self._own = {trace.own for trace in traces}
 
-    def are(self, traces: Sequence[Trace], people: People) -> bool:
+    def same_as(self, traces: Sequence[Trace], people: People) -> bool:
         """Return whether these are the passes of `traces` at the same site."""
         return people is self._people and list(traces) == self._given
 

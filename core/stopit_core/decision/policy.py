@@ -126,7 +126,7 @@ class PolicyFacts:
     reporter: Person
     command: Command
     identification: Identification
-    history: ReportCounts = ReportCounts()
+    report_counts: ReportCounts = ReportCounts()
     agreed: bool = False
     excluded: frozenset[str] = frozenset()
     restored_at: float = 0.0
@@ -185,7 +185,7 @@ def _reject(facts: PolicyFacts) -> Reason | None:
 
 def _staff_review(facts: PolicyFacts, rules: PolicyRules) -> Reason | None:
     known = facts.identification
-    history = facts.history
+    counts = facts.report_counts
     rows = (
         (facts.reporter.assurance < Assurance.VERIFIED, Reason.REPORTER_NOT_VERIFIED),
         (known.finding is Finding.NO_TRACE, Reason.NO_TRACE),
@@ -193,9 +193,9 @@ def _staff_review(facts: PolicyFacts, rules: PolicyRules) -> Reason | None:
         (known.finding is not Finding.IDENTIFIED, Reason.NOT_A_RECIPIENT),
         (known.sender.assurance < rules.minimum_assurance, Reason.SENDER_NOT_SURE),
         (known.sender.address in facts.excluded.union(rules.exclude), Reason.SENDER_EXCLUDED),
-        (history.reports_by_reporter >= rules.reporter_daily_cap, Reason.REPORTER_CAP),
-        (history.reports_about_sender >= rules.sender_daily_cap, Reason.SENDER_CAP),
-        (history.sender_reported_reporter, Reason.MUTUAL),
+        (counts.reports_by_reporter >= rules.reporter_daily_cap, Reason.REPORTER_CAP),
+        (counts.reports_about_sender >= rules.sender_daily_cap, Reason.SENDER_CAP),
+        (counts.sender_reported_reporter, Reason.MUTUAL),
         (_again_after_notice(facts, rules), Reason.AGAIN_AFTER_NOTICE),
     )
     return next((reason for holds, reason in rows if holds), None)
@@ -223,7 +223,7 @@ def _wait(facts: PolicyFacts, rules: PolicyRules) -> Reason | None:
 
 
 def _notice_in_force(facts: PolicyFacts, rules: PolicyRules) -> PriorNotice | None:
-    notice = facts.history.notice
+    notice = facts.report_counts.notice
     if notice is None:
         return None
     if notice.sent_at is None:

@@ -7,7 +7,7 @@ from stopit_core.mail.headers import Headers
 __all__ = ["is_automatic", "is_list"]
 
 _BULK = frozenset({"bulk", "junk", "list", "auto_reply"})
-_TELLING_FIELDS = frozenset({"auto-submitted", "precedence"})
+_AUTOMATIC_FIELDS = frozenset({"auto-submitted", "precedence"})
 _LIST_FIELDS = frozenset(
     {
         "list-id",
@@ -29,7 +29,7 @@ def is_automatic(headers: Headers, null_sender: bool) -> bool:
     """
     if null_sender:
         return True
-    if not headers.any_of(_TELLING_FIELDS):
+    if not headers.any_of(_AUTOMATIC_FIELDS):
         return False
     for submitted in headers.all("Auto-Submitted"):
         if _first_word(submitted) not in ("", "no"):

@@ -103,7 +103,7 @@ class MilterMetrics(DaemonMetrics):
             together="sum",
         )
 
-    def leave(self) -> None:
+    def reset_gauges(self) -> None:
         """Reset the gauges of this worker before it ends, because its files stay."""
         self.spool_depth.set(0)
         self.connections.set(0)

@@ -21,7 +21,7 @@ from redis.retry import Retry
 
 from stopit_core.config.redis_url import SentinelUrl, is_sentinel_url
 from stopit_core.errors import NotAllowed, Transient
-from stopit_core.stores.sentinel import SentinelPool, watched_over
+from stopit_core.stores.sentinel import SentinelPool, sentinel_pool_of
 
 __all__ = ["BLOCK", "connect", "connect_reader", "durability_faults", "server_name", "transient"]
 
@@ -59,7 +59,7 @@ def server_name(client: redis.Redis) -> str:
     """Return the server that a client connects to, for messages: the URL may contain a password, this name does
     not."""
     given = client.connection_pool.connection_kwargs
-    pool = watched_over(client)
+    pool = sentinel_pool_of(client)
     if pool is not None:
         master = "{}:{}".format(*pool.master_address) if pool.master_address else "no master yet"
         return f"redis service {pool.service_name} ({master})"
@@ -84,7 +84,7 @@ def durability_faults(client: redis.Redis) -> tuple[str, ...]:
     GET); the milter's own user may not. Measured in power cuts: `appendfsync everysec` lost a quarter of the
     acknowledged writes, `always` none.
     """
-    pool = watched_over(client)
+    pool = sentinel_pool_of(client)
     with transient(client):
         faults = [*_settings_faults(client, _WANTED if pool is None else _WANTED_WITH_SENTINELS)]
         if pool is not None:
@@ -106,7 +106,7 @@ def _replica_faults(pool: SentinelPool) -> Iterator[str]:
     nothing."""
     found_count = 0
     for host, port in pool.sentinels.replicas():
-        with closing(pool.other(host, port)) as replica:
+        with closing(pool.client_of(host, port)) as replica:
             try:
                 yield from _settings_faults(replica, _WANTED_WITH_SENTINELS)
             except redis.exceptions.NoPermissionError:

@@ -14,7 +14,7 @@ import redis
 
 from stopit_core.stores.redis_client import transient
 
-__all__ = ["MILTER", "NOTIFIER", "Rights", "rights_of", "strangers_may_read"]
+__all__ = ["MILTER", "NOTIFIER", "Rights", "anonymous_may_read", "rights_of"]
 
 _BOTH = (
     "MULTI",
@@ -101,8 +101,8 @@ def rights_of(client: redis.Redis) -> Rights | None:
     )
 
 
-def strangers_may_read(client: redis.Redis) -> bool:
-    """Return whether a client without a name and password can read the queue."""
+def anonymous_may_read(client: redis.Redis) -> bool:
+    """Return whether a client without a user name and password can read the queue."""
     given = client.connection_pool.connection_kwargs
     kwargs = {name: value for name, value in given.items() if name not in ("username", "password")}
     pool = redis.ConnectionPool(connection_class=client.connection_pool.connection_class, **kwargs)

@@ -21,7 +21,7 @@ from redis.sentinel import MasterNotFoundError, SentinelConnectionPool
 
 from stopit_core.config.redis_url import SentinelUrl
 
-__all__ = ["SentinelPool", "Sentinels", "replication_id", "replication_id_in", "watched_over"]
+__all__ = ["SentinelPool", "Sentinels", "replication_id", "replication_id_in", "sentinel_pool_of"]
 
 Address = tuple[str, int]
 
@@ -101,7 +101,7 @@ class SentinelPool(SentinelConnectionPool):
         self._given = {**arguments, **_credentials(url.login, url.tls), "db": url.database}
         super().__init__(url.service, self.sentinels, **self._given)  # type: ignore[no-untyped-call]
 
-    def other(self, host: str, port: int) -> redis.Redis:
+    def client_of(self, host: str, port: int) -> redis.Redis:
         """Return a client for another server of the service."""
         return redis.Redis(host, port, **self._given)
 
@@ -111,7 +111,7 @@ class SentinelPool(SentinelConnectionPool):
         self.sentinels.close()
 
 
-def watched_over(client: redis.Redis) -> SentinelPool | None:
+def sentinel_pool_of(client: redis.Redis) -> SentinelPool | None:
     """Return the client's pool if it asks Sentinels for the master; None if there is one server."""
     pool = client.connection_pool
     return pool if isinstance(pool, SentinelPool) else None
@@ -124,7 +124,7 @@ def replication_id(client: redis.Redis) -> str:
     Raises redis.RedisError if it cannot be determined: in a failover, or if the client is connected to another
     server.
     """
-    pool = watched_over(client)
+    pool = sentinel_pool_of(client)
     if pool is None:
         return ""
     agreed = pool.sentinels.agreed_master()

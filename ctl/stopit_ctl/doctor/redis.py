@@ -66,12 +66,12 @@ def _rights(client: redis.Redis) -> Iterator[ProbeResult]:
 
 def _strangers(client: redis.Redis) -> Iterator[ProbeResult]:
     """Probe for access without a password: by TCP, or by a Unix socket that every user can open."""
-    from stopit_core.stores.redis_rights import strangers_may_read
+    from stopit_core.stores.redis_rights import anonymous_may_read
 
     path = client.connection_pool.connection_kwargs.get("path")
     if path and not _open_to_all(Path(str(path))):
         return
-    if strangers_may_read(client):
+    if anonymous_may_read(client):
         yield ProbeResult.fault(
             "redis: everybody who can connect to the server can read the queue without a password",
             "disable its default user (ACL SETUSER default off) and give the daemons users with passwords, or "

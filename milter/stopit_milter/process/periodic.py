@@ -10,7 +10,7 @@ from stopit_core.errors import Transient
 from stopit_core.metrics import MilterMetrics, Stage, TraceResult
 from stopit_core.stores.ledger.writer import TraceEvent
 from stopit_core.stores.queue.failover_copies import FailoverCopies
-from stopit_core.stores.queue.spool import Spool, Taker
+from stopit_core.stores.queue.spool import ReportStore, Spool
 
 __all__ = ["FailoverCopyKeeper", "PeriodicTask", "SpoolDrainer", "trace_counter"]
 
@@ -43,7 +43,7 @@ class PeriodicTask:
 class SpoolDrainer:
     """Moves reports from the spool to the queue."""
 
-    def __init__(self, spool: Spool, queue: Taker, metrics: MilterMetrics, log: Log) -> None:
+    def __init__(self, spool: Spool, queue: ReportStore, metrics: MilterMetrics, log: Log) -> None:
         self._spool = spool
         self._queue = queue
         self._metrics = metrics
@@ -88,7 +88,7 @@ class FailoverCopyKeeper:
     def check_once(self) -> None:
         """Check the copies. A fault is counted, and the copies are kept; the next call tries again."""
         try:
-            again = self._copies.settle()
+            again = self._copies.reconcile()
             if again:
                 self._log.warning(
                     "the replication id of Redis changed: reports were put into the queue again", reports=again

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from stopit_core.daemon.http import Part
+from stopit_core.daemon.http import CheckResult
 from stopit_core.daemon.milter_probe import connect, greet
 from stopit_core.errors import Transient
 from stopit_core.stores.queue import Queue
@@ -23,17 +23,21 @@ _PATIENCE = 2.0
 """Timeout of each step, in seconds. An MTA waits longer, but a member should not have to."""
 
 
-def check(socket: str, queue: Queue, spool_dir: Path) -> Sequence[Part]:
+def check(socket: str, queue: Queue, spool_dir: Path) -> Sequence[CheckResult]:
     """Check what a message needs. `socket` is `milter.socket`.
 
     The spool is tried only where the queue does not answer, because that costs a sync of the disk.
     """
-    milter = Part(f"milter at {socket}", greet(partial(connect, socket, _PATIENCE)))
+    milter = CheckResult(f"milter at {socket}", greet(partial(connect, socket, _PATIENCE)))
     fault = _fault(queue.ping)
     if not fault:
-        return milter, Part("queue")
+        return milter, CheckResult("queue")
     spool_fault = _fault(partial(_try_spool, spool_dir))
-    return milter, Part("queue", fault, needed=bool(spool_fault)), Part("spool, in its place", spool_fault)
+    return (
+        milter,
+        CheckResult("queue", fault, needed=bool(spool_fault)),
+        CheckResult("spool, in its place", spool_fault),
+    )
 
 
 def _try_spool(directory: Path) -> None:

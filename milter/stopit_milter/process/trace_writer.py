@@ -66,7 +66,7 @@ def run_writer(
         for trace in traces:
             writer.offer(trace)
     writer.stop(STOP_SECONDS)
-    metrics.leave()
+    metrics.reset_gauges()
     queue.close()
     ledger.close()
     return 0

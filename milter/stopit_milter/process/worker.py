@@ -84,7 +84,7 @@ def run_worker(
         send_traces()
         counting.stop(STOP_SECONDS)
         message_counter.fold()
-        metrics.leave()
+        metrics.reset_gauges()
         queue.close()
         ledger.close()
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from stopit_core.cases import Actor, Case, CaseState, EventKind, Message, Party, ReportRow, Work
+from stopit_core.cases import Actor, Case, CaseState, EventKind, MessageRow, Party, ReportRow, Work
 from stopit_core.decision.policy import Decision, Outcome
 from stopit_core.mail.answers import Answer, AnswerKind
 from stopit_core.model import AnswerReport, Digest, Trace
@@ -92,7 +92,7 @@ class AnswerHandler:
         return AnswerResult(answer.kind)
 
     def _from_reporter(
-        self, case: Case, message: Message, answer: Answer, traces: Mapping[Digest, Sequence[Trace]]
+        self, case: Case, message: MessageRow, answer: Answer, traces: Mapping[Digest, Sequence[Trace]]
     ) -> list[Decision]:
         rows = self._work.reports_of(message.report_key, case.id)
         if not rows:
@@ -131,12 +131,12 @@ class AnswerHandler:
             self._alert(case, facts)
         return AnswerEffect.CANCELLED
 
-    def _from_sender(self, case: Case, message: Message, answer: Answer) -> None:
+    def _from_sender(self, case: Case, message: MessageRow, answer: Answer) -> None:
         not_me = answer.kind is AnswerKind.NOT_ME
         self._tell_staff(case, message, AlertKind.SENDER_NOT_ME if not_me else AlertKind.SENDER_ANSWERED, answer)
         self._work.set_state(case.id, CaseState.STAFF, self._now, Actor.SENDER)
 
-    def _bounced(self, case: Case, message: Message, answer: Answer) -> None:
+    def _bounced(self, case: Case, message: MessageRow, answer: Answer) -> None:
         bounce = answer.bounce
         status = bounce.status if bounce else ""
         self._work.note(
@@ -146,7 +146,7 @@ class AnswerHandler:
         if message.party is Party.SENDER:
             self._tell_staff(case, message, AlertKind.BOUNCED, answer, f"status {status}" if status else "")
 
-    def _note(self, message: Message, report: AnswerReport, answer: Answer, actor: Actor) -> None:
+    def _note(self, message: MessageRow, report: AnswerReport, answer: Answer, actor: Actor) -> None:
         self._work.note(
             message.case_id,
             self._now,
@@ -162,7 +162,7 @@ class AnswerHandler:
     def _tell_staff(
         self,
         case: Case,
-        message: Message,
+        message: MessageRow,
         kind: AlertKind,
         answer: Answer,
         *remarks: str,

@@ -138,7 +138,7 @@ class FlagHandler:
         """Decide on one original. `on_record` is the key of the report, when the record has it already."""
         rules = self._context.rules
         sender = known.sender.address
-        history = self._work.history(
+        counts = self._work.report_counts(
             reporter.address,
             sender,
             self._now,
@@ -157,7 +157,7 @@ class FlagHandler:
                 reporter=reporter,
                 command=command,
                 identification=known,
-                history=history,
+                report_counts=counts,
                 agreed=agreed,
                 excluded=excluded,
                 restored_at=self._work.restored_at(),
@@ -209,7 +209,7 @@ class FlagHandler:
 
     def _join(self, row: ReportRow) -> None:
         """Join the notice that the sender has, or will have; if it was sent, watch this report's pair too."""
-        notice = self._work.living_notice(row.sender, row.observed)
+        notice = self._work.current_notice(row.sender, row.observed)
         if notice is None:
             return
         self._work.join_notice(row.key, notice.id)
@@ -252,7 +252,9 @@ class FlagHandler:
         self._work.acknowledge(message, case.id, facts.reason.value, self._now, report_id, row.observed)
 
     def _told_today(self, case: Case, row: ReportRow, about: str) -> bool:
-        return self._work.said_lately(case.id, MessageKind.ACKNOWLEDGEMENT, about, row.reporter, self._now - DAY)
+        return self._work.was_written_since(
+            case.id, MessageKind.ACKNOWLEDGEMENT, about, row.reporter, self._now - DAY
+        )
 
     def _alert(
         self,

@@ -2,7 +2,7 @@
 
 The order makes it safe. The ledger is asked before the transaction; everything that follows from a report is in the
 transaction; the report is acknowledged to the queue after it. After a crash before the commit the report comes again
-and nothing has happened. After a crash behind the commit the report comes again and `Work.take_all` knows it. So
+and nothing has happened. After a crash after the commit the report comes again and `Work.take_all` knows it. So
 there is one decision for a report, and one notice for a decision, because a notice is a row that the same commit
 wrote.
 
@@ -236,8 +236,8 @@ class Intake:
     def _traces_of(self, reports: Sequence[FlagReport]) -> dict[Digest, list[Trace]]:
         """Return the traces of each original that these reports name.
 
-        Traces are written behind the mail, so a missing one is waited for while the flag is younger than the lag.
-        Under a flood, reports are older than that when they are claimed: nobody can slow the notifier down with it.
+        A trace is written shortly after its mail has passed, so a missing one is waited for while the flag is younger
+        than `_LAG`. Under a flood, reports are older than that when they are claimed, so the wait delays no flood.
         """
         named = {each.message for report in reports for each in _originals(report)}
         traces = {message: self._traces(message) for message in named}
@@ -257,7 +257,7 @@ class Intake:
         found: dict[Original, Passes] = {}
         for original in {each for report in reports for each in _originals(report)}:
             known = self._known_passes.get(original)
-            same = known is not None and known.are(traces[original.message], people)
+            same = known is not None and known.same_as(traces[original.message], people)
             found[original] = known if known and same else Passes(original, traces[original.message], people)
         self._known_passes = found
         return found

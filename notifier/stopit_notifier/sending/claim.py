@@ -36,7 +36,7 @@ class ClaimId:
         return cls(socket.gethostname(), _BOOT_ID.read_text("ascii").strip(), secrets.token_hex(4))
 
     def text(self, replication_id: str) -> str:
-        """Return the text for `Message.claimed_by`, at most 64 characters. The replication id is the ledger's."""
+        """Return the text for `MessageRow.claimed_by`, at most 64 characters. The replication id is the ledger's."""
         return f"{self.run}/{self._machine}/{replication_id[:_SHORT]}"
 
     def lost_power_since(self, claimed_by: str) -> bool:

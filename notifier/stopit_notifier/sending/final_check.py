@@ -10,7 +10,7 @@ from datetime import date
 from email import message_from_bytes
 from email.utils import parsedate_to_datetime
 
-from stopit_core.cases import Message, Sending
+from stopit_core.cases import MessageRow, Sending
 from stopit_core.outgoing.facts import MessageKind, NoticeFacts, Outgoing
 from stopit_core.outgoing.leak_check import Malformed, check_message, check_nothing_of
 from stopit_core.outgoing.render import Renderer
@@ -18,12 +18,12 @@ from stopit_core.outgoing.render import Renderer
 __all__ = ["check", "check_with_record"]
 
 
-def check(message: Message) -> None:
+def check(message: MessageRow) -> None:
     """Raise `leak_check.Unsafe` when the message is not a proper message to its one recipient."""
     check_message(_outgoing(message))
 
 
-def check_with_record(message: Message, sending: Sending, renderer: Renderer) -> None:
+def check_with_record(message: MessageRow, sending: Sending, renderer: Renderer) -> None:
     """Raise `leak_check.Unsafe` when the message must not leave. Reads the record, and writes nothing."""
     outgoing = _outgoing(message)
     check_message(outgoing)
@@ -36,7 +36,7 @@ def check_with_record(message: Message, sending: Sending, renderer: Renderer) ->
     check_nothing_of(outgoing, reporters, renderer.blank(facts, leaves_at))
 
 
-def _outgoing(message: Message) -> Outgoing:
+def _outgoing(message: MessageRow) -> Outgoing:
     try:
         kind = MessageKind(message.kind)
     except ValueError:
@@ -44,7 +44,7 @@ def _outgoing(message: Message) -> Outgoing:
     return Outgoing(kind, message.ref, message.message_id, message.envelope_from, message.recipient, message.data)
 
 
-def _day(message: Message, sending: Sending, renderer: Renderer, leaves_at: float) -> date:
+def _day(message: MessageRow, sending: Sending, renderer: Renderer, leaves_at: float) -> date:
     """Return the day that the notice names: that of the original in the report that led to it."""
-    report = sending.led_to(message)
+    report = sending.cause_of(message)
     return renderer.day(report.message_sent_at if report else leaves_at)

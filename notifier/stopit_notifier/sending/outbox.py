@@ -15,7 +15,7 @@ most once, wherever the notifier is killed (-9) or stopped:
    would have it, it was not; else it is `unclear`, and never sent again.
 6. after the mark (MARKED_SENT, WATCHED): `sent` is final. The ledger's watchlist is filled from the record.
 
-An MTA's 250 is a fact: it is recorded whoever has the claim by then, and kept in memory until the record has it.
+An MTA's 250 is a fact: it is recorded also when another notifier has the claim, and kept in memory until then.
 
 All this is for messages that are sent alone: notices always, and any other message that is due alone.
 Acknowledgements and alerts, of which a second copy does no harm, are also sent in batches over several connections. A
@@ -36,7 +36,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from stopit_core.cases import Message, Party
+from stopit_core.cases import MessageRow, Party
 from stopit_core.clock import Time
 from stopit_core.daemon.systemd import Live
 from stopit_core.errors import Transient
@@ -97,10 +97,10 @@ class Outbox:
         self._time = time
         self._failpoint = failpoint
         self._in_flight: deque[InFlightBatch] = deque()
-        self._accepted: dict[int, tuple[Message, float]] = {}
+        self._accepted: dict[int, tuple[MessageRow, float]] = {}
 
     def renew(self, terms: Terms) -> None:
-        """Continue under other terms."""
+        """Use these connections and limits from now on."""
         self.close()
         self._terms = terms
 
@@ -162,14 +162,14 @@ class Outbox:
         finally:
             self._terms.pool.close()
 
-    def _claim(self, *, alone: bool = True) -> list[Message]:
+    def _claim(self, *, alone: bool = True) -> list[MessageRow]:
         with self._cases.sending() as sending:
             batch = sending.claim_batch(self._claim_text(), self._time.clock(), _BATCH, alone=alone)
         for _ in batch:
             self._failpoint(Failpoint.MESSAGE_CLAIMED)
         return batch
 
-    def _send_alone(self, message: Message) -> None:
+    def _send_alone(self, message: MessageRow) -> None:
         try:
             with self._cases.sending() as sending:
                 check_with_record(message, sending, self._live.current.renderer)
@@ -183,13 +183,13 @@ class Outbox:
         self._record(message, result)
         self._mark_accepted()
 
-    def _submit(self, batch: Sequence[Message]) -> None:
+    def _submit(self, batch: Sequence[MessageRow]) -> None:
         until = self._time.monotonic() + self._terms.settle
 
         def in_time() -> bool:
             return self._time.monotonic() < until
 
-        def send(client: SmtpClient, messages: Iterator[Message]) -> Iterator[Sent]:
+        def send(client: SmtpClient, messages: Iterator[MessageRow]) -> Iterator[Sent]:
             return PipelinedSender(client, check, in_time).send(messages)
 
         self._in_flight.append(self._terms.pool.submit(batch, send))
@@ -214,7 +214,7 @@ class Outbox:
         for error in batch.errors:  # its message is still `sending`, and is recovered
             raise error
 
-    def _record(self, message: Message, result: SendResult) -> None:
+    def _record(self, message: MessageRow, result: SendResult) -> None:
         """Record a result. A message that the MTA accepted is only noted, for `_mark_accepted`."""
         match result.status:
             case SendStatus.SENT:
@@ -230,7 +230,7 @@ class Outbox:
             case SendStatus.DEFERRED:
                 self._defer(message, result.error)
 
-    def _begin(self, message: Message) -> bool:
+    def _begin(self, message: MessageRow) -> bool:
         with self._cases.sending() as sending:
             return sending.begin(message, self._time.clock())
 
@@ -245,11 +245,11 @@ class Outbox:
                 self._recorder.sent(message, at)
                 self._forget([(message, at)])
 
-    def _forget(self, marked: Sequence[tuple[Message, float]]) -> None:
+    def _forget(self, marked: Sequence[tuple[MessageRow, float]]) -> None:
         for message, _ in marked:
             del self._accepted[message.id]
 
-    def _defer(self, message: Message, error: str) -> None:
+    def _defer(self, message: MessageRow, error: str) -> None:
         now = self._time.clock()
         if now - message.created_at >= self._terms.give_up:
             self._recorder.failed(message, f"given up after {message.attempts} attempts: {error}")

@@ -32,7 +32,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from stopit_core.cases import Message, Party
+from stopit_core.cases import MessageRow, Party
 from stopit_core.clock import Time
 from stopit_core.identity.people import People
 from stopit_core.model import Trace
@@ -58,12 +58,12 @@ class RecoveryResult(Enum):
 class Interrupted:
     """An interrupted message and the result of its recovery. `sent_at`: seconds since the epoch, for SENT only."""
 
-    message: Message
+    message: MessageRow
     result: RecoveryResult
     sent_at: float = 0.0
 
 
-def assess(message: Message, own: Sequence[Trace], *, can_tell: bool) -> RecoveryResult:
+def assess(message: MessageRow, own: Sequence[Trace], *, can_tell: bool) -> RecoveryResult:
     """Return the result for an interrupted attempt whose `own` traces the ledger has. Pure: the table above."""
     if message.data_at is None:
         return RecoveryResult.AGAIN
@@ -98,7 +98,7 @@ class Recovery:
             self._failpoint(Failpoint.RECOVERING)
         return found
 
-    def _ask(self, message: Message, last: Message | None, people: People) -> Interrupted:
+    def _ask(self, message: MessageRow, last: MessageRow | None, people: People) -> Interrupted:
         own: list[Trace] = []
         can_tell = False
         if message.data_at is not None:
@@ -113,13 +113,13 @@ class Recovery:
             return Interrupted(message, result, max(trace.seen for trace in own))
         return Interrupted(message, result)
 
-    def _can_tell(self, message: Message, last: Message | None, people: People) -> bool:
+    def _can_tell(self, message: MessageRow, last: MessageRow | None, people: People) -> bool:
         if message.error or self._claim_id.lost_power_since(message.claimed_by):
             return False
         if not same_replication_id(message.claimed_by, self._stores.ledger.replication_id()):
             return False
         return last is not None and bool(self._own_traces(last, people))
 
-    def _own_traces(self, message: Message, people: People) -> list[Trace]:
+    def _own_traces(self, message: MessageRow, people: People) -> list[Trace]:
         digest = people.keyring.message(message.message_id)
         return [trace for trace in self._stores.ledger.find(digest) if trace.own]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stopit_core.cases import Message, Party, Sending
+from stopit_core.cases import MessageRow, Party, Sending
 from stopit_core.clock import Time
 from stopit_core.daemon.logs import Log, without_addresses
 from stopit_core.daemon.systemd import Live
@@ -46,7 +46,7 @@ class ResultRecorder:
         self._time = time
         self._failpoint = failpoint
 
-    def sent(self, message: Message, at: float) -> None:
+    def sent(self, message: MessageRow, at: float) -> None:
         """Record that the MTA accepted it at `at`. The same transaction begins to watch the pairs of a notice."""
         context = self._live.current
         until = at + context.rules.cooldown
@@ -65,7 +65,7 @@ class ResultRecorder:
             self._log.warning("ledger does not watch the pairs yet", error=str(error), **_names(message))
         self._failpoint(Failpoint.WATCHED)
 
-    def all_sent(self, accepted: Sequence[tuple[Message, float]]) -> None:
+    def all_sent(self, accepted: Sequence[tuple[MessageRow, float]]) -> None:
         """Record that the MTA accepted each of these at its time. None of them may be a notice."""
         with self._cases.sending() as sending:
             marked = sending.all_sent(accepted)
@@ -75,7 +75,7 @@ class ResultRecorder:
             self._log_sent(message)
         self._failpoint(Failpoint.WATCHED)
 
-    def put_off(self, message: Message, error: str, again_at: float) -> None:
+    def put_off(self, message: MessageRow, error: str, again_at: float) -> None:
         """Record that it was not sent, and that the next attempt is at `again_at`."""
         with self._cases.sending() as sending:
             if not sending.put_back(message, error, again_at):
@@ -83,13 +83,13 @@ class ResultRecorder:
         self._count(message, SendLabel.DEFERRED)
         self._log_failure("deferred, will retry", message, error, again_at=round(again_at))
 
-    def unanswered(self, message: Message, error: str) -> None:
+    def unanswered(self, message: MessageRow, error: str) -> None:
         """Record that the MTA has all of it and has not replied: recovery asks the ledger."""
         with self._cases.sending() as sending:
             sending.unanswered(message, error)
         self._log_failure("no reply from the MTA, recovery will ask the ledger", message, error)
 
-    def failed(self, message: Message, error: str) -> None:
+    def failed(self, message: MessageRow, error: str) -> None:
         """Record that it can never be sent, and alert staff."""
         with self._cases.sending() as sending:
             if not sending.failed(message, error, self._time.clock()):
@@ -98,7 +98,7 @@ class ResultRecorder:
         self._count(message, SendLabel.FAILED)
         self._log_failure("could not be sent", message, error, grave=True)
 
-    def unclear(self, message: Message, error: str) -> None:
+    def unclear(self, message: MessageRow, error: str) -> None:
         """Record that it may have been sent and is not sent again, and alert staff."""
         with self._cases.sending() as sending:
             if not sending.unclear(message, error, self._time.clock()):
@@ -107,7 +107,7 @@ class ResultRecorder:
         self._count(message, SendLabel.UNCLEAR)
         self._log_failure("unclear whether it was sent", message, error, grave=True)
 
-    def _alert_staff(self, sending: Sending, message: Message, kind: AlertKind, error: str) -> None:
+    def _alert_staff(self, sending: Sending, message: MessageRow, kind: AlertKind, error: str) -> None:
         if message.party is Party.STAFF:  # an alert about an alert would fail in the same way
             return
         case = sending.work.case(message.case_id)
@@ -125,19 +125,21 @@ class ResultRecorder:
         now = self._time.clock()
         alert(sending.work, context.renderer, context.staff_address, case, facts, now, observed=False)
 
-    def _log_sent(self, message: Message) -> None:
+    def _log_sent(self, message: MessageRow) -> None:
         self._count(message, SendLabel.SENT)
         recipient = self._live.current.people.keyring.log(message.recipient)
         self._log.info("sent", recipient=recipient, **_names(message))
 
-    def _count(self, message: Message, label: SendLabel) -> None:
+    def _count(self, message: MessageRow, label: SendLabel) -> None:
         self._metrics.sent.labels(message.kind, label.value).inc()
 
-    def _log_failure(self, event: str, message: Message, error: str, *, grave: bool = False, **more: object) -> None:
+    def _log_failure(
+        self, event: str, message: MessageRow, error: str, *, grave: bool = False, **more: object
+    ) -> None:
         text = without_addresses(error, self._live.current.people.keyring)
         write = self._log.error if grave else self._log.warning
         write(event, error=text, **_names(message), **more)
 
 
-def _names(message: Message) -> dict[str, object]:
+def _names(message: MessageRow) -> dict[str, object]:
     return {"ref": message.ref, "kind": message.kind, "attempt": message.attempts}

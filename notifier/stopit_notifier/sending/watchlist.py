@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from stopit_core.cases import Message, Sending
+from stopit_core.cases import MessageRow, Sending
 from stopit_core.clock import Time
 from stopit_core.identity.people import People
 from stopit_core.model import Digest
@@ -18,7 +18,7 @@ __all__ = ["Watchlist", "pairs_of"]
 _EVERY = 60.0
 
 
-def pairs_of(notice: Message, sending: Sending, people: People) -> frozenset[Digest]:
+def pairs_of(notice: MessageRow, sending: Sending, people: People) -> frozenset[Digest]:
     """Return the pairs of a notice's recipient with each reporter whose report stands."""
     sender = people.digest(notice.recipient)
     return frozenset(

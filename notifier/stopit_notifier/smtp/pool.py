@@ -11,13 +11,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from stopit_core.cases import Message
+from stopit_core.cases import MessageRow
 from stopit_notifier.smtp.client import SmtpClient
 from stopit_notifier.smtp.send_result import SendResult
 
 __all__ = ["ConnectionPool", "InFlightBatch", "Sent"]
 
-Sent = tuple[Message, SendResult]
+Sent = tuple[MessageRow, SendResult]
 """A message and the result of the attempt to send it."""
 
 
@@ -62,7 +62,7 @@ class ConnectionPool:
         self._threads = tuple(ThreadPoolExecutor(1, "smtp") for _ in self._clients)
 
     def submit(
-        self, batch: Sequence[Message], send: Callable[[SmtpClient, Iterator[Message]], Iterator[Sent]]
+        self, batch: Sequence[MessageRow], send: Callable[[SmtpClient, Iterator[MessageRow]], Iterator[Sent]]
     ) -> InFlightBatch:
         """Send the messages of the batch, in any order, with `send`. Returns at once.
 
@@ -73,7 +73,7 @@ class ConnectionPool:
         sent: list[Sent] = []
         errors: list[Exception] = []
 
-        def remaining() -> Iterator[Message]:
+        def remaining() -> Iterator[MessageRow]:
             while waiting:
                 try:
                     yield waiting.popleft()

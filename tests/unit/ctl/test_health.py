@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from stopit_core.daemon.http import Part, Readiness, serve
+from stopit_core.daemon.http import CheckResult, Readiness, serve
 from stopit_core.metrics import HttpMetrics
 from stopit_lab.ports import HOST, spare_ports
 
@@ -23,7 +23,7 @@ Host = Any  # tests/unit/ctl/conftest.py; a conftest cannot be imported
 MILTER, NOTIFIER = "stopit-milter", "stopit-notifier"
 
 
-def serve_readyz(*parts: Part, host: str = HOST) -> str:
+def serve_readyz(*parts: CheckResult, host: str = HOST) -> str:
     (port,) = spare_ports(1)
     serve(f"{host}:{port}", HttpMetrics(CollectorRegistry()), Readiness(lambda: parts))
     return f"{host}:{port}"
@@ -61,15 +61,18 @@ def run(host: Host, milter: str, notifier: str, *arguments: str) -> tuple[int, s
 
 
 def test_both_ready_and_what_is_not_needed_is_told(host: Host) -> None:
-    milter = serve_readyz(Part("queue", "redis is away", needed=False), Part("spool"))
-    assert run(host, milter, serve_readyz(Part("loop"))) == (
+    milter = serve_readyz(CheckResult("queue", "redis is away", needed=False), CheckResult("spool"))
+    assert run(host, milter, serve_readyz(CheckResult("loop"))) == (
         0,
         f"ok      {MILTER}: ready; queue: redis is away\nok      {NOTIFIER}: ready\n",
     )
 
 
 def test_one_not_ready_and_only_the_one_that_was_asked_for_counts(host: Host) -> None:
-    milter, notifier = serve_readyz(Part("queue")), serve_readyz(Part("case record", "gone"), Part("loop"))
+    milter, notifier = (
+        serve_readyz(CheckResult("queue")),
+        serve_readyz(CheckResult("case record", "gone"), CheckResult("loop")),
+    )
     assert run(host, milter, notifier) == (
         1,
         f"ok      {MILTER}: ready\nFAULT   {NOTIFIER}: not ready; case record: gone\n",
@@ -100,7 +103,7 @@ def test_who_takes_the_connection_and_says_nothing_is_not_waited_for(host: Host)
 
 
 def test_over_ipv6(host: Host) -> None:
-    assert run(host, serve_readyz(Part("queue"), host="[::1]"), serve_readyz(), "milter") == (
+    assert run(host, serve_readyz(CheckResult("queue"), host="[::1]"), serve_readyz(), "milter") == (
         0,
         f"ok      {MILTER}: ready\n",
     )

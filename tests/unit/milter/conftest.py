@@ -18,7 +18,7 @@ from stopit_core.decision.context import DecisionContext
 from stopit_core.errors import Transient
 from stopit_core.metrics import MilterMetrics
 from stopit_core.model import FlagReport, Report, Trace
-from stopit_core.stores.queue.spool import Where
+from stopit_core.stores.queue.spool import StoredIn
 from stopit_milter.message_counter import MessageCounter
 from stopit_milter.session import Session, SessionResources
 from stopit_milter.sinks import Sinks
@@ -42,12 +42,12 @@ class Doubles:
     journal: list[tuple[Any, ...]] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
     traces: list[Trace] = field(default_factory=list)
-    where: Where = Where.QUEUE
+    where: StoredIn = StoredIn.QUEUE
     fault: BaseException | None = None
     trace_fault: BaseException | None = None
     flushes: bool = True
 
-    def put(self, report: Report) -> Where:
+    def put(self, report: Report) -> StoredIn:
         if self.fault:
             raise self.fault
         self.reports.append(report)

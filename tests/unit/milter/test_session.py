@@ -16,7 +16,7 @@ from stopit_core.decision.context import DecisionContext
 from stopit_core.errors import Transient
 from stopit_core.identity.keys import new_ref
 from stopit_core.model import AnswerReport
-from stopit_core.stores.queue.spool import Where
+from stopit_core.stores.queue.spool import StoredIn
 
 CALLBACKS = ("connect", "envfrom", "envrcpt", "header", "eoh", "body", "eom")
 MALLORY = ("<Mallory@Campus.Example>",)
@@ -94,7 +94,7 @@ class TestFlag:
         assert counted("stopit_milter_messages_total", result="flagged") == 1
 
     def test_into_the_spool(self, mta: Any, doubles: Any, reply: Any, counted: Any) -> None:
-        doubles.where = Where.SPOOL
+        doubles.where = StoredIn.SPOOL
         assert flag(mta, reply) == Milter.ACCEPT
         assert counted("stopit_flags_total", channel="reply", result="spooled") == 1
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from stopit_core.cases import Case, CaseState, CaseStore, Event, Message, Party, ReportRow
+from stopit_core.cases import Case, CaseState, CaseStore, Event, MessageRow, Party, ReportRow
 from stopit_core.clock import Time
 from stopit_core.config import Smtp, parse
 from stopit_core.daemon.logs import open_log
@@ -123,7 +123,7 @@ class Rig:
 
     def queue(
         self, kind: MessageKind = MessageKind.NOTICE, reporters: tuple[str, ...] = ("vera@campus.example",)
-    ) -> Message:
+    ) -> MessageRow:
         """Make a case with these reporters, and a message about it that is due now."""
         context, now = self.context.current, self.now
         with self.store.work() as work:
@@ -147,14 +147,14 @@ class Rig:
         assert message is not None
         return message
 
-    def message(self, message: Message) -> Message:
+    def message(self, message: MessageRow) -> MessageRow:
         """Return the message as the record has it now."""
         with self.store.work() as work:
             found = work.message_by_ref(message.ref)
         assert found is not None
         return found
 
-    def case(self, message: Message) -> tuple[Case, list[Event], list[Message]]:
+    def case(self, message: MessageRow) -> tuple[Case, list[Event], list[MessageRow]]:
         """Return a message's case, its events, and the messages about it."""
         with self.store.work() as work:
             number = work.case(message.case_id).number
@@ -163,15 +163,15 @@ class Rig:
             assert case is not None
             return case, reading.events(case), reading.messages(case)
 
-    def alerts(self, message: Message) -> list[Message]:
+    def alerts(self, message: MessageRow) -> list[MessageRow]:
         """Return the alerts to staff about a message's case."""
         return [each for each in self.case(message)[2] if each.kind == MessageKind.STAFF_ALERT]
 
-    def copies(self, message: Message) -> int:
+    def copies(self, message: MessageRow) -> int:
         """Return how often the MTA took it."""
         return sum(message.message_id.encode() in taken.data for taken in self.sink.taken)
 
-    def trace(self, message: Message, seen: float, own: bool = True) -> None:
+    def trace(self, message: MessageRow, seen: float, own: bool = True) -> None:
         """Put a trace of this message in the ledger."""
         self.ledger.write([Trace(KEYRING.message(message.message_id), seen, own=own)])
 

@@ -6,10 +6,10 @@ import threading
 import time
 from dataclasses import dataclass
 
-from stopit_core.daemon.http import Part
+from stopit_core.daemon.http import CheckResult
 from stopit_core.errors import Transient
 from stopit_lab.waiting import until
-from stopit_notifier.readiness import LoopPulse, StoreProbes, look
+from stopit_notifier.readiness import LoopPulse, StoreProbes, check_readiness
 
 
 @dataclass
@@ -62,9 +62,13 @@ def test_each_store_is_asked_and_no_address_is_told() -> None:
     beating.turned(None)
     probes = StoreProbes({"case record": away, "queue": lambda: None})
 
-    found = look(beating, probes, lambda text: text.replace("vera@x.example", "-"))
+    found = check_readiness(beating, probes, lambda text: text.replace("vera@x.example", "-"))
 
-    assert found == [Part("case record", "case record: - is not unique"), Part("queue"), Part("loop")]
+    assert found == [
+        CheckResult("case record", "case record: - is not unique"),
+        CheckResult("queue"),
+        CheckResult("loop"),
+    ]
 
 
 def test_a_store_that_went_silent_is_not_waited_for_and_not_asked_again() -> None:

@@ -85,7 +85,7 @@ class TraceWriter:
         self._limits = limits
         self._buffer: deque[Trace] = deque()
         self._changed = threading.Condition()  # protects the next five; never held while a store is used
-        self._taken = self._settled = self._lost = 0
+        self._taken = self._finished = self._lost = 0
         self._flushing = 0
         self._stopping = False
         self._ledger_is_down = False  # the last attempt failed
@@ -122,7 +122,7 @@ class TraceWriter:
             self._flushing += 1
             self._changed.notify_all()
             try:
-                in_time = self._changed.wait_for(lambda: self._settled >= target, timeout)
+                in_time = self._changed.wait_for(lambda: self._finished >= target, timeout)
             finally:
                 self._flushing -= 1
             return in_time and self._lost == lost
@@ -191,17 +191,17 @@ class TraceWriter:
                     break
                 self._changed.wait_for(lambda: self._stopping, pause)
             pause = min(pause * 2, self._limits.longest_pause)
-        self._settle(batch, written)
+        self._finish(batch, written)
         if self._watched:
             for trace in written:
                 self._guarded(partial(self._find_contacts, trace))
 
-    def _settle(self, batch: Sequence[Trace], written: Sequence[Trace]) -> None:
+    def _finish(self, batch: Sequence[Trace], written: Sequence[Trace]) -> None:
         for event, number in ((TraceEvent.WRITTEN, len(written)), (TraceEvent.DROPPED, len(batch) - len(written))):
             if number:
                 self._count(event, number)
         with self._changed:
-            self._settled += len(batch)
+            self._finished += len(batch)
             self._lost += len(batch) - len(written)
             self._changed.notify_all()
 

@@ -2,9 +2,9 @@
 
 Redis replicates asynchronously. A master that dies, or that is cut off or suspended while another is promoted, may
 have accepted reports that the new master never received, and WAIT does not change that. So while Sentinels monitor
-the queue, each report that it accepts is also kept as a file below the spool, in a part named by the replication id:
+the queue, each report that it accepts is also kept as a file in a subspool, whose name is the replication id:
 
-    queue.put -> replication id R -> the file is synced in part R -> the client gets its 250
+    queue.put -> replication id R -> the file is synced in subspool R -> the client gets its 250
                                    |
              R still holds         |        another replication id holds
        `HOLD` seconds later: gone <-+-> put into the queue again, and the copy moves to the new id
@@ -48,37 +48,37 @@ class FailoverCopies:
         """Put the report into the queue, and into a copy if a failover could discard it. Otherwise as `Queue.put`."""
         replication_id = self._queue.put(report_id, payload)
         if replication_id:
-            self._spool.part(replication_id).put(report_id, payload)
+            self._spool.subspool(replication_id).put(report_id, payload)
         return replication_id
 
-    def settle(self) -> int:
+    def reconcile(self) -> int:
         """Put reports that a failover may have discarded into the queue again, and remove copies that are no longer
         needed. Return how many were put again.
 
         Raises Transient if the queue or the directory fails, or the replication id cannot be determined.
         """
-        parts = self._spool.parts()
-        if not parts:
+        names = self._spool.subspools()
+        if not names:
             self._seen.clear()
             return 0
         current = self._queue.replication_id()
         again = 0
-        for name in parts:
-            part = self._spool.part(name)
+        for name in names:
+            subspool = self._spool.subspool(name)
             if name == current:
-                self._release(name, part)
+                self._release(name, subspool)
             else:
-                again += part.drain(_Requeue(self, name))
-                part.remove()
+                again += subspool.drain(_Requeue(self, name))
+                subspool.remove()
         return again
 
-    def _release(self, replication_id: str, part: Spool) -> None:
+    def _release(self, replication_id: str, subspool: Spool) -> None:
         now = self._monotonic()
         seen = self._seen
-        self._seen = {(replication_id, each): seen.get((replication_id, each), now) for each in part.ids()}
+        self._seen = {(replication_id, each): seen.get((replication_id, each), now) for each in subspool.ids()}
         for (_, report_id), since in self._seen.items():
             if now - since >= self._hold:
-                part.forget(report_id)
+                subspool.forget(report_id)
 
 
 class _Requeue:

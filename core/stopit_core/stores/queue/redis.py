@@ -24,7 +24,7 @@ import redis
 
 from stopit_core.stores.queue import DeadLetter, Delivery, Depths, exhausted
 from stopit_core.stores.redis_client import BLOCK, transient
-from stopit_core.stores.sentinel import replication_id, replication_id_in, watched_over
+from stopit_core.stores.sentinel import replication_id, replication_id_in, sentinel_pool_of
 
 __all__ = ["RedisQueue"]
 
@@ -95,7 +95,7 @@ class RedisQueue:
         """
         entry: Any = {"id": report_id, "report": payload, "at": repr(self._clock())}
         with transient(self._client):
-            if not watched_over(self._client):
+            if not sentinel_pool_of(self._client):
                 self._client.xadd(_STREAM, entry)
                 return ""
             with self._client.pipeline(transaction=False) as commands:

@@ -25,19 +25,19 @@ from stopit_core.errors import Transient
 from stopit_core.model import Report
 from stopit_core.wire import encode_report
 
-__all__ = ["DurableReports", "Spool", "Taker", "Where"]
+__all__ = ["DurableReports", "ReportStore", "Spool", "StoredIn"]
 
 _MODE = 0o660
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _SUFFIX = ".report"
 _PARTIAL = ".partial"
 _LOCK = ".drain"
-_PART = "copies-"
+_SUBSPOOL = "copies-"
 _LEFT_BEHIND = 3600.0
 """Seconds after which a partial file is taken for the leftover of a crash."""
 
 
-class Taker(Protocol):
+class ReportStore(Protocol):
     """Accepts reports durably: the queue, or the queue with failover copies."""
 
     def put(self, report_id: str, payload: bytes) -> object:
@@ -48,7 +48,7 @@ class Spool:
     """Reports in `directory`, which is created if only its last level is missing. Several processes may use one
     spool.
 
-    A spool may have parts: spools in subdirectories, which its own methods ignore.
+    A spool may have subspools: spools in subdirectories, which its own methods ignore.
     """
 
     def __init__(self, directory: Path, within: Spool | None = None) -> None:
@@ -70,7 +70,7 @@ class Spool:
             # Also if the file existed: the process that renamed it may not have synced the directory yet.
             _sync(self._directory)
 
-    def drain(self, queue: Taker) -> int:
+    def drain(self, queue: ReportStore) -> int:
         """Move the reports to the queue, the oldest first. Return how many.
 
         Raises Transient if the queue or the directory fails; reports moved before stay moved. Does nothing while
@@ -116,14 +116,14 @@ class Spool:
         with self._faults():
             (self._directory / f"{report_id}{_SUFFIX}").unlink(missing_ok=True)
 
-    def part(self, name: str) -> Spool:
-        """Return a part of this spool; its directory is created by the first `put`."""
-        return Spool(self._directory / f"{_PART}{name}", self)
+    def subspool(self, name: str) -> Spool:
+        """Return a subspool; its directory is created by the first `put`."""
+        return Spool(self._directory / f"{_SUBSPOOL}{name}", self)
 
-    def parts(self) -> list[str]:
-        """Return the names of the existing parts. Raises Transient."""
+    def subspools(self) -> list[str]:
+        """Return the names of the existing subspools. Raises Transient."""
         with self._faults():
-            return sorted(path.name.removeprefix(_PART) for path in self._directory.glob(f"{_PART}*"))
+            return sorted(path.name.removeprefix(_SUBSPOOL) for path in self._directory.glob(f"{_SUBSPOOL}*"))
 
     def remove(self) -> None:
         """Remove the directory of an empty spool; do nothing if it is not empty."""
@@ -205,7 +205,7 @@ class Spool:
                     partial.unlink()
 
 
-class Where(Enum):
+class StoredIn(Enum):
     """The place where a report was made durable."""
 
     QUEUE = "queue"
@@ -215,11 +215,11 @@ class Where(Enum):
 class DurableReports:
     """Makes reports durable: in the queue, else in the spool."""
 
-    def __init__(self, queue: Taker, spool: Spool) -> None:
+    def __init__(self, queue: ReportStore, spool: Spool) -> None:
         self._queue = queue
         self._spool = spool
 
-    def put(self, report: Report) -> Where:
+    def put(self, report: Report) -> StoredIn:
         """Store the report, and return where. Raises Transient, with both reasons, if neither accepts it."""
         payload = encode_report(report)
         try:
@@ -229,8 +229,8 @@ class DurableReports:
                 self._spool.put(report.id, payload)
             except Transient as full:
                 raise Transient(f"{away}; {full}") from full
-            return Where.SPOOL
-        return Where.QUEUE
+            return StoredIn.SPOOL
+        return StoredIn.QUEUE
 
 
 def _read(path: Path) -> bytes | None:

@@ -52,7 +52,7 @@ _TAKE_FRESH = f"{_TAKE} {_FRESH} ORDER BY seq LIMIT :limit"
 _TAKE_PASSED = f"{_TAKE} {_PASSED} ORDER BY seq LIMIT :limit"
 _ANYTHING = f"SELECT EXISTS ({_TAKE} {_FRESH} UNION ALL {_TAKE} {_PASSED})"
 _EXHAUST = f"UPDATE report SET buried_at = :now, error = :error WHERE {_PASSED} AND attempts >= :most"  # noqa: S608
-_TALLIES = "SELECT state, reports FROM tally"
+_COUNTS = "SELECT state, reports FROM tally"
 # The first waiting row in the index is the oldest; claimed rows are few.
 _OLDEST = f"""SELECT min(put_at) FROM (
     SELECT * FROM (SELECT put_at FROM report WHERE {_FRESH} ORDER BY seq LIMIT 1)
@@ -152,10 +152,10 @@ class SqliteQueue:
     def depths(self) -> Depths:
         """Implement `Queue.depths`."""
         with self._file.read() as db:
-            tally = dict(db.execute(_TALLIES))
+            counts = dict(db.execute(_COUNTS))
             (oldest,) = db.execute(_OLDEST).fetchone()
         age = 0.0 if oldest is None else max(0.0, self._clock() - oldest)
-        return Depths(tally["waiting"], tally["claimed"], tally["dead"], age)
+        return Depths(counts["waiting"], counts["claimed"], counts["dead"], age)
 
     def ping(self) -> None:
         """Implement `Queue.ping`."""

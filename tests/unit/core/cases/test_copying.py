@@ -14,7 +14,7 @@ from stopit_core.cases import (
     CaseState,
     CaseStore,
     EventKind,
-    Message,
+    MessageRow,
     MessageState,
     Party,
     ReportRow,
@@ -50,7 +50,7 @@ def opened(url: str, migrate: bool = True) -> Iterator[CaseStore]:
     store.close()
 
 
-def fill_in(store: CaseStore, state: MessageState = MessageState.PENDING) -> Message:
+def fill_in(store: CaseStore, state: MessageState = MessageState.PENDING) -> MessageRow:
     """A case with a report, and the notice that it caused."""
     with store.work() as work:
         work.take("r1", NOW)
@@ -180,7 +180,7 @@ class TestNoticesThatWaited:
         with store.work() as work:
             restoring = Restoring(work)
             assert restoring.waiting_notices() == [notice]
-            restoring.had_left(notice, NOW - 9, NOW)
+            restoring.record_as_sending(notice, NOW - 9, NOW)
             found = work.message_by_ref("ref")
         assert found is not None
         assert (found.state, found.attempts, found.data_at, found.error) == (MessageState.SENDING, 1, NOW - 9, "")
@@ -188,16 +188,16 @@ class TestNoticesThatWaited:
     def test_one_that_is_called_off_leaves_its_reports_to_staff(self, store: CaseStore, state: MessageState) -> None:
         notice = fill_in(store, state)
         with store.work() as work:
-            Restoring(work).call_off(notice, "why", NOW)
+            Restoring(work).cancel(notice, "why", NOW)
         with store.sending() as sending:
             assert sending.claim("another", NOW + 9) is None
-            assert not sending.holds(notice)
+            assert not sending.claim_holds(notice)
         with store.reading() as reading:
             (case,) = reading.list_cases(CaseState.STAFF, 9)
             assert [row.notice_id for row in reading.reports(case)] == [None]
             assert reading.broken_at(case) is None
         with store.work() as work:
-            assert work.living_notice(MALLORY.address, observed=False) is None
+            assert work.current_notice(MALLORY.address, observed=False) is None
 
 
 def test_it_knows_when_it_was_brought_back(store: CaseStore) -> None:

@@ -15,7 +15,7 @@ from stopit_core.cases import (
     CaseState,
     CaseStore,
     EventKind,
-    Message,
+    MessageRow,
     MessageState,
     Party,
     ReportRow,
@@ -85,20 +85,20 @@ def queued(store: CaseStore, kind: MessageKind = MessageKind.NOTICE, due_at: flo
     return case
 
 
-def claimed(store: CaseStore, owner: str = "one", now: float = NOW) -> Message:
+def claimed(store: CaseStore, owner: str = "one", now: float = NOW) -> MessageRow:
     with store.sending() as sending:
         message = sending.claim(owner, now)
     assert message is not None
     return message
 
 
-def claimed_in(sending: Sending) -> Message:
+def claimed_in(sending: Sending) -> MessageRow:
     message = sending.claim("one", NOW)
     assert message is not None
     return message
 
 
-def now_of(store: CaseStore, case: Case) -> tuple[Case, Message, list[EventKind]]:
+def now_of(store: CaseStore, case: Case) -> tuple[Case, MessageRow, list[EventKind]]:
     with store.reading() as reading:
         found = reading.case(case.number)
         assert found is not None
@@ -182,7 +182,7 @@ def test_lost_claim_changes_nothing(store: CaseStore, stolen_by: str) -> None:
     before = now_of(store, case)
 
     with store.sending() as sending:
-        assert not sending.holds(mine)
+        assert not sending.claim_holds(mine)
         assert not sending.begin(mine, NOW)
         assert not sending.unanswered(mine, "late")
         assert not sending.put_back(mine, "late", NOW)

@@ -108,27 +108,27 @@ def test_what_fails_in_the_middle_leaves_nothing(store: CaseStore) -> None:
         fail_after_the_writes()
     with store.work() as work:
         assert work.take("r1", NOW)
-        assert work.living_notice(MALLORY.address, observed=False) is None
+        assert work.current_notice(MALLORY.address, observed=False) is None
     with store.reading() as reading:
         assert reading.list_cases(None, 10) == []
 
 
-def test_history_counts_and_sees_the_notice(store: CaseStore) -> None:
+def test_earlier_reports_and_the_notice_are_counted(store: CaseStore) -> None:
     with store.work() as work:
         noticed(work)
     with store.work() as work:
-        history = work.history(VERA, MALLORY.address, NOW + 5, 30 * DAY, observed=False)
-        assert (history.reports_by_reporter, history.reports_about_sender) == (1, 1)
-        assert history.notice == PriorNotice(NOW, None)
-        assert not history.sender_reported_reporter
-        assert work.history(MALLORY.address, VERA, NOW + 5, 30 * DAY, observed=False).sender_reported_reporter
-        assert work.history(VERA, MALLORY.address, NOW + 5, DAY, False, without="r1:0").reports_by_reporter == 0
-        later = work.history(VERA, MALLORY.address, NOW + DAY + 1, 30 * DAY, observed=False)
+        counts = work.report_counts(VERA, MALLORY.address, NOW + 5, 30 * DAY, observed=False)
+        assert (counts.reports_by_reporter, counts.reports_about_sender) == (1, 1)
+        assert counts.notice == PriorNotice(NOW, None)
+        assert not counts.sender_reported_reporter
+        assert work.report_counts(MALLORY.address, VERA, NOW + 5, 30 * DAY, observed=False).sender_reported_reporter
+        assert work.report_counts(VERA, MALLORY.address, NOW + 5, DAY, False, without="r1:0").reports_by_reporter == 0
+        later = work.report_counts(VERA, MALLORY.address, NOW + DAY + 1, 30 * DAY, observed=False)
         assert (later.reports_by_reporter, later.reports_about_sender) == (0, 0)
 
 
 @pytest.mark.parametrize("enough", [1, 2, 1000])
-def test_history_of_a_lot_is_that_of_each_report_by_itself(store: CaseStore, enough: int) -> None:
+def test_counts_ahead_are_those_of_each_report_alone(store: CaseStore, enough: int) -> None:
     """Counting ahead gives the same counts, whatever was added before in this or another transaction."""
     with store.work() as work:
         case, _ = noticed(work)
@@ -140,7 +140,7 @@ def test_history_of_a_lot_is_that_of_each_report_by_itself(store: CaseStore, eno
     with store.work() as work:
         work.look_ahead(pairs, NOW + 5, 30 * DAY, enough)
         for number, (reporter, sender) in enumerate(pairs * 3):
-            ahead = work.history(reporter, sender, NOW + 5, 30 * DAY, observed=False, enough=enough)
+            ahead = work.report_counts(reporter, sender, NOW + 5, 30 * DAY, observed=False, enough=enough)
             alone = count_reports(work.flushed_connection(), reporter, sender, NOW + 5, 30 * DAY, "", enough)
             assert min(ahead.reports_by_reporter, enough) == alone[0]
             assert min(ahead.reports_about_sender, enough) == alone[1]
@@ -154,7 +154,7 @@ def test_what_is_kept_back_is_there_for_who_reads_in_the_same_transaction(store:
         case, notice_id = noticed(work)
         joined(work, case, notice_id, "r2:0", WALT)
         work.acknowledge(outgoing(MessageKind.ACKNOWLEDGEMENT, VERA), case.id, "it", NOW, "r1", observed=False)
-        assert work.said_lately(case.id, MessageKind.ACKNOWLEDGEMENT, "it", VERA, NOW - 1)
+        assert work.was_written_since(case.id, MessageKind.ACKNOWLEDGEMENT, "it", VERA, NOW - 1)
         assert [each.notice_id for each in work.reports_of("r2", case.id)] == [notice_id]
         assert len(Reading(work.flushed_connection()).messages(case)) == 2
 
@@ -178,7 +178,7 @@ def test_calling_off_the_only_report_cancels_the_notice(store: CaseStore) -> Non
     assert notice_state(store, case) is MessageState.CANCELLED
     assert state_of(store, case) is CaseState.RECORDED
     with store.work() as work:
-        assert work.history(WALT, MALLORY.address, NOW + 2, 30 * DAY, observed=False).notice is None
+        assert work.report_counts(WALT, MALLORY.address, NOW + 2, 30 * DAY, observed=False).notice is None
 
 
 def test_the_notice_stays_while_another_report_counts_on_it(store: CaseStore) -> None:

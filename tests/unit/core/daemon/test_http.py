@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import pytest
 from prometheus_client import CollectorRegistry
 
-from stopit_core.daemon.http import FRESH, Part, Readiness, serve
+from stopit_core.daemon.http import FRESH, CheckResult, Readiness, serve
 from stopit_core.metrics import HttpMetrics
 from stopit_lab.ports import HOST, spare_ports
 
@@ -22,16 +22,16 @@ from stopit_lab.ports import HOST, spare_ports
 class Work:
     """The results of a readiness check, set by the test."""
 
-    parts: list[Part] = field(default_factory=lambda: [Part("queue")])
+    results: list[CheckResult] = field(default_factory=lambda: [CheckResult("queue")])
     looks: int = 0
     now: float = 0.0
     fault: Exception | None = None
 
-    def look(self) -> list[Part]:
+    def look(self) -> list[CheckResult]:
         self.looks += 1
         if self.fault:
             raise self.fault
-        return self.parts
+        return self.results
 
 
 class Server:
@@ -64,11 +64,11 @@ def server(work: Work) -> Iterator[Server]:
 def test_only_needed_parts_decide_and_all_are_listed(work: Work, server: Server) -> None:
     assert server.ask("/readyz") == (200, "ready\nqueue: ok\n")
 
-    work.parts = [Part("queue", "is away", needed=False), Part("spool")]
+    work.results = [CheckResult("queue", "is away", needed=False), CheckResult("spool")]
     work.now += FRESH
     assert server.ask("/readyz") == (200, "ready\nqueue: is away\nspool: ok\n")
 
-    work.parts = [Part("queue", "is away"), Part("spool", "is full")]
+    work.results = [CheckResult("queue", "is away"), CheckResult("spool", "is full")]
     work.now += FRESH
     assert server.ask("/readyz") == (503, "not ready\nqueue: is away\nspool: is full\n")
     assert server.ask("/healthz") == (200, "alive\n")

@@ -53,7 +53,7 @@ def test_an_answer_is_taken_as_far_as_the_queue_carries_it(context: DecisionCont
 def test_no_body_is_asked_for_where_headers_are_enough(context: DecisionContext) -> None:
     taken: list[int] = []
     transaction, checked = collected(MEMBER, REPLY[:1], blocks(10, taken), 1.0, context)
-    assert not checked.to_end
+    assert not checked.needs_end_of_message
     assert (transaction.body, transaction.truncated, taken) == (b"", False, [])
 
 

@@ -284,7 +284,7 @@ class TestOwnMail:
 
     def test_its_trace_says_so_and_is_waited_for(self, context: DecisionContext, transaction: Make) -> None:
         made = self.make(context, transaction)
-        assert precheck(made, context).to_end
+        assert precheck(made, context).needs_end_of_message
         disposition = dispose(made, context)
         assert disposition.flush
         assert not disposition.edits
@@ -318,7 +318,7 @@ class TestForgedFields:
 
     def test_they_are_removed_from_the_last_to_the_first(self, context: DecisionContext, transaction: Make) -> None:
         made = transaction(fields=self.FORGED, login="")
-        assert precheck(made, context).to_end
+        assert precheck(made, context).needs_end_of_message
         removed = dispose(made, context).edits.removed_fields
         assert removed == (
             ("x-stopit-report", 3),
@@ -329,7 +329,7 @@ class TestForgedFields:
 
     def test_a_members_are_left(self, context: DecisionContext, transaction: Make) -> None:
         made = transaction(fields=(("X-Stopit-Report", "1"),))
-        assert not precheck(made, context).to_end
+        assert not precheck(made, context).needs_end_of_message
         assert not dispose(made, context).edits
 
 
@@ -337,9 +337,9 @@ class TestPrecheck:
     def test_ordinary_mail_goes_at_once(
         self, context: DecisionContext, transaction: Make, ordinary: Any, reply: Any
     ) -> None:
-        assert not precheck(transaction(fields=ordinary), context).to_end
-        assert not precheck(transaction(fields=reply, login=""), context).to_end
-        assert not precheck(transaction(fields=[*reply, ("List-Id", "<l.example>")]), context).to_end
+        assert not precheck(transaction(fields=ordinary), context).needs_end_of_message
+        assert not precheck(transaction(fields=reply, login=""), context).needs_end_of_message
+        assert not precheck(transaction(fields=[*reply, ("List-Id", "<l.example>")]), context).needs_end_of_message
 
     def test_what_may_matter_is_read_so_far(self, context: DecisionContext, transaction: Make) -> None:
         assert precheck(transaction(), context).body_bytes == 256 * 1024

@@ -42,12 +42,12 @@ def found(finding: Finding, sender: Person = NOBODY, recipients: int = 2) -> Ide
 
 
 def with_history(**values: object) -> PolicyFacts:
-    return replace(FACTS, history=ReportCounts(**values))  # type: ignore[arg-type]
+    return replace(FACTS, report_counts=ReportCounts(**values))  # type: ignore[arg-type]
 
 
 ONE_RECIPIENT = replace(FACTS, identification=found(Finding.IDENTIFIED, MALLORY, 1))
 SENT_YESTERDAY = PriorNotice(NOW - DAY, NOW - DAY)
-WRITTEN_AFTER = replace(FACTS, history=ReportCounts(notice=PriorNotice(NOW - DAY, NOW - 7200)))
+WRITTEN_AFTER = replace(FACTS, report_counts=ReportCounts(notice=PriorNotice(NOW - DAY, NOW - 7200)))
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ ANY_FACTS = st.builds(
     identification=st.builds(
         Identification, st.sampled_from(Finding), PEOPLE, st.floats(NOW - 60 * DAY, NOW), st.integers(0, 5)
     ),
-    history=st.builds(ReportCounts, st.integers(0, 60), st.integers(0, 60), st.booleans(), NOTICES),
+    report_counts=st.builds(ReportCounts, st.integers(0, 60), st.integers(0, 60), st.booleans(), NOTICES),
     agreed=st.booleans(),
     excluded=st.sampled_from([frozenset(), frozenset({MALLORY.address})]),
 )
@@ -171,7 +171,7 @@ def test_no_notice_without_everything_that_a_notice_needs(facts: PolicyFacts, si
     assert facts.reporter.assurance >= Assurance.VERIFIED
     assert known.sender.address != facts.reporter.address
     assert facts.command is Command.FLAG
-    prior = facts.history.notice
+    prior = facts.report_counts.notice
     assert prior is None or (prior.sent_at is not None and facts.now - prior.sent_at >= rules.cooldown)
     assert known.recipients != 1 or single is SingleRecipient.WARN or facts.agreed
 

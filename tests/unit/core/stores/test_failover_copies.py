@@ -10,7 +10,7 @@ import pytest
 from stopit_core.errors import Transient
 from stopit_core.model import ContactReport, Digest
 from stopit_core.stores.queue.failover_copies import FailoverCopies
-from stopit_core.stores.queue.spool import DurableReports, Spool, Where
+from stopit_core.stores.queue.spool import DurableReports, Spool, StoredIn
 from stopit_core.stores.queue.sqlite import SqliteQueue
 
 OLD, NEW = "a" * 40, "b" * 40
@@ -61,13 +61,13 @@ def test_a_copy_goes_when_its_history_has_held_for_so_long(
     copies.put("a", b"a")
     assert files(directory) == [f"copies-{OLD}/a.report"]
     assert Spool(directory).depth() == 0
-    assert copies.settle() == 0
+    assert copies.reconcile() == 0
     now[0] += 599.0
     copies.put("b", b"b")
-    copies.settle()
+    copies.reconcile()
     assert files(directory) == [f"copies-{OLD}/a.report", f"copies-{OLD}/b.report"]
     now[0] += 1.0
-    copies.settle()
+    copies.reconcile()
     assert files(directory) == [f"copies-{OLD}/b.report"]
 
 
@@ -75,7 +75,7 @@ def test_another_history_brings_them_again(copies: FailoverCopies, queue: TwoMas
     copies.put("a", b"a")
     copies.put("b", b"b")
     queue.writes = queue.named = NEW
-    assert copies.settle() == 2
+    assert copies.reconcile() == 2
     assert sorted(d.payload for d in queue.waiting(9)) == [b"a", b"a", b"b", b"b"]
     assert files(directory) == [f"copies-{NEW}/a.report", f"copies-{NEW}/b.report"]
     assert [path.name for path in directory.iterdir()] == [f"copies-{NEW}"]
@@ -86,25 +86,25 @@ def test_nothing_is_removed_while_it_is_not_clear(
     copies: FailoverCopies, queue: TwoMasters, directory: Path, now: list[float], named: str
 ) -> None:
     copies.put("a", b"a")
-    copies.settle()
+    copies.reconcile()
     now[0] += 10_000.0
     queue.named = named
     with pytest.raises(Transient):
-        copies.settle()
+        copies.reconcile()
     assert files(directory) == [f"copies-{OLD}/a.report"]
 
 
 def test_where_nothing_can_be_lost_there_is_no_copy(tmp_path: Path, directory: Path) -> None:
     copies = FailoverCopies(SqliteQueue(tmp_path / "q.db", 3), Spool(directory))
     copies.put("a", b"a")
-    assert copies.settle() == 0
+    assert copies.reconcile() == 0
     assert not directory.exists()
 
 
 def test_copies_that_a_site_without_sentinels_still_has_are_put_and_gone(tmp_path: Path, directory: Path) -> None:
-    Spool(directory).part(OLD).put("a", b"a")
+    Spool(directory).subspool(OLD).put("a", b"a")
     queue = SqliteQueue(tmp_path / "q.db", 3)
-    assert FailoverCopies(queue, Spool(directory)).settle() == 1
+    assert FailoverCopies(queue, Spool(directory)).reconcile() == 1
     assert [d.payload for d in queue.waiting(9)] == [b"a"]
     assert list(directory.iterdir()) == []
 
@@ -113,7 +113,7 @@ def test_a_report_that_cannot_be_copied_goes_to_the_spool(copies: FailoverCopies
     report = ContactReport(id="c0ffee", at=1.0, queue_id="4XYZ", pair=Digest(b"12345678"))
     directory.mkdir()
     (directory / f"copies-{OLD}").write_text("in the way")
-    assert DurableReports(copies, Spool(directory)).put(report) is Where.SPOOL
+    assert DurableReports(copies, Spool(directory)).put(report) is StoredIn.SPOOL
     assert files(directory) == ["c0ffee.report"]
 
 

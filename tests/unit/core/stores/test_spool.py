@@ -12,7 +12,7 @@ import pytest
 
 from stopit_core.errors import Transient
 from stopit_core.model import ContactReport, Digest
-from stopit_core.stores.queue.spool import DurableReports, Spool, Where
+from stopit_core.stores.queue.spool import DurableReports, Spool, StoredIn
 from stopit_core.stores.queue.sqlite import SqliteQueue
 from stopit_core.wire import decode_report
 
@@ -158,12 +158,12 @@ def test_a_full_disk_is_transient_and_leaves_no_half_file() -> None:
 
 class TestDurableReports:
     def test_the_queue_comes_first(self, queue: SqliteQueue, spool: Spool) -> None:
-        assert DurableReports(queue, spool).put(REPORT) is Where.QUEUE
+        assert DurableReports(queue, spool).put(REPORT) is StoredIn.QUEUE
         assert [decode_report(payload) for payload in payloads(queue)] == [REPORT]
         assert spool.depth() == 0
 
     def test_the_spool_stands_in_and_is_drained(self, queue: SqliteQueue, away: SqliteQueue, spool: Spool) -> None:
-        assert DurableReports(away, spool).put(REPORT) is Where.SPOOL
+        assert DurableReports(away, spool).put(REPORT) is StoredIn.SPOOL
         assert spool.drain(queue) == 1
         assert [decode_report(payload) for payload in payloads(queue)] == [REPORT]
 

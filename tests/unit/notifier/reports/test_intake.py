@@ -11,7 +11,7 @@ import pytest
 from msgspec import structs
 from prometheus_client import CollectorRegistry
 
-from stopit_core.cases import CaseState, CaseStore, EventKind, Message, MessageState
+from stopit_core.cases import CaseState, CaseStore, EventKind, MessageRow, MessageState
 from stopit_core.clock import Time
 from stopit_core.config import Settings, parse
 from stopit_core.daemon.logs import open_log
@@ -162,14 +162,14 @@ class Site:
         self.take(report)
         return report
 
-    def answer(self, message: Message, text: str, author: str = "", null_sender: bool = False) -> AnswerReport:
+    def answer(self, message: MessageRow, text: str, author: str = "", null_sender: bool = False) -> AnswerReport:
         self._count += 1
         raw = f"From: <{message.recipient}>\r\nSubject: Re\r\nContent-Type: text/plain\r\n\r\n{text}\r\n".encode()
         report = AnswerReport(f"a{self._count}", self.now, "QA", message.ref, author, null_sender, raw)
         self.take(report)
         return report
 
-    def messages(self, kind: MessageKind | None = None, to: str = "") -> list[Message]:
+    def messages(self, kind: MessageKind | None = None, to: str = "") -> list[MessageRow]:
         with self.store.reading() as reading:
             found = [each for case in reading.list_cases(None, 100) for each in reading.messages(case)]
         chosen = [each for each in found if kind in (None, each.kind) and to in ("", each.recipient)]
@@ -186,7 +186,7 @@ class Site:
         with self.store.reading() as reading:
             return [case.state for case in reading.list_cases(None, 100)]
 
-    def send(self) -> Message:
+    def send(self) -> MessageRow:
         """Mark the message that is due first as sent, as the outbox does."""
         with self.store.sending() as sending:
             message = sending.claim("outbox", self.now)
@@ -200,7 +200,7 @@ def site(tmp_path: Path) -> Site:
     return Site(tmp_path)
 
 
-def kinds(messages: Sequence[Message]) -> list[str]:
+def kinds(messages: Sequence[MessageRow]) -> list[str]:
     return [each.kind for each in messages]
 
 
