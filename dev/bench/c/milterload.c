@@ -1,18 +1,18 @@
 /* milterload: drive any milter as an MTA would (protocol v6), and time it.
  *
  * usage: milterload [-r RATE [-p]] SOCKET CONNS MESSAGES BODY_BYTES [FLAG_EVERY]
- *   -r RATE   so many messages a second, evenly spaced, over all connections; as fast as it goes without it
- *   -p        with -r: gaps as of a Poisson process (exponential, always the same ones) in place of even ones
+ *   -r RATE   messages per second over all connections, evenly spaced; without it, as fast as possible
+ *   -p        with -r: gaps of a Poisson process (exponential, with a fixed seed) instead of even ones
  *   SOCKET    unix:/path  or  inet:port@127.0.0.1
  *   CONNS     simultaneous MTA connections (one thread each)
  *   MESSAGES  messages in all, shared between the connections
  *   BODY_BYTES size of each message's body
  *   FLAG_EVERY every Nth message is a reply whose body is "stopit" (0 = none)
- * With -r the load is open: a message is due at its time whether or not those before it are done, and its latency
- * counts from when it was due. So a filter that stalls is charged for all that it kept waiting.
+ * With -r the load is open: a message is due at its time even if earlier ones are not done, and its latency counts
+ * from then. So a pause of the filter adds to the latency of all messages that become due in it.
  *
  * Prints one line of JSON: messages, seconds, per second, latency percentiles (microseconds),
- * bytes sent, and how each verdict was counted.
+ * bytes sent, and the number of each final reply.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -34,7 +34,7 @@ static const char *sock_spec;
 static long total, body_bytes, flag_every;
 static long next_msg;
 static uint32_t *lat; /* microseconds, by message */
-static long verdicts[256];
+static long replies[256];
 static long mods[256];
 static unsigned long long bytes_out;
 static int64_t *due; /* nanoseconds from `begin`, by message; NULL: as fast as it goes */
@@ -81,7 +81,7 @@ static char reply(conn *c, char *data, size_t cap) { /* one packet */
   if (l > cap) { char *t = malloc(l); readn(c, t, l); free(t); } else if (l) readn(c, data, l);
   return cmd;
 }
-static char verdict(conn *c) { /* flush, then read to the final reply */
+static char final_reply(conn *c) { /* flush, then read to the final reply */
   char d[65536]; flush_out(c);
   for (;;) { char r = reply(c, d, sizeof d);
     if (strchr("catrdsy4", r) || r == 'S') return r;
@@ -118,7 +118,7 @@ static const char *HDR[][2] = {
   {"X-Mailer", "test"},
 };
 static void step(conn *c, uint32_t no, uint32_t nr, char *v) {
-  if (c->steps & nr) return; (void)no; *v = verdict(c);
+  if (c->steps & nr) return; (void)no; *v = final_reply(c);
 }
 static char *body; /* one for all, and ready before the clock runs */
 static void *worker(void *arg) {
@@ -154,12 +154,12 @@ static void *worker(void *arg) {
       if (!(c.steps & NOBODY)) {
         if (flag) { char fb[256]; int n = snprintf(fb, sizeof fb, "stopit\r\n\r\nOn Sunday Some Sender wrote:\r\n> offending text\r\n"); put(&c, 'B', fb, (size_t)n); step(&c, NOBODY, NR_BODY, &v); }
         else for (long o = 0; o < body_bytes && v == 'c'; o += 65535) { long n = body_bytes - o < 65535 ? body_bytes - o : 65535; put(&c, 'B', body + o, (size_t)n);
-          if (c.steps & NR_BODY) flush_out(&c); else v = verdict(&c); }
+          if (c.steps & NR_BODY) flush_out(&c); else v = final_reply(&c); }
         if (v == 's') v = 'c';
       }
-      if (v == 'c') { macros(&c, 'E', (const char *[]){"i", qid, NULL}); put(&c, 'E', "", 0); v = verdict(&c); __sync_fetch_and_add(&verdicts[(unsigned char)v], 1); goto done; }
+      if (v == 'c') { macros(&c, 'E', (const char *[]){"i", qid, NULL}); put(&c, 'E', "", 0); v = final_reply(&c); __sync_fetch_and_add(&replies[(unsigned char)v], 1); goto done; }
     }
-    __sync_fetch_and_add(&verdicts[(unsigned char)v], 1);
+    __sync_fetch_and_add(&replies[(unsigned char)v], 1);
     put(&c, 'A', "", 0);
   done:
     lat[m] = (uint32_t)((now() - t0) / 1000);
@@ -181,7 +181,7 @@ int main(int argc, char **argv) {
   for (int i = 0; i < conns; i++) pthread_join(t[i], NULL);
   double s = (double)(now() - begin) / 1e9;
   qsort(lat, (size_t)total, sizeof *lat, cmp);
-  printf("{\"messages\": %ld, \"seconds\": %.3f, \"per_second\": %.0f, \"p50_us\": %u, \"p99_us\": %u, \"max_us\": %u, \"bytes_out\": %llu, \"steps\": \"0x%x\", \"verdicts\": {", total, s, (double)total / s, lat[total / 2], lat[total * 99 / 100], lat[total - 1], bytes_out, negotiated);
-  int first = 1; for (int i = 0; i < 256; i++) if (verdicts[i]) { printf("%s\"%c\": %ld", first ? "" : ", ", i, verdicts[i]); first = 0; }
+  printf("{\"messages\": %ld, \"seconds\": %.3f, \"per_second\": %.0f, \"p50_us\": %u, \"p99_us\": %u, \"max_us\": %u, \"bytes_out\": %llu, \"steps\": \"0x%x\", \"replies\": {", total, s, (double)total / s, lat[total / 2], lat[total * 99 / 100], lat[total - 1], bytes_out, negotiated);
+  int first = 1; for (int i = 0; i < 256; i++) if (replies[i]) { printf("%s\"%c\": %ld", first ? "" : ", ", i, replies[i]); first = 0; }
   printf("}, \"changes\": {"); first = 1; for (int i = 0; i < 256; i++) if (mods[i]) { printf("%s\"%c\": %ld", first ? "" : ", ", i, mods[i]); first = 0; } printf("}}\n"); return 0;
 }

@@ -37,7 +37,7 @@ class Filter(Protocol):
 
 
 class FilterProcess(Protocol):
-    """A filter other than Stopit: its process, its socket, and the letter of the verdict that it gives all mail."""
+    """A filter other than Stopit: its process, its socket, and the protocol's letter of its reply to all mail."""
 
     @property
     def pid(self) -> int: ...

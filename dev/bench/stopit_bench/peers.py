@@ -51,7 +51,7 @@ worker "rspamd_proxy" {{
 
 
 class Peer:
-    """A filter below `directory`, which it creates. `letter` is its verdict on all mail: "a" for accept.
+    """A filter below `directory`, which it creates. `letter` is its reply to all mail: "a" for accept.
 
     The path of the configuration is appended to `command`. `prepare` is called with the directory before the start.
     """

@@ -21,8 +21,8 @@ __all__ = [
     "Sense",
     "Series",
     "Target",
+    "TargetResult",
     "Unit",
-    "Verdict",
     "at_least",
     "at_most",
     "excess",
@@ -53,7 +53,7 @@ class Sense(StrEnum):
     AT_MOST = "at most"
 
 
-class Verdict(StrEnum):
+class TargetResult(StrEnum):
     """A figure compared with its target; NONE without a target."""
 
     MET = "met"
@@ -96,11 +96,11 @@ class Figure(msgspec.Struct, frozen=True):
     target: Target | None = None
 
     @property
-    def verdict(self) -> Verdict:
-        """The verdict on the target."""
+    def target_result(self) -> TargetResult:
+        """The comparison with the target."""
         if self.target is None:
-            return Verdict.NONE
-        return Verdict.MET if self.target.holds(self.value) else Verdict.MISSED
+            return TargetResult.NONE
+        return TargetResult.MET if self.target.holds(self.value) else TargetResult.MISSED
 
 
 class Line(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from stopit_bench.machine import Machine
-from stopit_bench.record import Curve, Figure, Part, Results, Series, Unit, Verdict
+from stopit_bench.record import Curve, Figure, Part, Results, Series, TargetResult, Unit
 
 __all__ = ["PLACE", "filled", "number", "text"]
 
@@ -71,9 +71,9 @@ def _summary_rows(results: Results) -> Iterator[tuple[str, ...]]:
     """Yield a row for each figure that has a target."""
     for part in results.parts:
         for each in part.figures:
-            if each.verdict is not Verdict.NONE:
-                name, median, _, target, verdict = _figure_row(each)
-                yield (name, median, target, verdict, part.name)
+            if each.target_result is not TargetResult.NONE:
+                name, median, _, target, target_result = _figure_row(each)
+                yield (name, median, target, target_result, part.name)
 
 
 def _tables(part: Part) -> Iterator[tuple[Sequence[str], list[Sequence[str]]]]:
@@ -96,7 +96,7 @@ def _figure_row(figure: Figure) -> tuple[str, ...]:
     target = f"{figure.target.sense} {number(figure.target.limit, figure.unit)}" if figure.target else ""
     low, high = number(figure.low, figure.unit), number(figure.high, figure.unit)
     spread = "" if figure.low == figure.high else f"{low} to {high}"
-    return (figure.name, number(figure.value, figure.unit), spread, target, figure.verdict.value)
+    return (figure.name, number(figure.value, figure.unit), spread, target, figure.target_result.value)
 
 
 def _series_row(series: Series) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ _SETTLE = 10.0
 
 
 class Load(msgspec.Struct, frozen=True):
-    """The report of milterload on one run. Times in microseconds; verdicts and changes by the protocol's letters."""
+    """The report of milterload on one run. Times in microseconds; replies and edits by the protocol's letters."""
 
     messages: int
     seconds: float
@@ -30,13 +30,13 @@ class Load(msgspec.Struct, frozen=True):
     max_us: int
     bytes_out: int
     steps: str
-    verdicts: dict[str, int]
+    replies: dict[str, int]
     changes: dict[str, int]
 
     def require(self, letter: str) -> Load:
-        """Return itself. Raises RuntimeError unless every message got this verdict."""
-        if self.verdicts != {letter: self.messages}:
-            raise RuntimeError(f"expected {self.messages} times {letter!r}, got {self.verdicts}")
+        """Return itself. Raises RuntimeError unless every message got this reply."""
+        if self.replies != {letter: self.messages}:
+            raise RuntimeError(f"expected {self.messages} times {letter!r}, got {self.replies}")
         return self
 
 

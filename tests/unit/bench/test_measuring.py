@@ -35,8 +35,8 @@ def test_measurements_take_turns() -> None:
 
 
 def test_medians_are_of_at_least_five_rounds_unless_it_is_quick() -> None:
-    for effort in (Profile.NORMAL, Profile.FULL):
-        assert min(sizes_of(effort).rounds, sizes_of(effort).flood_rounds) >= 5
+    for profile in (Profile.NORMAL, Profile.FULL):
+        assert min(sizes_of(profile).rounds, sizes_of(profile).flood_rounds) >= 5
     assert sizes_of(Profile.QUICK).protocol < sizes_of(Profile.NORMAL).protocol
     assert sizes_of(Profile.QUICK, rounds=9).rounds == 9
 
@@ -93,16 +93,16 @@ class TestProcesses:
 
 
 class TestLoad:
-    def load(self, **verdicts: int) -> Load:
-        return Load(10, 1.0, 10.0, 1, 2, 3, 1000, "0x0", verdicts, {})
+    def load(self, **replies: int) -> Load:
+        return Load(10, 1.0, 10.0, 1, 2, 3, 1000, "0x0", replies, {})
 
-    def test_a_run_in_which_all_got_the_verdict_counts(self) -> None:
+    def test_a_run_in_which_all_got_the_reply_counts(self) -> None:
         assert self.load(a=10).require("a").messages == 10
 
-    @pytest.mark.parametrize("verdicts", [{"a": 9, "t": 1}, {"c": 10}, {}])
-    def test_any_other_is_no_measurement(self, verdicts: dict[str, int]) -> None:
+    @pytest.mark.parametrize("replies", [{"a": 9, "t": 1}, {"c": 10}, {}])
+    def test_a_run_with_another_reply_is_refused(self, replies: dict[str, int]) -> None:
         with pytest.raises(RuntimeError, match="expected 10 times 'a'"):
-            self.load(**verdicts).require("a")
+            self.load(**replies).require("a")
 
 
 class TestReports:

@@ -7,8 +7,8 @@ import pytest
 from stopit_bench.record import (
     Series,
     Target,
+    TargetResult,
     Unit,
-    Verdict,
     at_least,
     at_most,
     excess,
@@ -45,19 +45,19 @@ class TestRatio:
         assert (found.value, found.low, found.high, found.unit) == (1.0, 0.5, 2.0, Unit.MILLISECONDS)
 
 
-class TestVerdict:
+class TestTargetResult:
     @pytest.mark.parametrize(
-        ("target", "value", "verdict"),
+        ("target", "value", "result"),
         [
-            (at_least(1.3), 1.3, Verdict.MET),
-            (at_least(1.3), 1.29, Verdict.MISSED),
-            (at_most(150), 150, Verdict.MET),
-            (at_most(150), 151, Verdict.MISSED),
-            (None, 0, Verdict.NONE),
+            (at_least(1.3), 1.3, TargetResult.MET),
+            (at_least(1.3), 1.29, TargetResult.MISSED),
+            (at_most(150), 150, TargetResult.MET),
+            (at_most(150), 151, TargetResult.MISSED),
+            (None, 0, TargetResult.NONE),
         ],
     )
-    def test_a_bound_holds_up_to_its_limit(self, target: Target | None, value: float, verdict: Verdict) -> None:
-        assert once("it", Unit.COUNT, value, target).verdict is verdict
+    def test_a_bound_holds_up_to_its_limit(self, target: Target | None, value: float, result: TargetResult) -> None:
+        assert once("it", Unit.COUNT, value, target).target_result is result
 
     def test_the_median_counts_and_not_the_worst_round(self) -> None:
-        assert figure("it", rates("it", 1, 5, 6), at_least(5)).verdict is Verdict.MET
+        assert figure("it", rates("it", 1, 5, 6), at_least(5)).target_result is TargetResult.MET
