@@ -72,17 +72,17 @@ def _stat(panel: Panel) -> Iterator[str]:
     (query,) = panel.queries
     said = _words(panel.words) if panel.words else _SAYS[panel.unit]
     yield f"{{{{ with query {_filled(query.expr)} }}}}{{{{ $v := . | first | value }}}}"
-    yield f'<div class="panel stat {_judged(panel.limits)}" data-panel="{panel.key}">{_heading(panel)}'
+    yield f'<div class="panel stat {_limit_class(panel.limits)}" data-panel="{panel.key}">{_heading(panel)}'
     yield f"<b>{said}</b>{_answers(panel)}</div>"
     yield f'{{{{ else }}}}<div class="panel stat none" data-panel="{panel.key}">{_heading(panel)}'
     yield f"<b>no data</b>{_answers(panel)}</div>{{{{ end }}}}"
 
 
 def _graph(panel: Panel) -> Iterator[str]:
-    """Yield a graph. With limits, its title shows the worst current value, judged as a stat's."""
+    """Yield a graph. With limits, its title shows the worst current value, with the class of a stat."""
     if panel.limits:
         yield f"{{{{ with query {_filled(panel.worst)} }}}}{{{{ $v := . | first | value }}}}"
-        yield f'<div class="panel {_judged(panel.limits)}" data-panel="{panel.key}">'
+        yield f'<div class="panel {_limit_class(panel.limits)}" data-panel="{panel.key}">'
         yield f"{_heading(panel, f'<b>{_SAYS[panel.unit]}</b>')}"
         yield f'{{{{ else }}}}<div class="panel" data-panel="{panel.key}">{_heading(panel)}{{{{ end }}}}'
     else:
@@ -116,7 +116,7 @@ def _answers(panel: Panel) -> str:
     return f'<p class="answers">{words}</p>'
 
 
-def _judged(limits: Limits | None) -> str:
+def _limit_class(limits: Limits | None) -> str:
     """Return the CSS class for the value in $v."""
     if limits is None:
         return ""

@@ -58,7 +58,7 @@ def test_percent_sign_stays_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limits", "judged"),
+    ("limits", "shown_as"),
     [
         (Limits(10, 100), "{{ if ge $v 100.000000 }}bad{{ else if ge $v 10.000000 }}look-at{{ else }}well{{ end }}"),
         (
@@ -68,8 +68,8 @@ def test_percent_sign_stays_one() -> None:
     ],
 )
 @pytest.mark.parametrize("kind", [Kind.STAT, Kind.GRAPH])
-def test_limits_judge(kind: Kind, limits: Limits, judged: str) -> None:
-    assert judged in one(kind=kind, limits=limits)
+def test_value_has_the_class_of_its_limits(kind: Kind, limits: Limits, shown_as: str) -> None:
+    assert shown_as in one(kind=kind, limits=limits)
 
 
 def test_words_stand_for_no_and_yes() -> None:

@@ -111,7 +111,7 @@ class TestPanel:
         assert steps(one(limits=Limits(1, 1))) == [(None, "green"), (1, "red")]
         assert steps(one(limits=Limits(1, 1, falling=True))) == [(None, "red"), (1, "green")]
 
-    def test_without_limits_no_color_judges(self) -> None:
+    def test_without_limits_there_is_one_color(self) -> None:
         assert steps(one(kind=Kind.STAT)) == [(None, "text")]
 
     def test_words_stand_for_no_and_yes(self) -> None:
