@@ -45,22 +45,22 @@ def notice(site: Site, number: str, firmer: bool, yes: bool) -> None:
         renderer = Renderer.load(
             settings.campus, settings.flag, settings.office, keyring, settings.notifier.templates
         )
-    with _file(site, settings, number) as file:
-        file.reports_for(kind, settings)
-        sender = file.case.sender
+    with _open_case(site, settings, number) as opened:
+        opened.reports_for(kind, settings)
+        sender = opened.case.sender
     if not yes:
-        click.confirm(f"Send the {_name(kind)} to {sender}, about case {file.case.number}?", abort=True)
-    with _file(site, settings, number) as file:
-        file.work.lock(file.case.sender)
-        reports = file.reports_for(kind, settings)
+        click.confirm(f"Send the {_name(kind)} to {sender}, about case {opened.case.number}?", abort=True)
+    with _open_case(site, settings, number) as opened:
+        opened.work.lock(opened.case.sender)
+        reports = opened.reports_for(kind, settings)
         now = site.clock()
-        facts = NoticeFacts(file.case.number, renderer.day(reports[0].message_sent_at), firmer)
-        message = renderer.render(facts, recipient=file.case.sender, ref=new_ref(), at=now)
-        file.add_note(now, f"asked for the {_name(kind)}")
-        message_id = file.work.enqueue(message, file.case.id, Party.SENDER, kind.value, now, now)
+        facts = NoticeFacts(opened.case.number, renderer.day(reports[0].message_sent_at), firmer)
+        message = renderer.render(facts, recipient=opened.case.sender, ref=new_ref(), at=now)
+        opened.add_note(now, f"asked for the {_name(kind)}")
+        message_id = opened.work.enqueue(message, opened.case.id, Party.SENDER, kind.value, now, now)
         for row in reports:  # as after a decision: these pairs are watched from now on
-            file.work.join_notice(row.key, message_id)
-        file.work.set_state(file.case.id, CaseState.NOTICE_PENDING, now, Actor.STAFF)
+            opened.work.join_notice(row.key, message_id)
+        opened.work.set_state(opened.case.id, CaseState.NOTICE_PENDING, now, Actor.STAFF)
     site.output.line(f"The {_name(kind)} is in the outbox; stopit-notifier sends it within a minute.")
 
 
@@ -70,9 +70,9 @@ def notice(site: Site, number: str, firmer: bool, yes: bool) -> None:
 @click.pass_obj
 def note(site: Site, number: str, text: str) -> None:
     """Add TEXT to the history of case NUMBER."""
-    with _file(site, site.settings(), number) as file:
-        file.add_note(site.clock(), text)
-    site.output.line(f"Added to the history of case {file.case.number}.")
+    with _open_case(site, site.settings(), number) as opened:
+        opened.add_note(site.clock(), text)
+    site.output.line(f"Added to the history of case {opened.case.number}.")
 
 
 @click.command("close")
@@ -85,20 +85,20 @@ def close(site: Site, number: str, text: str) -> None:
     A closed case stays in the record. A new report about the same sender opens
     another case.
     """
-    with _file(site, site.settings(), number) as file:
-        if file.case.state is CaseState.CLOSED:
-            raise file.refuse("is already closed")
+    with _open_case(site, site.settings(), number) as opened:
+        if opened.case.state is CaseState.CLOSED:
+            raise opened.refuse("is already closed")
         now = site.clock()
-        file.add_note(now, text)
-        file.work.set_state(file.case.id, CaseState.CLOSED, now, Actor.STAFF)
-        unsent = [each for each in file.messages() if each.state in _WAITING and each.party is Party.SENDER]
-    site.output.line(f"Case {file.case.number} is closed.")
+        opened.add_note(now, text)
+        opened.work.set_state(opened.case.id, CaseState.CLOSED, now, Actor.STAFF)
+        unsent = [each for each in opened.messages() if each.state in _WAITING and each.party is Party.SENDER]
+    site.output.line(f"Case {opened.case.number} is closed.")
     for each in unsent:
         site.output.line(f"Its {each.kind} is still sent, at {local_time(each.due_at)}: it was decided before.")
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
+class _OpenCase:
     """A case inside a transaction."""
 
     site: Site
@@ -169,11 +169,11 @@ class _File:
 
 
 @contextmanager
-def _file(site: Site, settings: Settings, number: str) -> Iterator[_File]:
+def _open_case(site: Site, settings: Settings, number: str) -> Iterator[_OpenCase]:
     """Open the case with this number in a transaction, which is committed when the block ends without an error."""
     with site.cases(settings) as store, store.work() as work:
         reading = Reading(work.flushed_connection())
-        yield _File(site, work, reading, case_of_number(site.output, reading, number))
+        yield _OpenCase(site, work, reading, case_of_number(site.output, reading, number))
 
 
 def _name(kind: MessageKind) -> str:

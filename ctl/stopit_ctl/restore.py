@@ -1,7 +1,7 @@
 """`stopitctl restore`: restore a site from its backup.
 
 Everything is checked before a store is written, and nothing is overwritten: restore stops at another key, or at a
-case record with cases in it. The notices that were pending are settled last (`restored_notices`); after an
+case record with cases in it. The notices that were pending are resolved last (`restored_notices`); after an
 interruption, `--in-place` does that again.
 """
 
@@ -26,7 +26,7 @@ from stopit_ctl.cli import EX_FOUND
 from stopit_ctl.console_output import local_time
 from stopit_ctl.init import is_unconfigured
 from stopit_ctl.local_site import Site, opened_cases, sqlite_file
-from stopit_ctl.restored_notices import SettledNotices, settle_pending_notices
+from stopit_ctl.restored_notices import ResolvedNotices, resolve_pending_notices
 
 __all__ = ["restore"]
 
@@ -74,9 +74,9 @@ def _in_place(site: Site) -> None:
         store.migrate()
         with store.reading() as reading:
             made_at = reading.last_event_at()
-        settled = settle_pending_notices(site, settings, keyring, store, made_at)
+        resolved = resolve_pending_notices(site, settings, keyring, store, made_at)
     site.output.line(f"Last entry of the case record: {local_time(made_at) or 'none, it is empty'}.")
-    _print_settled(site, settled)
+    _print_resolved(site, resolved)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class _Restoring:
         keyring = self.site.keyring(settings)
         self._ledger(settings, manifest)
         reports = self._reports(settings)
-        settled = None
+        resolved = None
         with (
             self.archive.reading(CASES) as lines,
             self.site.notifier_user.acting(),
@@ -107,10 +107,10 @@ class _Restoring:
         ):
             counted = store.fill(line.rstrip(b"\n") for line in lines)
             if not nothing_since:
-                settled = settle_pending_notices(self.site, settings, keyring, store, manifest.made_at)
+                resolved = resolve_pending_notices(self.site, settings, keyring, store, manifest.made_at)
         what = f"cases: {counted['cases']}, reports: {reports}"
         self.site.output.line(f"Restored the backup of {local_time(manifest.made_at)}: {what}.")
-        _print_settled(self.site, settled)
+        _print_resolved(self.site, resolved)
         self.site.output.line("Next: `stopitctl check`; then start the daemons; then `stopitctl doctor`.")
 
     def _must_be_new(self, settings: Settings) -> None:
@@ -212,12 +212,12 @@ def _must_be_stopped(settings: Settings) -> None:
         raise Permanent(f"{name} is running (it answers at {address}): stop both daemons first, on every host")
 
 
-def _print_settled(site: Site, settled: SettledNotices | None) -> None:
-    if settled is None:
+def _print_resolved(site: Site, resolved: ResolvedNotices | None) -> None:
+    if resolved is None:
         return
-    if settled.sent:
-        site.output.line(f"Pending notices that had been sent, according to the ledger: {settled.sent}.")
-    for number in settled.cancelled:
+    if resolved.sent:
+        site.output.line(f"Pending notices that had been sent, according to the ledger: {resolved.sent}.")
+    for number in resolved.cancelled:
         site.output.line(f"Cancelled, for staff to decide: the notice of case {number}.")
     site.output.line("Staff decide on flags of mail that passed before now: its notice may have been sent.")
     site.output.line("Copies of mail that was flagged after the backup are in the staff mailbox.")

@@ -1,4 +1,4 @@
-"""Settles the notices that were pending in a restored case record (`cases.restoring` has the rules).
+"""Resolves the notices that were pending in a restored case record (`cases.restoring` has the rules).
 
 The restored record does not know whether they were sent after the backup was made; the ledger may know.
 """
@@ -16,20 +16,20 @@ from stopit_core.outgoing.render import Renderer
 from stopit_ctl.console_output import local_time
 from stopit_ctl.local_site import Site, opened_ledger, sqlite_file
 
-__all__ = ["SettledNotices", "settle_pending_notices"]
+__all__ = ["ResolvedNotices", "resolve_pending_notices"]
 
 
 @dataclass(frozen=True, slots=True)
-class SettledNotices:
+class ResolvedNotices:
     """The result: the number of notices that had been sent, and the cases whose notice was cancelled."""
 
     sent: int
     cancelled: tuple[str, ...]
 
 
-def settle_pending_notices(
+def resolve_pending_notices(
     site: Site, settings: Settings, keyring: Keyring, store: CaseStore, made_at: float
-) -> SettledNotices:
+) -> ResolvedNotices:
     """Make sure that nothing is sent twice from a record of the time `made_at`, in one transaction.
 
     A notice with a trace in the ledger becomes a sent one; any other is cancelled, and staff are told. Call it with
@@ -61,7 +61,7 @@ def settle_pending_notices(
             message = renderer.render(facts, recipient=settings.campus.staff_address, ref=new_ref(), at=now)
             work.enqueue(message, case.id, Party.STAFF, f"restored:{notice.kind}", now, now)
         restoring.mark(made_at, now)
-    return SettledNotices(sent, tuple(cancelled))
+    return ResolvedNotices(sent, tuple(cancelled))
 
 
 def _traced(site: Site, settings: Settings, keyring: Keyring, notices: list[MessageRow]) -> set[str]:

@@ -1,6 +1,6 @@
 """`stopitctl simulate`: what the milter would do with a message, what the notifier would decide, and why.
 
-The message is collected and judged by the functions that the milter uses, under the same caps. Nothing is written.
+The functions of the milter collect the message and return its disposition, under the same caps. Nothing is written.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from stopit_ctl.console_output import duration, local_time
 from stopit_ctl.local_site import Site, opened_ledger
 from stopit_ctl.message_file import split_message
 
-__all__ = ["FINDINGS", "REASONS", "judged", "simulate"]
+__all__ = ["FINDINGS", "REASONS", "dispose_file", "simulate"]
 
 _RECIPIENT_HEADERS = ("To", "Cc", "Bcc")
 
@@ -107,8 +107,8 @@ def simulate(
     """Would the message in FILE be a flag, and what would be decided?
 
     FILE is a mail as a client sends it (.eml), - is standard input. It is
-    judged as if it came now, by ledger and case record as they are. Nothing
-    is written, and nothing sent.
+    treated as if it came now, with ledger and case record as they are.
+    Nothing is written, and nothing sent.
     """
     settings = site.settings()
     with site.notifier_user.acting():
@@ -116,16 +116,16 @@ def simulate(
     raw = file.read()
     headers = Headers(split_message(raw)[0])
     envelope = _envelope(headers, context.people, login, client, recipients, mail_from)
-    for line in _Simulation(site, settings, context, *judged(raw, envelope, site.clock(), context)).story():
+    for line in _Simulation(site, settings, context, *dispose_file(raw, envelope, site.clock(), context)).story():
         site.output.line(line)
 
 
-def judged(
+def dispose_file(
     raw: bytes, envelope: Envelope, at: float, context: DecisionContext
 ) -> tuple[Transaction, Precheck, Disposition]:
-    """Return what the milter does with a message that comes at `at` (seconds since the epoch).
+    """Return a message as the milter collects it at `at` (seconds since the epoch), its precheck and its disposition.
 
-    `raw` is the message as in a file. Where the precheck says that it does not go to its end, the milter leaves the
+    `raw` is the content of the file. Where the precheck does not need the end of the message, the milter emits the
     disposition's traces and makes no edits.
     """
     fields, body = split_message(raw)
@@ -213,7 +213,7 @@ class _Simulation:
         if disposition.flag and disposition.flag.truncated:
             yield "It is longer than what the milter reads: messages that it carries may be missing."
         if self.context.observe and (disposition.flag or disposition.answers):
-            yield 'milter.mode is "observe": all of this is only written down.'
+            yield 'milter.mode is "observe": all of this is only recorded.'
 
     def _withheld(self, flag: FlagReport) -> str:
         removed = self.disposition.edits.removed_recipients

@@ -1,6 +1,6 @@
 """`stopitctl simulate` says what the milter does: a property of the same octets, given to both.
 
-The octets go to the function that simulate asks (`judged`), and through a client of the milter protocol to a
+The octets go to the function that simulate asks (`dispose_file`), and through a client of the milter protocol to a
 stopit-milter process. Its reply, its edits in their order and the reports in its queue must be what simulate says.
 
 simulate starts from a file, the milter from what Postfix sends of it: a header value without its first space, lines
@@ -36,7 +36,7 @@ from stopit_core.model import Report
 from stopit_core.open_stores import open_queue
 from stopit_core.stores.queue import Queue
 from stopit_core.wire import decode_report
-from stopit_ctl.simulate import judged
+from stopit_ctl.simulate import dispose_file
 from stopit_lab.daemons import Daemon, program
 from stopit_lab.milter_client import Edit, MilterClient, Result, Submission, postfix_content
 from stopit_lab.ports import HOST, spare_ports
@@ -258,7 +258,7 @@ def test_the_milter_does_what_simulate_says(
     assume(all(len(value) < LONGEST_FIELD for _, value in fields))
     envelope, login = sent
     envelope = addressed(envelope, running.context)
-    transaction, checked, said = judged(raw, envelope, 1000.0, running.context)
+    transaction, checked, said = dispose_file(raw, envelope, 1000.0, running.context)
     event(kind_of(said, checked))
     done, reports = running.send(raw, envelope, login)
     named = bool(message_ids_of(transaction.headers))  # without a Message-ID a report's id is of the moment

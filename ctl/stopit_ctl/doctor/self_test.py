@@ -55,8 +55,8 @@ def _steps(run: _Run, endpoint: SubmissionEndpoint, settings: Settings) -> Itera
     if trace is None:
         yield ProbeResult.fault(
             f"test: {endpoint.name} accepted the message, but no trace of it is in the ledger",
-            "the MTA does not ask the milter there, or the milter cannot write to the ledger (its log tells). In the "
-            "first case, the test message is in the mailbox of the report address",
+            "the MTA does not ask the milter there, or the milter cannot write to the ledger (its log shows it). In "
+            "the first case, the test message is in the mailbox of the report address",
         )
         return
     yield ProbeResult.ok(f"test: its trace was in the ledger after {run.step_time()} more")

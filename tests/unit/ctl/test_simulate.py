@@ -208,7 +208,7 @@ class TestWhatTheMilterDoes:
         running.configure(milter={"mode": "observe"})
         said = simulate(running, REPLY, "--login", "vera")
         assert "Its recipients get it, and staff get no copy." in said
-        assert "only written down" in said
+        assert "only recorded" in said
         assert "Withheld" not in said
         answer = simulate(running, REPLY, "--login", "vera", "--rcpt", token_address(running, "a" * 16))
         assert "Its recipients get it, and staff get no copy." in answer
