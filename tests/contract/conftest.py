@@ -1,4 +1,4 @@
-"""What the contract suites need of a store beyond its Protocol: reopen it, make it unavailable, erase it."""
+"""A store as the contract suites need it beyond its Protocol: reopened, made unavailable, erased."""
 
 from __future__ import annotations
 

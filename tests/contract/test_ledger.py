@@ -132,7 +132,7 @@ def test_large_batches_are_kept_whole_whatever_stands_twice_in_them(ledger: Ledg
 
 
 @pytest.mark.parametrize("size", [1, 7, MAX_PASSES * 2])
-def test_of_a_flood_under_one_message_id_only_so_many_are_kept(ledger: Ledger, size: int) -> None:
+def test_of_a_flood_under_one_message_id_at_most_max_passes_are_kept(ledger: Ledger, size: int) -> None:
     flood = [trace(1, NOW + number / 1000, str(number)) for number in range(MAX_PASSES * 2)]
     for start in range(0, len(flood), size):
         ledger.write(flood[start : start + size])

@@ -51,14 +51,14 @@ LONGEST_FIELD = 60_000
 
 @dataclass(repr=False)
 class Site:
-    """A running milter, its context, and what is in its queue."""
+    """A running milter, its context, and its queue."""
 
     socket: Path
     context: DecisionContext
     queue: Queue
 
     def send(self, raw: bytes, envelope: Envelope, login: bytes) -> tuple[Result, list[Report]]:
-        """What the milter does with a message, and the reports that it makes of it."""
+        """Send a message, and return its outcome at the milter and the reports that the milter made of it."""
         fields, body = postfix_content(raw)
         message = Submission(
             tuple(path.encode() for path in envelope.recipients),
@@ -172,7 +172,7 @@ def put_many(line: bytes, count: int) -> Change:
 
 
 def put_text(text: bytes, pad: bytes, count: int) -> Change:
-    """The text in place of the body, behind so many lines."""
+    """Put the text in place of the body, after this number of lines."""
     return lambda raw: raw.replace(b"\r\n", b"\n").partition(b"\n\n")[0] + b"\n\n" + pad * count + text
 
 
@@ -302,7 +302,7 @@ def without_ids(edits: tuple[Edit, ...], named: bool) -> tuple[Edit, ...]:
 
 
 def kind_of(said: Disposition, checked: Precheck) -> str:
-    """For pytest --hypothesis-show-statistics: how many of the messages are of each kind."""
+    """Return the kind of a message, for pytest --hypothesis-show-statistics."""
     if checked.own:
         return "own mail"
     if said.flag or said.answers:

@@ -119,7 +119,7 @@ def test_several_are_acknowledged_at_once(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("unknown", ["", "nonsense", "999999", "1-1", "99999999999999-0", "²", "9" * 40])
-def test_an_unknown_id_is_nothing(queue: Queue, unknown: str) -> None:
+def test_an_unknown_id_is_ignored(queue: Queue, unknown: str) -> None:
     queue.put("a", b"a")
     queue.ack(unknown)
     queue.bury(unknown, "why")
@@ -128,7 +128,7 @@ def test_an_unknown_id_is_nothing(queue: Queue, unknown: str) -> None:
     assert (queue.depths().waiting, queue.depths().dead) == (1, 0)
 
 
-def test_ack_again_is_nothing(queue: Queue) -> None:
+def test_a_second_ack_is_ignored(queue: Queue) -> None:
     queue.put("a", b"a")
     [delivery] = queue.claim("one", 1, LONG)
     queue.ack(delivery.id)
@@ -209,7 +209,7 @@ def test_dead_letters_are_listed_oldest_first_up_to_the_limit(queue: Queue) -> N
     assert [int(d.payload) for d in queue.dead(11)] == list(range(11))
 
 
-def test_waiting_looks_and_claims_nothing(queue: Queue) -> None:
+def test_waiting_claims_nothing(queue: Queue) -> None:
     queue.put("a", b"a")
     queue.put("b", b"b")
     queue.claim("one", 1, LONG)

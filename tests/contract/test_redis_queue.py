@@ -30,7 +30,7 @@ def queue(redis_server: Redis) -> Iterator[RedisQueue]:
     queue.close()
 
 
-def test_an_entry_of_another_hand_comes_out_and_can_be_buried(queue: RedisQueue, client: redis.Redis) -> None:
+def test_a_foreign_entry_is_delivered_and_can_be_buried(queue: RedisQueue, client: redis.Redis) -> None:
     client.xadd(STREAM, {"hello": "world"})
     queue.put("a", b"a")
     foreign, ours = queue.claim("one", 10, LONG)

@@ -139,7 +139,7 @@ def test_every_server_and_the_sentinels_are_looked_at(service: RedisService) -> 
     assert any(fault.endswith("no replica answers; there must be one") for fault in queue_durability_faults(settings))
 
 
-def test_which_history_holds_is_a_question_for_the_majority(service: RedisService, queue: Queue) -> None:
+def test_a_majority_of_the_sentinels_determines_the_replication_id(service: RedisService, queue: Queue) -> None:
     old_id = queue.put("a", b"a")
     for sentinel in service.sentinels[:2]:
         sentinel.freeze()
@@ -170,12 +170,12 @@ def test_what_only_the_old_master_had_is_put_again(service: RedisService, queue:
 
     put_as_soon_as_possible(queue, "later")
     assert reports(queue) == ["both", "later"]
-    until(lambda: settled(copies) == 2, "copies that were put again")
+    until(lambda: reconciled(copies) == 2, "copies that were put again")
     assert sorted(reports(queue)) == ["alone", "both", "both", "later"]
-    assert settled(copies) == 0
+    assert reconciled(copies) == 0
 
 
-def settled(copies: FailoverCopies) -> int:
+def reconciled(copies: FailoverCopies) -> int:
     try:
         return copies.reconcile()
     except Transient:
@@ -208,6 +208,6 @@ def test_wait_is_no_promise_and_a_copy_is(service: RedisService, queue: Queue, t
     lost = set(confirmed) - set(reports(queue))
     print(f"of {len(confirmed)} reports that WAIT 1 confirmed, {len(lost)} were lost")
     assert lost
-    until(lambda: settled(copies), "copies that were put again")
+    until(lambda: reconciled(copies), "copies that were put again")
     until(lambda: told(queue), "Sentinels that agree")
     assert set(reports(queue)) == {*accepted, "later"}

@@ -30,13 +30,13 @@ BACKUPS = "/var/backups/stopit"
 
 
 def as_the_page_says(site: Site, command: str) -> str:
-    """Run a command that stands in the page, with the backups of this site; what it printed."""
+    """Run a command of docs/backup.md with the backups of this site, and return its output."""
     assert command in re.findall(r"^stopitctl .*$", PAGE, re.M)
     return site.ctl(*shlex.split(command.replace(BACKUPS, str(site.directory)))[1:])
 
 
 def destroy(site: Site) -> None:
-    """What a disk takes with it: every store, configuration and key."""
+    """Remove what is lost with a disk: every store, configuration and key."""
     for daemon in (site.milter, site.notifier):
         daemon.kill()
     for path in [*site.directory.glob("*.db*"), site.config, site.directory / "site.key"]:
@@ -56,13 +56,13 @@ def delay(site: Site, time: str) -> None:
 
 @contextmanager
 def record(site: Site) -> Iterator[Reading]:
-    """The case record, looked at from here."""
+    """Open the case record of the site."""
     with closing(CaseStore(config.load(site.config).cases.url)) as store, store.reading() as reading:
         yield reading
 
 
 def reasons(site: Site) -> list[str]:
-    """Why was decided what was decided, over all cases, whose histories must hold."""
+    """Return the reasons of all decisions. The history of every case must hold."""
     with record(site) as reading:
         cases = reading.list_cases(None, 100)
         assert [reading.broken_at(case) for case in cases] == [None] * len(cases)
@@ -92,7 +92,7 @@ def test_nothing_is_lost_and_no_notice_goes_out_twice(make_site, nothing_more_is
 
     as_the_page_says(site, "stopitctl backup /var/backups/stopit/today")
 
-    # What the backup knows nothing of: two notices leave, one is called off.
+    # After the backup, two notices are sent and one is cancelled.
     site.configure({"policy": {"notice_delay": ["1s", "1s"]}})
     site.notifier.start()
     forgotten.notice()
@@ -128,7 +128,7 @@ def test_nothing_is_lost_and_no_notice_goes_out_twice(make_site, nothing_more_is
 def test_a_site_moves_with_all_that_waits(
     make_site, cast: Cast, postgresql_process: PostgreSql, nothing_more_is_sent
 ) -> None:
-    """Its case record on PostgreSQL, which hands out ids of its own."""
+    """The case record of the new site is in PostgreSQL, which assigns its own ids."""
     url = postgresql_process.new_database()
     site = make_site(values={"cases": {"url": url}, "policy": {"notice_delay": ["10s", "10s"]}})
     story = Story(site, cast)
@@ -147,7 +147,7 @@ def test_a_site_moves_with_all_that_waits(
     story.notice()
     nothing_more_is_sent(site)
     assert len(story.notices()) == 1
-    assert len(reasons(site)) == 2  # a new one beside the one that was brought back
+    assert len(reasons(site)) == 2  # a new case beside the restored one
 
 
 def address_of(received) -> str:

@@ -1,4 +1,4 @@
-"""The Grafana dashboard and the console page, asked of a real Prometheus that scrapes real daemons.
+"""The Grafana dashboard and the console page, with a real Prometheus that scrapes real daemons.
 
 Two sites have had a little of everything by mail; then the second one's notifier was given a faulty configuration.
 The queries are taken from the files as they are committed, and the page is looked at in a real browser.
@@ -56,7 +56,7 @@ class Tags(HTMLParser):
 
 
 class Watched(NamedTuple):
-    """Two sites, and who watches them."""
+    """Two sites, and the Prometheus that scrapes them."""
 
     sites: tuple[Site, Site]
     prometheus: Prometheus
@@ -64,7 +64,7 @@ class Watched(NamedTuple):
 
 @pytest.fixture(scope="module")
 def watched(servers: None, tmp_path_factory: pytest.TempPathFactory, casts: Iterator[Cast]) -> Iterator[Watched]:
-    """Everything that the panels ask about has happened, and is scraped."""
+    """Two sites at which everything that the panels show has happened and was scraped."""
     require("prometheus")
     place = tmp_path_factory.mktemp("watched")
     with Site(Stores.SQLITE) as first, Site(Stores.REDIS) as second:
@@ -110,7 +110,7 @@ def test_each_grafana_query_has_an_answer(watched: Watched) -> None:
 
 
 def test_grafana_finds_the_jobs_and_instances_to_choose_from(watched: Watched) -> None:
-    """label_values of a series: what its label is."""
+    """Grafana's label_values(series, label) returns the label's values."""
     chosen = {
         each["name"]: re.fullmatch(r"label_values\((.*), (\w+)\)", each["query"]["query"])
         for each in DASHBOARD["templating"]["list"]
@@ -169,7 +169,7 @@ def test_graphs_can_be_moved_in_time(console: Page) -> None:
     assert console.faults() == []
 
 
-def test_one_instance_can_be_looked_at_alone(watched: Watched, browser: Browser) -> None:
+def test_one_instance_can_be_shown_alone(watched: Watched, browser: Browser) -> None:
     milter, _ = watched.sites[0].addresses
     page = _opened(watched, browser.page(*DESKTOP), f"?job=stopit-milter&instance={milter}")
 
@@ -193,7 +193,7 @@ def test_instance_that_is_none_asks_nothing_else(watched: Watched, browser: Brow
 
 @pytest.mark.parametrize("end", ["now", "just after a tick"])
 def test_page_fits_a_phone(watched: Watched, browser: Browser, end: str) -> None:
-    """Also where a graph ends right behind the tick of a quarter of an hour, whose time has no room beside it."""
+    """Also where a graph ends right after the tick of a quarter of an hour, whose label then has no room."""
     page = _opened(watched, browser.page(*PHONE, phone=True), "" if end == "now" else _ending_after_a_tick())
 
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE[0]
@@ -206,7 +206,7 @@ def test_page_fits_a_phone(watched: Watched, browser: Browser, end: str) -> None
 
 @pytest.mark.parametrize("missing", ["*/classic/static/*", "*/rickshaw/*"], ids=["all of it", "a part"])
 def test_without_the_graph_library_the_numbers_are_there(watched: Watched, browser: Browser, missing: str) -> None:
-    """A Prometheus from 3.0 on has none of it; one that is not Debian's has it in other places."""
+    """Prometheus 3.0 and later has no graph library; a Prometheus that is not Debian's has it at another path."""
     page = browser.page(*DESKTOP)
     page.call("Network.enable")
     page.call("Network.setBlockedURLs", urls=[missing])
@@ -231,7 +231,7 @@ def test_daemon_that_is_down_is_seen(watched: Watched, browser: Browser) -> None
 
 
 def _filled(page: Page, panel: Panel) -> bool:
-    """Whether a panel shows numbers: a value, rows, or a line for each name of its legend."""
+    """Return whether a panel shows numbers: a value, rows, or a line for each name of its legend."""
     here = f"document.querySelector('[data-panel={panel.key}]')"
     match panel.kind:
         case Kind.STAT:
@@ -254,7 +254,7 @@ def _at_once(place: Path) -> Path:
 
 
 def _values(prometheus: Prometheus, expr: str) -> list[float]:
-    """What an expression gives now; nothing where one of the values is no number."""
+    """Return the current values of an expression; none where one of them is not a number."""
     values = [sample.value for sample in prometheus.query(expr)]
     return [] if any(math.isnan(value) for value in values) else values
 
@@ -266,7 +266,7 @@ def _opened(watched: Watched, page: Page, query: str = "") -> Page:
 
 
 def _ending_after_a_tick() -> str:
-    """The fragment by which the graphs show the hour up to half a minute after the next tick."""
+    """Return the URL fragment with which the graphs show the hour up to half a minute after the next tick."""
     end = math.ceil(time.time() / _TICK) * _TICK + 30
     return "#pctc" + quote(json.dumps({"duration": 3600, "endTime": end}))
 
@@ -277,7 +277,7 @@ def _wait_for_graphs(page: Page) -> None:
 
 
 def _state(page: Page, key: str) -> tuple[str, str]:
-    """The class of a stat, and what it says."""
+    """Return the class of a stat, and its text."""
     here = f"document.querySelector('[data-panel={key}]')"
     states = page.evaluate(f"[...{here}.classList]")
     return states[-1], page.evaluate(f"{here}.querySelector('b').textContent")

@@ -1,5 +1,5 @@
-"""What whoever watches a site sees of it, by HTTP, by `stopitctl health` and by Prometheus's own tools: on real
-daemons, with a store that goes away, a worker that hangs and one that dies."""
+"""The health of a site, by HTTP, by `stopitctl health` and by Prometheus's own tools: with real daemons, a store that
+becomes unavailable, a worker that hangs and one that dies."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def redis(site: Site) -> Redis:
 
 
 def health(site: Site, *arguments: str) -> tuple[int, list[str]]:
-    """What `stopitctl health` says on both its outputs, and its exit code."""
+    """Run `stopitctl health`. Return its output, both streams, and its exit code."""
     done = subprocess.run(
         [*site.ctl_command(), "health", *arguments],
         capture_output=True,
@@ -136,7 +136,7 @@ def test_no_alert_on_an_idle_site_from_its_first_second_on(fresh: Fresh, tmp_pat
     assert "StopitNotifierStuck" in alerts_in_a_day(fresh, tmp_path, stopit_ready=0.0)
 
 
-def test_promtool_has_nothing_to_say_of_the_metrics(site: Site) -> None:
+def test_promtool_finds_no_fault_in_the_metrics(site: Site) -> None:
     for address in site.addresses:
         page = ask(address, "/metrics")[1]
         done = subprocess.run(
@@ -158,7 +158,7 @@ def test_ready_and_alive(site: Site) -> None:
 
 
 @pytest.mark.parametrize("fault", ["kill", "freeze"])
-def test_without_redis_the_milter_has_the_spool_and_the_notifier_nothing(site: Site, fault: str) -> None:
+def test_without_redis_the_milter_is_ready_and_the_notifier_is_not(site: Site, fault: str) -> None:
     milter, notifier = site.addresses
     getattr(redis(site), fault)()
 
@@ -244,7 +244,7 @@ def test_mail_of_ours_that_the_mta_does_not_take_is_counted(site: Site, cast: Ca
 
 @contextmanager
 def _without(directory: Path) -> Iterator[None]:
-    """No directory is there, but a file of its name."""
+    """Replace a directory by a file of its name during the block."""
     away = directory.with_name("away")
     directory.rename(away)
     directory.write_text("no directory")

@@ -1,4 +1,4 @@
-"""A real SASL login identifies the reporter. tests/dialogs has the stories of who is known how."""
+"""A real SASL login identifies the reporter. tests/dialogs has the other ways to identify people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sender gets one notice, however many flag; and what happens after it is seen."""
+"""A sender gets one notice for any number of flags, and mail after it is counted."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _five(cast: Cast) -> tuple[str, ...]:
 
 
 def _masked(story: Story) -> str:
-    """The notice without what is each message's own: tokens, dates, queue ids, the account and the case's number."""
+    """Return the notice without the parts that differ between messages: tokens, dates, queue ids, account, case."""
     text = story.notice().raw.decode("ascii")
     own = [
         rf"{re.escape(story.cast.mallory)}",

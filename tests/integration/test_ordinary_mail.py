@@ -1,4 +1,4 @@
-"""Mail that is no flag passes, also under load. tests/dialogs has the stories of what is no flag."""
+"""Mail that is no flag passes, also under load. tests/dialogs has more mail that is no flag."""
 
 from __future__ import annotations
 

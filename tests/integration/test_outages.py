@@ -1,4 +1,4 @@
-"""What members and senders see while a part is away: mail goes on, and no flag is lost or let through."""
+"""While a part of Stopit is down, mail passes, and no flag is lost or let through."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_reports_wait_for_the_notifier(site: Site, story: Story) -> None:
 
 
 class _locked:
-    """Another process's write transaction on this SQLite file, while the block runs."""
+    """Hold a write transaction of another process on this SQLite file during the block."""
 
     def __init__(self, path: Path) -> None:
         self._connection = sqlite3.connect(path, isolation_level=None)

@@ -1,4 +1,4 @@
-"""What whoever runs it relies on: reload, modes, metrics and logs."""
+"""The daemons as a postmaster uses them: reload, modes, metrics and logs."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_stop_is_orderly(make_site: MakeSite) -> None:
     assert site.milter.terminate() == 0
 
 
-def test_logs_and_metrics_tell_on_nobody(story: Story, nothing_more_is_sent: Settled) -> None:
+def test_logs_and_metrics_name_no_address(story: Story, nothing_more_is_sent: Settled) -> None:
     flag = story.flag(story.write())
     story.staff_copy(flag)
     story.notice()

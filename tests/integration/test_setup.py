@@ -1,4 +1,4 @@
-"""stopitctl setup postfix on a Postfix that runs: the change is made, works, and is taken back to the byte."""
+"""stopitctl setup postfix on a running Postfix: the change is applied, works, and is undone to the byte."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def files(site: Site) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def bare(servers: None) -> Iterator[Site]:
-    """A site whose Postfix, with a members' door and SASL, knows no milter. Each test leaves it so."""
+    """A site whose Postfix has submission with SASL and no milter. Each test must restore this state."""
     names = [login_of(name) for name in (CAST.vera, CAST.mallory)]
     with Site(bare_postfix=True, passwords=dict.fromkeys(names, "sesame")) as site:
         yield site
 
 
-def test_it_is_made_and_works_and_is_taken_back(bare: Site) -> None:
+def test_change_is_applied_works_and_is_undone(bare: Site) -> None:
     before = files(bare)
     (directory(bare) / "master.cf").chmod(0o640)
     shown = setup(bare)
@@ -60,7 +60,7 @@ def test_it_is_made_and_works_and_is_taken_back(bare: Site) -> None:
 
 
 def flag_is_withheld(site: Site) -> None:
-    """The main job, through the door with SASL."""
+    """Assert that a flag through the listener with SASL is withheld."""
     harsh = message(CAST.mallory, [CAST.vera, CAST.walt], "harsh", "harsh words")
     members = Client(site.postfix.sasl, login=login_of(CAST.mallory), password="sesame")
     assert members.send(harsh, CAST.mallory, [CAST.vera, CAST.walt]).accepted
@@ -84,7 +84,7 @@ def test_while_the_milter_is_away_nothing_is_changed(bare: Site) -> None:
     assert files(bare) == before
 
 
-def test_what_postfix_does_not_let_pass_is_put_back(bare: Site) -> None:
+def test_files_that_postfix_check_refuses_are_restored(bare: Site) -> None:
     before, main = files(bare), directory(bare) / "main.cf"
     main.write_text(re.sub(r"^daemon_directory.*", "daemon_directory = /nowhere", main.read_text(), flags=re.M))
     broken = files(bare)

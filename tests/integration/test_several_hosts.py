@@ -1,9 +1,9 @@
 """Two mail hosts and two notifiers on one Redis service and one PostgreSQL; the Redis master changes three times.
 
-The oracle is a set of clients that send flags through both Postfixes without a pause, note each 250, and send again
-what was put off, as a member's client does. In the middle somebody orders a failover (the old master lives, and goes
-on taking reports that it then throws away), the next master is killed, and the next one hangs and wakes up again. In
-the end each flag that got a 250 is in one case, each sender has one notice, and nothing in it is of a reporter.
+The oracle is a set of clients that send flags through both Postfixes without a pause, record each 250, and send
+deferred flags again, as a member's client does. Meanwhile a failover is ordered (the old master still runs, and
+accepts reports that it then discards), the next master is killed, and the next one hangs and continues later. At the
+end each flag that got a 250 is in one case, each sender has one notice, and it contains nothing of a reporter.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ MakeSite = Callable[..., Site]
 SENDERS = 90
 CLIENTS = 4
 PAUSE, LONG_PAUSE = 0.2, 0.8
-"""Seconds between two flags of one client; the long one while a failover is waited for, lest flags run out."""
+"""Seconds between two flags of one client; the long pause during a failover, so that flags do not run out."""
 FLAGS_BETWEEN = 16
 """Flags that are accepted between two faults."""
 QUIET = 5.0
 """Seconds in which a second notice would have come: its delay is two at most."""
 AT_MOST = 60.0
-"""Seconds that all reports may take until they are dealt with, once nothing is broken any more."""
+"""Seconds within which all reports must be processed after the last fault is repaired."""
 
 
 @dataclass
@@ -59,13 +59,13 @@ class Oracle:
     threads: list[threading.Thread] = field(default_factory=list)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the clients."""
         self.threads = [threading.Thread(target=self._client, args=(number,)) for number in range(CLIENTS)]
         for thread in self.threads:
             thread.start()
 
     def stop(self) -> None:
-        """End, each client with the flag in hand accepted."""
+        """Stop each client after its current flag is accepted."""
         self.ended.set()
         for thread in self.threads:
             thread.join()
@@ -80,13 +80,13 @@ class Oracle:
         self.pause = LONG_PAUSE
 
     def _client(self, number: int) -> None:
-        doors = itertools.cycle(self.sites[number % 2 :] + self.sites[: number % 2])
+        sites = itertools.cycle(self.sites[number % 2 :] + self.sites[: number % 2])
         try:
             while not self.ended.wait(self.pause):
                 with self.lock:
                     reporter, sender, original = next(self.flags)
                 flag = reply(original, reporter, "stopit")
-                while not (said := next(doors).submit(flag, reporter, [sender])).accepted:
+                while not (said := next(sites).submit(flag, reporter, [sender])).accepted:
                     assert said.temporary, said
                     time.sleep(PAUSE)
                 self.accepted.append((reporter, sender))
@@ -115,7 +115,7 @@ def hosts(make_site: MakeSite, redis_service: RedisService, cases_url: str) -> l
     return [first, make_site(values={**stores, "ledger": key}, mail=first.postfix.mail)]
 
 
-def test_redis_fails_over_and_nothing_is_lost_and_nobody_told_twice(
+def test_failovers_of_redis_lose_no_report_and_repeat_no_notice(
     hosts: list[Site], redis_service: RedisService, cases_url: str
 ) -> None:
     stories = [Story(hosts[number % 2], Cast(number)) for number in range(1, SENDERS + 1)]
@@ -173,7 +173,7 @@ def _spooled(site: Site) -> int:
 
 
 def _reports(store: CaseStore) -> list[tuple[str, str]]:
-    """(reporter, sender) of each report on record, as often as it is there."""
+    """Return the (reporter, sender) of each report on record, with repetitions."""
     with store.reading() as reading:
         found = [
             (row.reporter, row.sender) for case in reading.list_cases(None, 1000) for row in reading.reports(case)
@@ -182,7 +182,7 @@ def _reports(store: CaseStore) -> list[tuple[str, str]]:
 
 
 def _one_notice_each(stories: list[Story], accepted: list[tuple[str, str]]) -> None:
-    """Wait until each sender has a notice, and each reporter an answer; then there is no other, and nothing else."""
+    """Wait until each sender has a notice and each reporter an acknowledgement, and assert that there is no other."""
     flagged = {sender for _, sender in accepted}
     for story in stories:
         if story.cast.mallory in flagged:

@@ -1,5 +1,5 @@
-"""The lines that a site pastes into Postfix and Sendmail, as these programs read them, and what they do while the
-milter is away."""
+"""The lines that a site pastes into Postfix and Sendmail, as these programs read them, and their effect while the
+milter is down."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from stopit_lab.waiting import until
 pytestmark = pytest.mark.integration
 
 CONFIG = Path(__file__).parents[2] / "config"
-DOORS = ("smtp", "submission", "submissions", "127.0.0.1:10587")
+SERVICES = ("smtp", "submission", "submissions", "127.0.0.1:10587")
 SENDMAIL = Path("/usr/share/sendmail/cf")
 
 _MAIN = """\
@@ -69,7 +69,7 @@ class Instance:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        ports = dict(zip(DOORS, spare_ports(len(DOORS)), strict=True))
+        ports = dict(zip(SERVICES, spare_ports(len(SERVICES)), strict=True))
         self.ports = ports
         for name in ("queue", "data", "config"):
             (directory / name).mkdir(mode=0o755, exist_ok=True)
@@ -81,7 +81,7 @@ class Instance:
         (directory / "config" / "master.cf").write_text(_MASTER + "smtp inet n - y - - smtpd\n" + master)
 
     def conf(self, *arguments: str) -> str:
-        """What postconf prints. Fails on a warning: it warns of names that nothing uses."""
+        """Return the output of postconf. Fails on a warning: postconf warns of names that nothing uses."""
         command = ["postconf", "-c", str(self.directory / "config"), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         assert not done.stderr
@@ -94,18 +94,18 @@ class Instance:
         return done.stderr
 
     def use_spare_ports(self) -> None:
-        """Make the doors ones that a test can open: other ports, no chroot, no TLS and SASL, which need files of
-        the site's own."""
+        """Make the services usable in a test: with other ports, and without chroot, TLS and SASL, which need files
+        of the site."""
         path = self.directory / "config" / "master.cf"
         text = re.sub(r"^(\S+ +inet +n +- +)y", r"\1n", path.read_text(), flags=re.M)
-        for door, port in self.ports.items():
-            text = re.sub(rf"^{re.escape(door)}(?= +inet)", f"{HOST}:{port}", text, flags=re.M)
+        for service, port in self.ports.items():
+            text = re.sub(rf"^{re.escape(service)}(?= +inet)", f"{HOST}:{port}", text, flags=re.M)
         text = re.sub(r"^  -o smtpd_(tls|sasl)_.*\n", "", text, flags=re.M)
         path.write_text(text.replace("permit_sasl_authenticated", "permit_mynetworks"))
 
-    def send(self, door: str, sender: str, recipient: str) -> int:
-        """The code of the last answer to a message through this door."""
-        with smtplib.SMTP(HOST, self.ports[door], timeout=20) as client:
+    def send(self, service: str, sender: str, recipient: str) -> int:
+        """Send a message through this service, and return the code of the last reply."""
+        with smtplib.SMTP(HOST, self.ports[service], timeout=20) as client:
             client.ehlo("client.example.edu")
             for answer in (client.mail(sender), client.rcpt(recipient)):
                 if answer[0] >= 400:
@@ -124,7 +124,7 @@ def postfix() -> Iterator[Instance]:
 
 @pytest.fixture
 def running(postfix: Instance) -> Iterator[Instance]:
-    """The same, at work, and no milter anywhere."""
+    """The same Postfix, running, without a milter."""
     postfix.use_spare_ports()
     postfix.command("start")
     try:
@@ -137,8 +137,8 @@ def running(postfix: Instance) -> Iterator[Instance]:
 
 def _greets(port: int) -> bool:
     try:
-        with smtplib.SMTP(HOST, port, timeout=10) as door:
-            return door.noop()[0] == 250
+        with smtplib.SMTP(HOST, port, timeout=10) as client:
+            return client.noop()[0] == 250
     except (OSError, smtplib.SMTPException):
         return False
 
@@ -155,24 +155,24 @@ class TestPostfix:
 
         assert action("smtpd_milters") == ["accept"]
         assert "smtp/inet/smtpd_milters" not in postfix.conf("-P")
-        for door in DOORS[1:]:
-            assert action("-P", f"{door}/inet/smtpd_milters") == ["tempfail"]
+        for service in SERVICES[1:]:
+            assert action("-P", f"{service}/inet/smtpd_milters") == ["tempfail"]
 
     def test_the_socket_is_the_one_of_the_configuration(self, postfix: Instance) -> None:
         socket = parse(describe(), "stopit.toml").milter.socket
         inside = postfix.conf("-xh", "smtpd_milters").split()[1].rstrip(",")
         assert socket == inside.replace("unix:", "unix:/var/spool/postfix/")
 
-    def test_the_notifiers_own_door_is_on_this_host_only(self, postfix: Instance) -> None:
+    def test_the_notifiers_own_service_is_on_this_host_only(self, postfix: Instance) -> None:
         services = [line.split() for line in postfix.conf("-M").splitlines()]
         own = [fields[0] for fields in services if fields[0].endswith(":10587")]
         assert own == [f"{Smtp().host}:10587"]
 
-    def test_a_dead_milter_stops_members_and_no_one_else(self, running: Instance) -> None:
+    def test_a_dead_milter_defers_mail_of_members_only(self, running: Instance) -> None:
         outside = running.send("smtp", "somebody@elsewhere.example", "stopit-staff@example.edu")
         assert outside == 250
-        for door in DOORS[1:]:
-            assert 400 <= running.send(door, "vera@example.edu", "stopit-staff@example.edu") < 500
+        for service in SERVICES[1:]:
+            assert 400 <= running.send(service, "vera@example.edu", "stopit-staff@example.edu") < 500
 
     def test_answers_to_tagged_addresses_are_taken(self, running: Instance) -> None:
         taken = running.send("smtp", "", "stopit+abcdefghijklmnopqrstuvwxyz234567@example.edu")
@@ -199,9 +199,9 @@ def sendmail_cf() -> str:
 class TestSendmail:
     def test_only_port_25_lets_mail_pass_while_the_milter_is_away(self, sendmail_cf: str) -> None:
         filters = dict(re.findall(r"^X([\w-]+), *(.*)$", sendmail_cf, re.M))
-        doors = re.findall(r"^O DaemonPortOptions=Port=(\w+),.*InputMailFilters=([\w-]+)", sendmail_cf, re.M)
+        services = re.findall(r"^O DaemonPortOptions=Port=(\w+),.*InputMailFilters=([\w-]+)", sendmail_cf, re.M)
 
-        assert {door: "F=T" in filters[name] for door, name in doors} == {
+        assert {service: "F=T" in filters[name] for service, name in services} == {
             "smtp": False,
             "submission": True,
             "10587": True,

@@ -1,4 +1,4 @@
-"""stopitctl on a site that runs: real Postfix, real stores, the socket tried as user postfix."""
+"""stopitctl on a running site: a real Postfix, real stores, and the socket tried as user postfix."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def doctor(site: Site) -> str:
 
 
 def case_about(site: Site, sender: str) -> str:
-    """The number of the case about this sender."""
+    """Return the number of the case about this sender."""
     lines = site.ctl("cases", "list", "--addresses").splitlines()
     return next(line.split()[0] for line in lines if line.split()[-1:] == [sender])
 
@@ -40,7 +40,7 @@ def test_a_socket_that_smtpd_cannot_reach_is_found(make_site) -> None:
         doctor(site)
 
 
-def test_simulate_says_what_then_happens(story: Story, site: Site) -> None:
+def test_simulate_says_what_happens_to_the_same_message(story: Story, site: Site) -> None:
     original = story.write()
     until_flaggable(site, story, original)
     story.flag(original)
@@ -71,26 +71,26 @@ def test_staff_send_the_firmer_notice(story: Story, site: Site) -> None:
 
 
 def simulated(site: Site, story: Story, original: EmailMessage) -> str:
-    """What stopitctl says of vera's flag of a message."""
+    """Return the output of `stopitctl simulate` for vera's flag of a message."""
     path = site.directory / "flag.eml"
     path.write_bytes(reply(original, story.cast.vera, "stopit").as_bytes())
     return site.ctl("simulate", str(path), "--login", login_of(story.cast.vera))
 
 
 def until_flaggable(site: Site, story: Story, original: EmailMessage) -> None:
-    """Return when the ledger has the message: traces are written behind, and nobody replies within a tenth."""
+    """Return when the ledger has the message, because traces are written asynchronously."""
     until(lambda: "(notice-due)" in simulated(site, story, original), "the trace of the original")
 
 
 def numbers_of_cases(site: Site) -> set[str]:
-    """Of all cases. A message of another test that was put off may change one of them meanwhile."""
+    """Return the numbers of all cases. A deferred message of another test may change a case meanwhile."""
     return {line.split()[0] for line in site.ctl("cases", "list").splitlines()}
 
 
 class TestSendTest:
-    """doctor --send-test: through everything, to nobody."""
+    """doctor --send-test: through all parts, without a recipient."""
 
-    def test_each_leg_is_told_and_nobody_gets_anything(self, site: Site) -> None:
+    def test_each_step_is_printed_and_nobody_gets_anything(self, site: Site) -> None:
         site.postfix.wait_until_queue_is_empty()
         staff, cases = len(site.staff.messages()), numbers_of_cases(site)
         said = sent_test(site)
@@ -121,7 +121,7 @@ class TestSendTest:
         assert (seen["would_withhold"], seen["safe"]) == (1, True)
         assert site.ctl("observe-report").splitlines()[-1].startswith("It is safe")
 
-    def test_by_the_members_door_it_shows_that_the_milter_is_told_who_logs_in(self, make_site, monkeypatch) -> None:
+    def test_through_submission_it_shows_that_the_milter_is_told_the_login(self, make_site, monkeypatch) -> None:
         site = make_site(passwords={"vera": "sesame"})
         monkeypatch.setenv("STOPIT_TEST_PASSWORD", "sesame")
         by_members = ("--test-door", f"127.0.0.1:{site.postfix.sasl}", "--test-login", "vera")

@@ -147,7 +147,7 @@ def casts() -> Iterator[Cast]:
 
 @pytest.fixture
 def clients() -> Sequence[Cast]:
-    """People who write without pause."""
+    """Clients that send without a pause."""
     return CLIENTS
 
 

@@ -1,4 +1,4 @@
-"""Nothing is lost while members go on flagging: an oracle of its own notes every 250, and asks afterwards.
+"""Nothing is lost while members flag: an oracle records every 250, and compares afterwards.
 
 Restarts, kills, a hang and a reboot, in the middle of mail.
 """
@@ -20,14 +20,14 @@ pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(900
 
 OTHERS = ("postfix.service", "dovecot.service", "redis-server.service")
 FLAGS = 6
-"""Flags to be taken between two blows."""
+"""Number of flags accepted between two faults."""
 SHORT_WATCHDOG = 10
-"""Seconds, in place of the notifier's five minutes, which a test cannot wait for."""
+"""Seconds of the notifier's watchdog in this test, instead of five minutes."""
 
 
 @pytest.fixture
 def traffic(site: PostfixHost, clients: Sequence[Cast]) -> Iterator[Traffic]:
-    """Members at work. At the end everything that they were told must be true."""
+    """Clients that flag. At the end every reply that they got must be true."""
     with Traffic(site, clients) as running:
         running.wait_for_flags(FLAGS)
         yield running
@@ -61,7 +61,7 @@ def test_reboot(site: PostfixHost, traffic: Traffic) -> None:
 
 @pytest.fixture
 def watchdog(site: PostfixHost) -> Iterator[Callable[[str], int]]:
-    """Says after how many seconds the watchdog bites. The milter's is as it ships; the notifier's is shortened."""
+    """Return the seconds of a unit's watchdog: the milter's as shipped, the notifier's shortened."""
     drop_in = f"/etc/systemd/system/{NOTIFIER}.d/watchdog.conf"
     site.host.write(drop_in, f"[Service]\nWatchdogSec={SHORT_WATCHDOG}s\n")
     site.host.run("systemctl", "daemon-reload")

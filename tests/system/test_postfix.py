@@ -1,6 +1,6 @@
-"""Stopit's package on a Debian with systemd, Postfix, Dovecot and Redis: at work, killed, and told anew.
+"""Stopit's package on a Debian with systemd, Postfix, Dovecot and Redis: in service, killed, and reloaded.
 
-By mail only, and by what a postmaster types.
+The tests use only mail and the commands of a postmaster.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from stopit_lab.waiting import until
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 BACK = 5.0
-"""Seconds after which a daemon that was killed must do its work again."""
+"""Seconds within which a killed daemon must do its work again."""
 
 
 def flag_and_see(story: Story[MailHost]) -> None:
-    """The main job: the sender is asked to stop, once, and learns nothing of who reported."""
+    """Flag a message. Assert that the sender gets one notice, and that it contains nothing of the reporter."""
     original = story.write()
     flag = story.flag(original)
     notice, acknowledgement, copy = story.notice(), story.acknowledgement(), story.staff_copy(flag)
@@ -42,7 +42,7 @@ def test_main_job_by_real_logins(story: Story[PostfixHost]) -> None:
     flag_and_see(story)
 
 
-@pytest.mark.long  # PAM lets whoever guesses wait
+@pytest.mark.long  # PAM delays the reply to a wrong password
 def test_a_wrong_password_does_not_get_in(story: Story[PostfixHost]) -> None:
     client = story.site.client(story.cast.vera, password="wrong horse")
     said = client.send(message(story.cast.vera, [story.cast.mallory], "Re: Hi", "stopit"), story.cast.vera, [])
@@ -64,7 +64,7 @@ def test_nothing_is_left_to_set_up(site: PostfixHost) -> None:
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_unit_runs_under_its_hardening(site: PostfixHost, unit: str) -> None:
-    """What the unit asks for is what the kernel says of each of its processes."""
+    """The kernel shows the limits of the unit for each of its processes."""
     pids = site.processes(unit)
     assert pids, site.host.journal(unit)
     for pid in pids:

@@ -1,6 +1,6 @@
-"""What a daemon that a stranger's mail has taken over could reach: tried as its user, and from inside its own unit.
+"""The files and sockets that an attacker could reach from a compromised daemon: as its user, and inside its unit.
 
-Each try has a twin that must succeed, so that a try which could never work does not pass for a closed door.
+Each try that must fail has a counterpart that must succeed, which shows that the try itself is correct.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 CASES = "/var/lib/stopit-notifier/cases.db"
 SOCKET = "/var/spool/postfix/stopit/milter.sock"
 
-# Each line of the tries is an expression; what comes back is the error's name, "" where there was none.
+# Each line of the tries is an expression. The result is the name of the error, "" without one.
 TRY = """
 import ctypes, json, mmap, os, socket, sys
 
 def read(path): open(path, "rb").close()
 def write(path): open(path, "ab").close()
 def connect(path):
-    door = socket.socket(socket.AF_UNIX)
-    door.connect(path)
-    door.close()
+    listener = socket.socket(socket.AF_UNIX)
+    listener.connect(path)
+    listener.close()
 def namespace():
     if ctypes.CDLL(None, use_errno=True).unshare(0x10000000):
         raise OSError(ctypes.get_errno(), "unshare")
@@ -44,9 +44,9 @@ for line in sys.argv[1:]:
 print(json.dumps(said))
 """
 DENIED = {"PermissionError", "FileNotFoundError"}
-"""FileNotFoundError: in a unit's own namespace, what is inaccessible is hidden."""
+"""FileNotFoundError, because inaccessible files are hidden in the namespace of a unit."""
 
-# What only one process can have, or what is about starting and ending; all else of [Service] is tried.
+# Settings that only one process can have, and those about start and end; all others of [Service] are tried.
 NOT_TAKEN = (
     "Type",
     "NotifyAccess",
@@ -65,12 +65,12 @@ def tried(site: PostfixHost, tries: list[str], properties: list[str]) -> dict[st
 
 
 def as_user(site: PostfixHost, user: str, *tries: str) -> dict[str, Any]:
-    """As this user with all its groups, with no unit around it."""
+    """Run the tries as this user with all its groups, outside a unit."""
     return tried(site, list(tries), [f"User={user}"])
 
 
 def inside(site: PostfixHost, unit: str, *tries: str) -> dict[str, Any]:
-    """Under all that the unit itself is under."""
+    """Run the tries with all settings of the unit."""
     text = site.host.run("systemctl", "cat", unit).out.partition("[Service]")[2].partition("\n[Install]")[0]
     lines = [line for line in text.splitlines() if "=" in line and not line.startswith(("#", *NOT_TAKEN))]
     assert "NoNewPrivileges=yes" in lines
@@ -78,7 +78,7 @@ def inside(site: PostfixHost, unit: str, *tries: str) -> dict[str, Any]:
 
 
 def beside(site: PostfixHost, unit: str, *tries: str) -> dict[str, Any]:
-    """In the namespace of the very process that runs, as its user."""
+    """Run the tries in the namespace of the running process, as its user."""
     user = site.host.show(unit, "User")
     enter = ["nsenter", f"--target={site.pid(unit)}", "--mount", "--"]
     become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "python3", "-c", TRY, *tries]
@@ -100,11 +100,15 @@ def test_milter_cannot_read_cases(site: PostfixHost) -> None:
 
 
 def test_notifier_cannot_open_the_milters_socket(site: PostfixHost) -> None:
-    door = f"connect('{SOCKET}')"
-    ways = [as_user(site, "stopit-notifier", door), inside(site, NOTIFIER, door), beside(site, NOTIFIER, door)]
+    opens = f"connect('{SOCKET}')"
+    ways = [
+        as_user(site, "stopit-notifier", opens),
+        inside(site, NOTIFIER, opens),
+        beside(site, NOTIFIER, opens),
+    ]
 
-    assert all(said[door] in DENIED for said in ways), ways
-    assert as_user(site, "postfix", door) == {door: ""}
+    assert all(said[opens] in DENIED for said in ways), ways
+    assert as_user(site, "postfix", opens) == {opens: ""}
 
 
 def test_nobody_else_reads_anything_of_stopits(site: PostfixHost) -> None:

@@ -1,4 +1,4 @@
-"""A purge takes everything away, and mail goes on without Stopit."""
+"""A purge removes everything, and mail is delivered without Stopit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_purge_leaves_no_process_and_no_file(story: Story[PostfixHost]) -> None:
 
     assert site.host.run("pgrep", "-a", "-f", "stopit[-_]", check=False).out == ""
     owned = "-user stopit -o -user stopit-notifier -o -group stopit -o -group stopit-notifier"
-    # What is not the package's: the staff's mailbox, the file that was installed, and what root's shell did.
+    # Not of the package: the staff mailbox, the package file, and the files of root's shell.
     found = site.host.shell(
         f"find / /run -xdev \\( {owned} -o -iname '*stopit*' \\) ! -path '/home/stopit-staff*' ! -path '/root/*' "
         "! -path '/proc/*' ! -path '/sys/*' ! -path '/var/mail/*'"
@@ -25,7 +25,7 @@ def test_purge_leaves_no_process_and_no_file(story: Story[PostfixHost]) -> None:
     assert found.out == ""
     assert "stopit" not in site.host.run("postconf", "-n").out
     assert "stopit" not in site.host.run("systemctl", "list-unit-files", "--no-pager").out
-    original = story.write()  # mail goes its way without Stopit
+    original = story.write()  # mail is delivered without Stopit
     answer, said = story.answer(original, typed="Please don't.")
     assert said.accepted
     story.find(story.cast.mallory, answer)

@@ -18,7 +18,7 @@ PEOPLE = tuple(Cast(number) for number in range(4))
 
 @pytest.fixture(scope="module")
 def site(make_host: Callable[..., SendmailHost], package: Path) -> SendmailHost:
-    """A mail server with Sendmail that Stopit was installed on, with queue and ledger in SQLite."""
+    """A mail server with Sendmail and an installed Stopit, with queue and ledger in SQLite."""
     made = make_host(SendmailHost, PEOPLE)
     made.install(package)
     made.configure()
@@ -42,7 +42,7 @@ def test_main_job(site: SendmailHost) -> None:
 
 
 def test_reply_to_all_and_to_aliases_reaches_nobody(site: SendmailHost) -> None:
-    """Sendmail expands aliases before the milter speaks: what they stand for must go with them."""
+    """Sendmail expands aliases before the milter's edits, so their targets must be removed too."""
     story = Story(site, PEOPLE[2])
     original = story.write()
     cast = story.cast
@@ -60,7 +60,7 @@ def test_reply_to_all_and_to_aliases_reaches_nobody(site: SendmailHost) -> None:
 
 
 def test_answer_to_the_acknowledgement_cancels(site: SendmailHost) -> None:
-    """The reply address has a +TOKEN, which is the milter's to read and the alias's to deliver."""
+    """The reply address has a +TOKEN: the milter reads it, and the alias accepts it."""
     site.change({("policy", "notice_delay"): '["1h", "1h"]'})
     site.host.run("systemctl", "reload", "stopit-notifier")
     story = Story(site, PEOPLE[3])

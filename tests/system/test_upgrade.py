@@ -1,4 +1,4 @@
-"""From the package before to this one: with members at work, and with reports that wait in the queue."""
+"""An upgrade from the previous package to this one, while members flag and reports wait in the queue."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FLAGS = 6
 
 
 def version(site: PostfixHost, unit: str) -> str:
-    """The version that a daemon says it is."""
+    """Return the version that a daemon reports."""
     (told,) = (labels for name, labels, _ in site.metrics(unit).series() if name == "stopit_build_info")
     return told["version"]
 

@@ -1,4 +1,4 @@
-"""The code that ARCHITECTURE.md and CONTRIBUTING.md name is there: classes, methods, functions, modules, folders."""
+"""The code that ARCHITECTURE.md and CONTRIBUTING.md name exists: classes, functions, modules, directories."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def blocks() -> dict[str, str]:
 
 @pytest.fixture
 def tree(tmp_path: Path, blocks: dict[str, str]) -> Path:
-    """A folder with the example's test alone."""
+    """A directory with only the example's test."""
     _write(tmp_path, TEST, blocks[TEST])
     (tmp_path / "conftest.py").write_text(_BESIDE.format(folder=str((tmp_path / CODE).parent)))
     return tmp_path
@@ -79,7 +79,7 @@ def test_its_entry_point_can_be_loaded(tree: Path, blocks: dict[str, str]) -> No
 @pytest.mark.parametrize("path", [TEST, CODE])
 @pytest.mark.parametrize("check", [["check"], ["format", "--check", "--diff"]], ids=["check", "format"])
 def test_its_code_passes_lint(path: str, check: list[str], blocks: dict[str, str]) -> None:
-    # Where the example's module is a file, ruff sees by itself that it is ours.
+    # For a module that is a file, ruff recognises that it is ours.
     ours = ["--config", 'lint.isort.known-first-party = ["stopit_core"]']
     command = [sys.executable, "-m", "ruff", *check, *ours, "--no-cache", "--stdin-filename", path, "-"]
     done = subprocess.run(command, cwd=ROOT, input=blocks[path], capture_output=True, text=True, check=False)

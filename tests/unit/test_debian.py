@@ -51,7 +51,7 @@ def test_each_program_is_on_the_path_and_has_a_page() -> None:
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_maintainer_script_has_room_for_debhelper_once(name: str) -> None:
-    """It replaces the word in a comment, too."""
+    """debhelper also replaces its token in a comment."""
     text = (DEBIAN / f"stopit.{name}").read_text()
     assert text.count("#DEBHELPER#") == 1
     assert "\n#DEBHELPER#\n" in text
@@ -59,29 +59,29 @@ def test_a_maintainer_script_has_room_for_debhelper_once(name: str) -> None:
 
 
 def test_nothing_is_enabled_started_or_stopped_by_debhelper() -> None:
-    """With --no-start alone it would stop what runs before an upgrade, and leave it so."""
+    """With --no-start alone, debhelper would stop the daemons before an upgrade and not start them again."""
     rules = (DEBIAN / "rules").read_text()
     assert "\tdh_installsystemd --no-enable --no-start --no-stop-on-upgrade\n" in rules
 
 
-def test_the_configuration_that_is_shipped_says_nothing() -> None:
-    """It never changes, so that dpkg never asks about it; and `stopitctl init` may write over it."""
+def test_the_configuration_of_the_package_has_only_comments() -> None:
+    """The file never changes, so dpkg never asks about it, and `stopitctl init` may overwrite it."""
     text = (DEBIAN / "conffile" / "stopit.toml").read_text()
     assert tomllib.loads(text) == {}
     assert "stopitctl init" in text
 
 
 @pytest.mark.parametrize("unit", sorted(CREDENTIALS))
-def test_a_unit_hands_over_the_secrets_that_its_daemon_looks_for(unit: str) -> None:
+def test_a_unit_passes_the_secrets_that_its_daemon_reads(unit: str) -> None:
     lines = (ROOT / "systemd" / f"{unit}.service").read_text().splitlines()
     loaded = [line.partition("=")[2] for line in lines if line.startswith("LoadCredential=")]
     instead = [line.partition("=")[2] for line in lines if line.startswith("SetCredential=")]
 
     assert loaded == [f"{name}:{DIRECTORY}/{name}" for name in CREDENTIALS[unit]]
-    assert instead == [f"{name}:\\n" for name in CREDENTIALS[unit]]  # systemd 252 takes no empty one
+    assert instead == [f"{name}:\\n" for name in CREDENTIALS[unit]]  # systemd 252 accepts no empty credential
 
 
-def test_the_milter_is_handed_nothing_that_opens_the_case_record() -> None:
+def test_the_milter_gets_no_secret_of_the_case_record() -> None:
     assert not {"cases.password", "smtp.password"} & set(CREDENTIALS["stopit-milter"])
 
 

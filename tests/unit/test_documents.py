@@ -1,4 +1,4 @@
-"""What the documents name is there: keys, metrics, commands, files."""
+"""Everything that the documents name exists: keys, metrics, commands, files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ everything = pytest.mark.parametrize(
 
 
 def series() -> dict[str, dict[str, set[str]]]:
-    """Every series that the daemons have, and each family's own name: its labels, and their values."""
+    """Return the labels and their values of each series of the daemons, and of each family's name."""
     made = [metrics.registry for program in every_metric().values() for metrics in program]
     found: dict[str, dict[str, set[str]]] = {}
     for registry in made:
@@ -115,7 +115,7 @@ def test_a_verb_of_the_readme_is_one_of_run() -> None:
 
 
 def test_every_page_is_in_the_navigation() -> None:
-    """A folder in it stands for all its pages."""
+    """A directory in it stands for all its pages."""
     named = set(_leaves(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]))
     for document in (ROOT / "docs").rglob("*.md"):
         page = document.relative_to(ROOT / "docs")
@@ -132,7 +132,7 @@ def _leaves(entry: object) -> Iterator[str]:
 
 
 def test_staff_are_told_of_every_alert() -> None:
-    """By the subject that stands in their mailbox."""
+    """By the subject of the alert."""
     page = (ROOT / "docs" / "staff.md").read_text()
     templates = sorted((ROOT / "config" / "templates").glob("alert-*.j2"))
     assert templates
@@ -143,7 +143,7 @@ def test_staff_are_told_of_every_alert() -> None:
 
 
 def test_the_members_page_says_the_same_in_both_languages() -> None:
-    """So many sections, and the same words to type, in the same order."""
+    """Both have the same number of sections, and the same words to type in the same order."""
     pages = [(ROOT / "docs" / name).read_text("utf-8") for name in ("members.md", "members.de.md")]
     english, german = (
         [line.strip() for line in page.splitlines() if line.startswith(("    ", "        ")) and "**" not in line]

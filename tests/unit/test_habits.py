@@ -1,4 +1,4 @@
-"""The files that a host of repositories, an editor and pre-commit read: they say what ./run says, and hold."""
+"""The files for the repository's host, for editors and for pre-commit: they agree with ./run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_pre_commit_calls_each_step_of_lint() -> None:
 
 
 def test_pre_commit_installs_no_tool_of_its_own() -> None:
-    """Only the versions that are locked in requirements/ check a change."""
+    """A change is checked only by the versions that are locked in requirements/."""
     configuration = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
     assert [repository["repo"] for repository in configuration["repos"]] == ["local"]
     assert {hook["language"] for hook in hooks()} == {"system"}
@@ -71,7 +71,7 @@ def editor_rules() -> Iterator[tuple[str, str]]:
             yield section, line
 
 
-def test_the_editor_is_told_what_the_tree_keeps_to() -> None:
+def test_editorconfig_agrees_with_the_tree() -> None:
     rules = set(editor_rules())
     assert {("*", "charset = utf-8"), ("*", "end_of_line = lf"), ("*", "indent_size = 4")} <= rules
     assert ("debian/rules", "indent_style = tab") in rules

@@ -1,4 +1,4 @@
-"""What is shipped: the wheel as the build makes it, and the files that pin what it stands on."""
+"""The wheel as the build makes it, and the lock files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
 class Wheel:
-    """A wheel's names, and the files of its metadata."""
+    """The names in a wheel, and the files of its metadata."""
 
     def __init__(self, path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
@@ -51,7 +51,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Wheel:
 
 class TestWheel:
     def test_it_holds_our_packages_and_no_others(self, wheel: Wheel) -> None:
-        """Above all none called milter: that is pymilter's."""
+        """In particular no `milter`, which is pymilter's."""
         assert wheel.top_level() == PACKAGES
 
     def test_it_holds_every_module_of_them(self, wheel: Wheel) -> None:
@@ -61,7 +61,7 @@ class TestWheel:
         assert modules <= set(wheel.names)
 
     def test_each_package_says_that_it_is_typed(self, wheel: Wheel) -> None:
-        """Who writes a recogniser or a directory in a package of their own has it checked against ours (PEP 561)."""
+        """A package with its own recogniser or directory can be type-checked against ours (PEP 561)."""
         assert {f"{package}/py.typed" for package in PACKAGES} <= set(wheel.names)
 
     def test_it_holds_every_message_template(self, wheel: Wheel) -> None:
@@ -122,7 +122,7 @@ class TestLocks:
             assert re.search(r"--hash=sha256:[0-9a-f]{64}\b", line), f"{lock}: {name} has no hash"
 
     @pytest.mark.parametrize("lock", LOCKS)
-    def test_nothing_says_where_to_get_it(self, lock: str) -> None:
+    def test_no_lock_file_names_an_index(self, lock: str) -> None:
         text = (ROOT / lock).read_text()
         assert "://" not in text
         assert "index-url" not in text
@@ -147,7 +147,7 @@ class TestLocks:
             assert version(dev[name]) == version(line), name
 
     def test_the_benchmark_changes_no_version(self) -> None:
-        """It goes into the same environment."""
+        """The benchmark is installed into the same environment."""
         dev, bench = (
             {name: line.split()[0] for name, line in requirements(f"requirements/{group}.txt").items()}
             for group in ("dev", "bench")

@@ -34,7 +34,7 @@ def test_a_forked_process_is_given_ports_of_its_own() -> None:
 
 
 def test_the_last_port_is_not_the_next_one() -> None:
-    """A server that is stopped for a moment finds its port free when it comes back."""
+    """A server that is stopped for a moment finds its port free at its next start."""
     (first,) = spare_ports(1)
     assert first not in spare_ports(MANY)
 

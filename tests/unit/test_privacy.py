@@ -1,4 +1,4 @@
-"""docs/privacy.md names what is kept: each field, column and name in a log line, and nothing that is not there."""
+"""docs/privacy.md names everything that is kept (fields, columns, names in log lines), and nothing else."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LEVELS = {"debug", "info", "warning", "error", "critical"}
 
 
 def named(heading: str) -> set[str]:
-    """What the first cells of the tables under a heading name, up to the next heading."""
+    """Return the names in the first cells of the tables under a heading, up to the next heading."""
     _, _, section = PAGE.partition(f"\n{heading}\n")
     assert section, f"privacy.md has no {heading}"
     section = re.split(r"^#", section, maxsplit=1, flags=re.M)[0]
@@ -48,7 +48,7 @@ def test_no_table_is_named_that_is_not_there() -> None:
 
 
 def test_every_name_in_a_log_line_is_named() -> None:
-    """As the calls of loggers in the programs' sources have them."""
+    """The names are those in the calls of loggers in the sources."""
     found: set[str] = set()
     for path in [*ROOT.glob("core/**/*.py"), *ROOT.glob("milter/**/*.py"), *ROOT.glob("notifier/**/*.py")]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -58,7 +58,7 @@ def test_every_name_in_a_log_line_is_named() -> None:
 
 
 def _names(node: ast.AST) -> set[str]:
-    """The names that one call of a logger, or of what hands names on to one, puts into a line."""
+    """Return the names that a call of a logger, or of a function that passes names to one, puts into a line."""
     if isinstance(node, ast.Call):
         called = ast.unparse(node.func)
         logs = called.rpartition(".")[2] in LEVELS and re.search(r"log$", called.rpartition(".")[0])

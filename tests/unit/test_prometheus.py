@@ -1,5 +1,4 @@
-"""The rules for Prometheus: each one is tested by promtool, each alert has a page that a person can follow at night,
-and what a page tells to type is there."""
+"""The rules for Prometheus: promtool tests each rule, each alert has a runbook, and the runbooks' commands exist."""
 
 from __future__ import annotations
 
@@ -150,6 +149,6 @@ def test_what_a_page_tells_to_type_is_there(page: str, line: str) -> None:
         assert words, f"{page}: {line} names no command"
         assert words[0] in command.commands, f"{page}: there is no {line}"
         command = command.commands[words.pop(0)]
-    # Parsed as it would be, with what stands in capitals as an example; a file that is named need not be there.
+    # Parsed as stopitctl does, with examples for words in capitals; a file that is named need not exist.
     words = ["/dev/null" if word == "FILE.eml" else word for word in words]
     command.make_context(command.name, words)

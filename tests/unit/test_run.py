@@ -71,14 +71,14 @@ class Apt:
         return self.log.read_text().splitlines() if self.log.exists() else []
 
     def begun(self, count: int) -> None:
-        """Wait until so many installations have begun."""
+        """Wait until this number of installations have begun."""
         end = time.monotonic() + 10
         while sum(line.startswith("begin") for line in self.lines()) < count:
             assert time.monotonic() < end, self.lines()
             time.sleep(0.02)
 
     def files(self) -> set[str]:
-        """The names of what lies beside policy-rc.d and is none of the test's own."""
+        """Return the names of the files beside policy-rc.d, without those of the test."""
         own = {self.lock.name, self.log.name, self.held.name, self._bin.name}
         return {path.name for path in self.policy.parent.iterdir()} - own
 
@@ -99,7 +99,7 @@ def before(request: pytest.FixtureRequest, apt: Apt) -> str | None:
 
 
 def is_as(apt: Apt, before: str | None) -> bool:
-    """Return whether policy-rc.d is as before, and nothing lies beside it."""
+    """Return whether policy-rc.d is as before, and no file is beside it."""
     if before is None:
         return apt.files() == set()
     mode = apt.policy.stat().st_mode & 0o777
@@ -211,7 +211,7 @@ def test_what_a_killed_run_put_aside_comes_back(apt: Apt, policy: str | None) ->
 
 
 def test_of_two_policies_none_is_lost(apt: Apt) -> None:
-    """A site wrote a new one after a run was killed: a person must choose."""
+    """If a new one was written after a run was killed, a person must choose."""
     aside = apt.policy.with_name("policy-rc.d.before-stopit")
     aside.write_text(THEIRS)
     apt.policy.write_text("#!/bin/sh\nexit 0\n")

@@ -1,4 +1,4 @@
-"""The one rule for servers that a test needs and that are not there."""
+"""The one rule for servers that a test needs and that are missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The documents as a site: built strictly, every link in the built pages followed, and nothing of another host's."""
+"""The documents as a site: a strict build, every link of the pages works, and nothing comes from another host."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FETCHED = ("src", "href", "srcset", "action", "data")
 EXTERNAL = frozenset({"www.rfc-editor.org"})
-"""Hosts that a reader may be sent to. Another one is added here by who has a reason."""
+"""Hosts that pages may link to. Add another one only with a reason."""
 
 
 class Page(HTMLParser):
-    """What a built page names: ids, links for the reader, and what a browser fetches by itself."""
+    """The ids of a built page, its links, and the addresses that a browser fetches by itself."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ def test_it_has_a_page_for_each_document(site: Path) -> None:
 
 
 def test_every_link_leads_somewhere(site: Path, pages: list[Page]) -> None:
-    """The file, and in it the anchor."""
+    """The file exists, and the anchor in it."""
     ids = {page.path: page.ids for page in pages}
     wrong = []
     for page in pages:
@@ -113,7 +113,7 @@ def test_a_browser_fetches_nothing_from_another_host(site: Path, pages: list[Pag
 
 
 def test_what_a_script_would_fetch_the_browser_refuses(pages: list[Page]) -> None:
-    """The theme's script has addresses of its own, for diagrams and very old browsers."""
+    """The theme's script contains addresses of other hosts, for diagrams and very old browsers."""
     for page in pages:
         policy = re.search(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', page.text)
         assert policy, page.path

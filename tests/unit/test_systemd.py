@@ -1,4 +1,4 @@
-"""The units and their users and directories, as systemd's own tools read them."""
+"""The units, their users and their directories, as systemd's own tools read them."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def values(unit: str, key: str) -> list[str]:
 
 @pytest.fixture
 def root() -> Iterator[Path]:
-    """A file system with nothing but root and Postfix's user in it, and our files where the package puts them. Other
-    users may enter it, unlike pytest's own directories."""
+    """A root directory with only root, Postfix's user and the files of the package. Other users may enter it, unlike
+    pytest's own directories."""
     with tempfile.TemporaryDirectory(prefix="stopit-root-") as name:
         place = Path(name)
         place.chmod(0o755)
@@ -196,7 +196,7 @@ def test_directories_and_files_get_their_owners_and_modes(root: Path, tool: Tool
 
 
 def test_each_user_opens_its_own_and_nobody_elses(root: Path, tool: Tool) -> None:
-    """Tried as the users themselves: the milter's cannot read cases, nor the notifier's open the milter's socket."""
+    """Tried as each user: the milter's cannot read cases, and the notifier's cannot open the milter's socket."""
     servers.require(root=True)
     run(tool("systemd-sysusers"), f"--root={root}", "stopit.conf")
     (root / "etc" / "stopit").mkdir()
@@ -238,13 +238,11 @@ def test_each_user_opens_its_own_and_nobody_elses(root: Path, tool: Tool) -> Non
         assert not may(user, read, "etc/stopit/cases.password")
     for directory in ("var/spool/postfix/stopit", "run/stopit"):
         path = f"{directory}/milter.sock"
-        with socket.socket(socket.AF_UNIX) as door:
+        with socket.socket(socket.AF_UNIX) as listener:
             assert may("stopit", listen, path)
             (root / path).unlink()
-            door.bind(
-                str(root / path)
-            )  # a listener that stays, as the milter leaves it: its group is the directory's
-            door.listen()
+            listener.bind(str(root / path))  # a listener like the milter's: its group is that of the directory
+            listener.listen()
             os.chown(root / path, int(users["stopit"][2]), (root / directory).stat().st_gid)
             (root / path).chmod(0o770)
             assert may("stopit", call, path)

@@ -162,7 +162,7 @@ except Transient as error:
 """
 
 
-def test_who_asks_hears_of_a_full_disk(tmp_path: Path) -> None:
+def test_ping_reports_a_full_disk(tmp_path: Path) -> None:
     path = tmp_path / "q.db"
     ran = subprocess.run([sys.executable, "-c", NO_ROOM, str(path)], capture_output=True, text=True, check=True)
     assert ran.stdout.startswith(f"sqlite {path}: ")

@@ -195,7 +195,7 @@ def test_staff_send_the_first_notice(host, record: Record) -> None:
     assert noted.detail["by"]
 
 
-def test_no_is_no(host, record: Record) -> None:
+def test_without_confirmation_nothing_is_sent(host, record: Record) -> None:
     number = record.report("r1:0", Reason.URGENT)
     assert host.run("cases", "notice", number, stdin="n\n").exit_code == 1
     assert record.reading(number)[1] == []

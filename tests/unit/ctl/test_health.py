@@ -96,7 +96,7 @@ def test_something_else_has_the_port(host: Host, text: bytes) -> None:
     assert address in said
 
 
-def test_who_takes_the_connection_and_says_nothing_is_not_waited_for(host: Host) -> None:
+def test_a_server_that_sends_nothing_is_not_waited_for(host: Host) -> None:
     with _answering(b"") as address:
         code, said = run(host, address, serve_readyz(), "--timeout", "0.3")
     assert (code, said.splitlines()[0]) == (1, f"FAULT   {MILTER}: no answer at {address}: timed out")

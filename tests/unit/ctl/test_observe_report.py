@@ -163,12 +163,12 @@ class TestCommand:
                 channel = Channel.REPORT_ADDRESS if number == 4 else Channel.REPLY
                 work.add_report(replace(row(number, reason, channel), case_id=case.id, sender=sender.address), new)
                 facts = AcknowledgementFacts(reason, case.number, Command.FLAG, NOW)
-                letter = renderer.render(facts, recipient="vera@campus.example", ref=new_ref(), at=NOW)
-                work.enqueue(letter, case.id, Party.REPORTER, "x", NOW, NOW - 60, observed=True)
+                message = renderer.render(facts, recipient="vera@campus.example", ref=new_ref(), at=NOW)
+                work.enqueue(message, case.id, Party.REPORTER, "x", NOW, NOW - 60, observed=True)
                 if reason is Reason.NOTICE_DUE:
                     notice = NoticeFacts(case.number, renderer.day(NOW))
-                    letter = renderer.render(notice, recipient=sender.address, ref=new_ref(), at=NOW)
-                    work.enqueue(letter, case.id, Party.SENDER, "notice", NOW, NOW - 60, observed=True)
+                    message = renderer.render(notice, recipient=sender.address, ref=new_ref(), at=NOW)
+                    work.enqueue(message, case.id, Party.SENDER, "notice", NOW, NOW - 60, observed=True)
 
     def test_what_people_read(self, host, week: None, golden: Callable[[str, str], None]) -> None:
         done = host.run("observe-report")

@@ -120,7 +120,7 @@ def test_drop_asks_first(filled) -> None:
     assert len(filled.queue().dead(10)) == 3
     assert filled.run("queue", "drop", "2", stdin="y\n").exit_code == 0
     assert filled.run("queue", "drop", "3", "--yes").stdout == "1 dropped.\n"
-    assert [letter.id for letter in filled.queue().dead(10)] == ["4"]
+    assert [dead.id for dead in filled.queue().dead(10)] == ["4"]
 
 
 def test_what_waits_cannot_be_dropped(filled) -> None:

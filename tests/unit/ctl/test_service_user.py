@@ -87,7 +87,7 @@ def test_without_such_a_user_nothing_changes(name: str) -> None:
     assert not ServiceUser(name).reachable
 
 
-def test_who_sits_at_the_keyboard(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_operator_is_the_user_behind_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SUDO_USER", raising=False)
     plain = operator()
     assert plain

@@ -1,4 +1,4 @@
-"""stopitctl simulate: the same answer as the milter and the notifier would give, and nothing written."""
+"""stopitctl simulate: the same result as from the milter and the notifier, and nothing written."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def trace(host, message_id: str, login: str, *recipients: str) -> None:
 
 
 def contents(directory: Path) -> dict[str, list[str]]:
-    """Everything that the databases hold."""
+    """Return the contents of all databases."""
     found = {}
     for path in directory.glob("*.db"):
         with closing(sqlite3.connect(path)) as database:
@@ -141,7 +141,7 @@ def token_address(running, ref: str) -> str:
 
 
 def behind_attachment(line: str, lines: int) -> str:
-    """A flagging reply whose text comes after an attachment of so many lines."""
+    """Return a flagging reply whose text comes after an attachment with this number of lines."""
     head, _, _ = REPLY.partition("\nstopit")
     attached = f"--b\nContent-Type: application/pdf\n\n{line * lines}"
     text = "--b\nContent-Type: text/plain\n\nstopit\n--b--\n"
@@ -153,7 +153,7 @@ UNCHANGED = "The milter reads it and accepts it unchanged."
 
 
 class TestWhatTheMilterDoes:
-    """Everything that the milter decides: each of these once differed from it."""
+    """Each case in which an earlier simulate differed from the milter."""
 
     def test_ordinary_mail_is_accepted_at_end_of_headers(self, running) -> None:
         said = simulate(running, REPLY.replace("In-Reply-To", "X-Other"), "--login", "vera")

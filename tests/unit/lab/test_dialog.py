@@ -1,4 +1,4 @@
-"""The language of the dialogs: what a text means, and what an error says."""
+"""The language of the dialogs: parsing, and error messages."""
 
 from __future__ import annotations
 

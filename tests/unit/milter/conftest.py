@@ -1,4 +1,4 @@
-"""A site's context, and an MTA that drives a session as libmilter does and keeps a journal of what it was told."""
+"""A site's context, and an MTA that drives a session as libmilter does and records the events."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ ORDINARY: Pairs = (
 
 @dataclass
 class Doubles:
-    """The stores of a session under test: what they were given, and whether they fail.
+    """The stores of a session under test. They record what they get, and fail if the test says so.
 
-    `journal` has everything that happened to a message, in order, edits by the MTA among it.
+    `events` has everything that happened to a message, in order, including the edits of the MTA.
     """
 
-    journal: list[tuple[Any, ...]] = field(default_factory=list)
+    events: list[tuple[Any, ...]] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
     traces: list[Trace] = field(default_factory=list)
     where: StoredIn = StoredIn.QUEUE
@@ -51,18 +51,18 @@ class Doubles:
         if self.fault:
             raise self.fault
         self.reports.append(report)
-        self.journal.append(("report", report.id))
+        self.events.append(("report", report.id))
         return self.where
 
     def offer(self, trace: Trace) -> bool:
         if self.trace_fault:
             raise self.trace_fault
         self.traces.append(trace)
-        self.journal.append(("trace",))
+        self.events.append(("trace",))
         return True
 
     def flush(self, timeout: float) -> bool:
-        self.journal.append(("flush",))
+        self.events.append(("flush",))
         return self.flushes
 
     @property
@@ -73,7 +73,7 @@ class Doubles:
 
 
 class Mta:
-    """The MTA's side of one connection, in place of libmilter's context. It takes the edits that it was asked for."""
+    """The MTA's side of one connection, in place of libmilter's context. It records the edits."""
 
     ACTIONS: ClassVar = {
         "delrcpt": Milter.DELRCPT,
@@ -118,10 +118,10 @@ class Mta:
     def _edit(self, *edit: Any) -> None:
         for text in edit:
             if isinstance(text, str):
-                text.encode("utf-8")  # pymilter can hand on nothing else
+                text.encode("utf-8")  # pymilter can pass nothing else
         if self.failing == edit[0] or not self.ACTIONS[edit[0]] & self.options[0]:
             raise Milter.error("cannot")
-        self._doubles.journal.append(edit)
+        self._doubles.events.append(edit)
 
     def send(
         self,
@@ -134,7 +134,7 @@ class Mta:
         queue_id: str | None = "4Xabc",
         block: int = 65535,
     ) -> int:
-        """One message; the answer that ends it, or CONTINUE when none did (it was delivered as it is)."""
+        """Send one message. Return the reply that ends it, or CONTINUE without one (it is delivered unchanged)."""
         session = self.session
         self.macros |= {"{auth_authen}": login or None, "i": None}
         if client is not None:
@@ -179,7 +179,7 @@ def message_counter(metrics: MilterMetrics) -> MessageCounter:
 
 @pytest.fixture
 def counted(metrics: MilterMetrics, message_counter: MessageCounter) -> Callable[..., float]:
-    """The value of a series, by name and labels, once all is folded in that is tallied."""
+    """Return the value of a series, by name and labels, after the message counter is folded."""
 
     def value(name: str, **labels: str) -> float:
         message_counter.fold()
@@ -192,7 +192,7 @@ def counted(metrics: MilterMetrics, message_counter: MessageCounter) -> Callable
 def mta_of(
     doubles: Doubles, metrics: MilterMetrics, message_counter: MessageCounter, log_lines: io.StringIO
 ) -> Callable[..., Mta]:
-    """An MTA connected to a session that decides by this context."""
+    """Return an MTA that is connected to a session with this context."""
 
     def connect(context: DecisionContext, offered: int = 0x1FFFFF) -> Mta:
         log = open_log("stopit-milter", log_lines)

@@ -1,4 +1,4 @@
-"""The order of changes, and which fields are ours."""
+"""The order of edits, and the fields that are ours."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ ORDER = [
 ]
 
 
-def test_whoever_must_not_get_it_goes_first() -> None:
+def test_recipients_are_removed_first_and_staff_added_last() -> None:
     mta = Recorder()
     apply(EDITS, mta)
     assert mta.made == ORDER

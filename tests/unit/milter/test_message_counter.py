@@ -1,4 +1,4 @@
-"""What is tallied on the way of a message, and what the metrics are told of it."""
+"""The message counter, and the metrics that it updates."""
 
 from __future__ import annotations
 

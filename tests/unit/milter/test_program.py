@@ -1,4 +1,4 @@
-"""The program itself: started as systemd starts it, spoken to as an MTA does."""
+"""The program, started as systemd starts it, with a client of the milter protocol."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Wire(MilterClient):
     """One connection of an MTA, over which vera writes to mallory."""
 
     def write(self, number: int, text: bytes, login: bytes = b"", reply: bool = False) -> tuple[bytes, list[str]]:
-        """One message; the reply that ends it, and the kinds of the edits in order."""
+        """Send one message. Return the reply that ends it, and the kinds of the edits in order."""
         fields = [(b"Message-ID", b"<%d@campus.example>" % number), (b"From", b"vera@campus.example")]
         if reply:
             fields.append((b"In-Reply-To", b"<original@campus.example>"))
@@ -54,7 +54,7 @@ WITHHELD = (b"a", ["delrcpt", "addheader", "addheader", "addrcpt"])
 
 
 class Running:
-    """A stopit-milter on SQLite in a directory of its own, with one worker unless a test is of several."""
+    """A stopit-milter on SQLite in its own directory, by default with one worker."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -97,7 +97,7 @@ class Running:
         return [report for report in reports if isinstance(report, FlagReport)]
 
     def children(self) -> list[int]:
-        """The children's process ids: workers, the one that writes, the one that tells metrics."""
+        """Return the children's process ids: the workers, the trace writer, the server of /metrics."""
         listed = Path(f"/proc/{self.daemon.pid}/task/{self.daemon.pid}/children").read_text("ascii")
         return [int(pid) for pid in listed.split()]
 
@@ -107,7 +107,7 @@ class Running:
 
 @pytest.fixture
 def milter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
-    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))  # what a kill leaves behind goes with the test
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))  # so that files of killed processes are removed
     running = Running(tmp_path)
     yield running
     running.daemon.kill()
@@ -216,7 +216,7 @@ def test_traces_wait_for_a_writer_that_is_killed(milter: Running) -> None:
     assert wire.write(1, b"") == (b"a", [])
     until(lambda: milter.value("stopit_traces_total", result="written") == 1, "the first trace")
     writer = milter.children()[1]
-    os.kill(writer, signal.SIGSTOP)  # so that it takes nothing before it ends
+    os.kill(writer, signal.SIGSTOP)  # so that it receives nothing before it ends
     for number in range(2, 102):
         assert wire.write(number, b"") == (b"a", [])
     assert wire.flag(102) == WITHHELD
@@ -235,7 +235,7 @@ def test_a_key_under_its_old_name_is_read_with_a_warning(milter: Running) -> Non
     assert "milter.recycle_after: is now milter.max_messages" in milter.daemon.log_text()
 
 
-def test_a_worker_is_relieved_and_ends_with_its_last_connection(milter: Running) -> None:
+def test_a_worker_drains_after_max_messages_and_ends_with_its_last_connection(milter: Running) -> None:
     milter.start({"milter": {"max_messages": 20}})
     old, writer, metrics = milter.children()
     wire = milter.wire()
@@ -244,7 +244,7 @@ def test_a_worker_is_relieved_and_ends_with_its_last_connection(milter: Running)
     until(lambda: len(milter.children()) == 4, "another worker")
     (new,) = set(milter.children()) - {old, writer, metrics}
     until(lambda: _refuses_connections(old), "the first to take no more")
-    for number in range(100, 105):  # to whomever the kernel wakes, and none is refused
+    for number in range(100, 105):  # to any worker that the kernel wakes, and none is refused
         again = milter.wire()
         assert again.flag(number) == WITHHELD
         again.close()
@@ -262,7 +262,7 @@ def test_a_worker_is_relieved_and_ends_with_its_last_connection(milter: Running)
 
 
 def _refuses_connections(pid: int) -> bool:
-    """Whether a worker does not listen on the milter's socket, by what the kernel knows of what it holds."""
+    """Return whether a worker does not listen on the milter's socket, by the descriptors that it has."""
     held = {str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()}
     listed = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
     listening = "00010000"  # __SO_ACCEPTCON
@@ -348,7 +348,7 @@ def test_a_redis_that_hangs_costs_two_seconds_at_most(milter: Running) -> None:
         wire.close()
 
 
-def test_nowhere_to_keep_a_report(milter: Running) -> None:
+def test_a_report_that_cannot_be_stored_defers_the_message(milter: Running) -> None:
     (port,) = spare_ports(1)
     spool = milter.directory / "spool"
     spool.write_text("no directory")

@@ -1,4 +1,4 @@
-"""A session, driven callback by callback: what it answers, and in which order things happen."""
+"""A session, driven callback by callback: its replies, and the order of events."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class TestOrdinaryMail:
         self, mta: Any, doubles: Any, counted: Any, ordinary: Any
     ) -> None:
         assert mta.send(MALLORY, ordinary) == Milter.ACCEPT
-        assert doubles.journal == [("trace",)]
+        assert doubles.events == [("trace",)]
         assert doubles.traces[0].client == "192.0.2.9"
         assert counted("stopit_milter_messages_total", result="accepted") == 1
         assert counted("stopit_milter_message_duration_seconds_sum") > 0
@@ -79,10 +79,10 @@ class TestOrdinaryMail:
 
 
 class TestFlag:
-    def test_durable_first_then_out_then_staff_in(self, mta: Any, doubles: Any, reply: Any, counted: Any) -> None:
+    def test_order_is_report_removals_staff(self, mta: Any, doubles: Any, reply: Any, counted: Any) -> None:
         assert flag(mta, reply) == Milter.ACCEPT
         report = doubles.flag.id
-        assert doubles.journal == [
+        assert doubles.events == [
             ("report", report),
             ("delrcpt", "<Mallory@Campus.Example>"),
             ("addheader", "X-Stopit-Report", report),
@@ -98,12 +98,12 @@ class TestFlag:
         assert flag(mta, reply) == Milter.ACCEPT
         assert counted("stopit_flags_total", channel="reply", result="spooled") == 1
 
-    def test_kept_nowhere_the_client_keeps_it(
+    def test_flag_that_cannot_be_stored_is_deferred(
         self, mta: Any, doubles: Any, reply: Any, counted: Any, away: Transient
     ) -> None:
         doubles.fault = away
         assert flag(mta, reply) == Milter.TEMPFAIL
-        assert doubles.journal == []
+        assert doubles.events == []
         assert mta.replied[:2] == ("451", "4.7.1")
         assert counted("stopit_flags_total", channel="reply", result="refused") == 1
         assert counted("stopit_milter_messages_total", result="tempfailed") == 1
@@ -129,7 +129,7 @@ class TestFlag:
         mta = mta_of(context_with(mode="observe"))
         assert flag(mta, reply) == Milter.ACCEPT
         assert doubles.flag.observed
-        assert [entry[0] for entry in doubles.journal] == ["report", "trace"]
+        assert [entry[0] for entry in doubles.events] == ["report", "trace"]
         doubles.fault = away
         assert flag(mta, reply) == Milter.ACCEPT
         doubles.fault = RuntimeError("broken")
@@ -137,7 +137,7 @@ class TestFlag:
 
     def test_a_login_that_cannot_be_read_is_withheld_for_nobody(self, mta: Any, doubles: Any, reply: Any) -> None:
         assert flag(mta, reply, login=b"ver\xff") == Milter.ACCEPT
-        assert ("delrcpt", "<Mallory@Campus.Example>") in doubles.journal
+        assert ("delrcpt", "<Mallory@Campus.Example>") in doubles.events
         assert not doubles.flag.reporter.startswith("ver")
 
     def test_the_body_comes_in_pieces(self, mta: Any, doubles: Any, reply: Any) -> None:
@@ -169,7 +169,7 @@ class TestOtherMailThatEndsLater:
         path = f"<stopit+{context.keyring.token(new_ref())}@campus.example>"
         assert mta.send([path], ordinary, body=b"cancel\r\n", login="mallory") == Milter.ACCEPT
         assert isinstance(doubles.reports[0], AnswerReport)
-        assert [entry[0] for entry in doubles.journal] == ["report", "delrcpt", "addrcpt", "trace"]
+        assert [entry[0] for entry in doubles.events] == ["report", "delrcpt", "addrcpt", "trace"]
         assert counted("stopit_milter_messages_total", result="answered") == 1
 
     def test_an_answer_that_is_kept_nowhere(
@@ -186,23 +186,23 @@ class TestOtherMailThatEndsLater:
         doubles.flushes = in_time
         own = f"<stopit+{context.keyring.token(new_ref())}@campus.example>".encode()
         assert mta.send(["<vera@campus.example>"], ordinary, mail_from=own, client="127.0.0.1") == Milter.ACCEPT
-        assert doubles.journal == [("trace",), ("flush",)]
+        assert doubles.events == [("trace",), ("flush",)]
         assert doubles.traces[0].own
         assert counted("stopit_milter_faults_total", stage="ledger") == (0 if in_time else 1)
 
     def test_forged_fields_go_the_highest_number_first(self, mta: Any, doubles: Any, ordinary: Any) -> None:
         fields = (("X-Stopit-Flag", "1"), *ordinary, ("X-STOPIT-FLAG", "2"))
         assert mta.send(MALLORY, fields, body=b"x" * 100_000) == Milter.ACCEPT
-        assert doubles.journal == [("delheader", "x-stopit-flag", 2), ("delheader", "x-stopit-flag", 1), ("trace",)]
+        assert doubles.events == [("delheader", "x-stopit-flag", 2), ("delheader", "x-stopit-flag", 1), ("trace",)]
 
     def test_forged_fields_beyond_every_cap_are_found(self, mta: Any, doubles: Any, ordinary: Any) -> None:
         bulk = [("X-Pad", b"x" * 1000)] * 2000
         assert mta.send(MALLORY, (*ordinary, *bulk, ("X-Stopit-Report", "1"))) == Milter.ACCEPT
-        assert ("delheader", "x-stopit-report", 1) in doubles.journal
+        assert ("delheader", "x-stopit-report", 1) in doubles.events
 
 
 class Broken:
-    """An context's part that fails at everything that is asked of it."""
+    """A part of the context in which every attribute fails."""
 
     def __init__(self, fault: BaseException) -> None:
         self._fault = fault
@@ -212,7 +212,7 @@ class Broken:
 
 
 class TestFaults:
-    """Each callback is made to fail from below: by what libmilter hands in, or by a store."""
+    """Each callback fails, because of a value of libmilter or because of a store."""
 
     FAULTS = (RuntimeError("x"), KeyboardInterrupt(), SystemExit(1), RecursionError(), MemoryError())
 
@@ -229,7 +229,7 @@ class TestFaults:
             case _:
                 answer = mta.send(MALLORY, ordinary)
         assert answer == Milter.ACCEPT
-        assert not any(entry[0] in ("delrcpt", "addrcpt", "addheader") for entry in doubles.journal)
+        assert not any(entry[0] in ("delrcpt", "addrcpt", "addheader") for entry in doubles.events)
 
     @pytest.mark.parametrize("step", ["envrcpt", "header", "body"])
     def test_what_may_be_a_members_flag_stays_with_the_client(
@@ -285,7 +285,7 @@ class TestFaults:
 
     @staticmethod
     def spoil(mta: Any, step: str) -> None:
-        """Make one callback get what it cannot deal with."""
+        """Make one callback fail."""
         plain = getattr(mta.session, step)
         match step:
             case "connect":
@@ -329,7 +329,7 @@ def test_hostile_octets_never_raise(mta: Any, counted: Callable[..., float], **m
 class TestRest:
     def test_what_is_left_out_after_a_fault_stays_left_out(self, mta: Any, reply: Any) -> None:
         plain = mta.session.body
-        # An MTA that goes on all the same.
+        # An MTA that sends more steps nevertheless.
         mta.session.body = lambda mta, block: (plain(mta, None), Milter.CONTINUE)[1]
         assert flag(mta, reply) == Milter.TEMPFAIL
 

@@ -1,4 +1,4 @@
-"""Where stopit-milter begins: whether libmilter is there. A module that fails as pymilter does makes it missing."""
+"""The check for libmilter at the start. A module that fails as pymilter does stands for a missing libmilter."""
 
 from __future__ import annotations
 

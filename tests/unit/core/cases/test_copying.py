@@ -106,7 +106,7 @@ def copied(store: CaseStore) -> list[bytes]:
         return list(lines)
 
 
-def test_it_comes_back_as_it_was(store: CaseStore, other: CaseStore) -> None:
+def test_a_record_is_loaded_as_it_was_dumped(store: CaseStore, other: CaseStore) -> None:
     fill_in(store)
 
     counted = other.fill(copied(store))
@@ -132,7 +132,7 @@ def test_new_ids_follow_the_loaded_ones(store: CaseStore, other: CaseStore) -> N
     assert not store.is_empty()
 
 
-def test_who_writes_meanwhile_is_not_held_up_and_not_in_it(store: CaseStore) -> None:
+def test_a_writer_is_not_blocked_and_its_rows_are_not_in_the_dump(store: CaseStore) -> None:
     fill_in(store)
     with store.copy() as lines:
         first = next(lines)
@@ -165,7 +165,7 @@ def test_an_older_record_is_brought_up_to_date(store: CaseStore, other: CaseStor
         ([b'{"revision":"0002"}', b'{"table":"taken","values":{"report_id":"r"}}'], "row of taken"),
     ],
 )
-def test_what_is_no_record_leaves_nothing_behind(other: CaseStore, lines: list[bytes], message: str) -> None:
+def test_a_dump_that_cannot_be_read_writes_nothing(other: CaseStore, lines: list[bytes], message: str) -> None:
     with pytest.raises(DecodeError, match=message):
         other.fill(lines)
     assert other.is_empty()
@@ -175,7 +175,7 @@ def test_what_is_no_record_leaves_nothing_behind(other: CaseStore, lines: list[b
 
 @pytest.mark.parametrize("state", [MessageState.PENDING, MessageState.SENDING])
 class TestNoticesThatWaited:
-    def test_one_whose_trace_was_found_is_left_to_settle(self, store: CaseStore, state: MessageState) -> None:
+    def test_one_whose_trace_was_found_is_left_to_recovery(self, store: CaseStore, state: MessageState) -> None:
         notice = fill_in(store, state)
         with store.work() as work:
             restoring = Restoring(work)
@@ -185,7 +185,7 @@ class TestNoticesThatWaited:
         assert found is not None
         assert (found.state, found.attempts, found.data_at, found.error) == (MessageState.SENDING, 1, NOW - 9, "")
 
-    def test_one_that_is_called_off_leaves_its_reports_to_staff(self, store: CaseStore, state: MessageState) -> None:
+    def test_one_that_is_cancelled_leaves_its_reports_to_staff(self, store: CaseStore, state: MessageState) -> None:
         notice = fill_in(store, state)
         with store.work() as work:
             Restoring(work).cancel(notice, "why", NOW)
@@ -200,7 +200,7 @@ class TestNoticesThatWaited:
             assert work.current_notice(MALLORY.address, observed=False) is None
 
 
-def test_it_knows_when_it_was_brought_back(store: CaseStore) -> None:
+def test_record_has_the_time_of_its_restore(store: CaseStore) -> None:
     with store.work() as work:
         assert work.restored_at() == 0.0
     with store.work() as work:

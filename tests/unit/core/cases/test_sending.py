@@ -85,9 +85,9 @@ def queued(store: CaseStore, kind: MessageKind = MessageKind.NOTICE, due_at: flo
     return case
 
 
-def claimed(store: CaseStore, owner: str = "one", now: float = NOW) -> MessageRow:
+def claimed(store: CaseStore, claim_id: str = "one", now: float = NOW) -> MessageRow:
     with store.sending() as sending:
-        message = sending.claim(owner, now)
+        message = sending.claim(claim_id, now)
     assert message is not None
     return message
 
@@ -124,7 +124,7 @@ def test_what_is_due_first_is_claimed_first(store: CaseStore) -> None:
     assert [claimed(store).case_id, claimed(store).case_id] == [first.id, later.id]
 
 
-def test_claim_says_who_when_and_the_how_manieth_attempt(store: CaseStore) -> None:
+def test_claim_has_the_claim_id_the_time_and_the_number_of_the_attempt(store: CaseStore) -> None:
     queued(store)
     message = claimed(store, "one", NOW)
     with store.sending() as sending:
@@ -150,15 +150,15 @@ def test_two_who_claim_at_once_get_different_messages(store: CaseStore) -> None:
     got: dict[str, list[int]] = {"one": [], "two": []}
     failures: list[Transient] = []
 
-    def claim_all(owner: str) -> None:
+    def claim_all(claim_id: str) -> None:
         start.wait()
         try:
             for _ in range(5):
-                got[owner].append(claimed(store, owner).id)
+                got[claim_id].append(claimed(store, claim_id).id)
         except Transient as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=claim_all, args=(owner,)) for owner in got]
+    threads = [threading.Thread(target=claim_all, args=(claim_id,)) for claim_id in got]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -168,7 +168,7 @@ def test_two_who_claim_at_once_get_different_messages(store: CaseStore) -> None:
     assert len(set(got["one"] + got["two"])) == 10
 
 
-@pytest.mark.parametrize("stolen_by", ["put back", "claimed again by the same owner", "sent"])
+@pytest.mark.parametrize("stolen_by", ["put back", "claimed again under the same id", "sent"])
 def test_lost_claim_changes_nothing(store: CaseStore, stolen_by: str) -> None:
     case = queued(store)
     mine = claimed(store)
@@ -193,7 +193,7 @@ def test_lost_claim_changes_nothing(store: CaseStore, stolen_by: str) -> None:
 
 
 @pytest.mark.parametrize("meanwhile", ["mine", "put back", "another's", "unclear", "failed"])
-def test_that_it_was_sent_is_a_fact_whoever_has_the_claim(store: CaseStore, meanwhile: str) -> None:
+def test_sent_is_recorded_also_without_the_claim(store: CaseStore, meanwhile: str) -> None:
     case = queued(store)
     mine = claimed(store)
     with store.sending() as sending:
@@ -239,9 +239,7 @@ def test_sent_notice_takes_no_case_from_staff(store: CaseStore, state: CaseState
 
 @pytest.mark.parametrize("end", [MessageState.FAILED, MessageState.UNCLEAR])
 @pytest.mark.parametrize("kind", [MessageKind.NOTICE, MessageKind.ACKNOWLEDGEMENT])
-def test_case_whose_notice_has_no_good_end_is_for_staff(
-    store: CaseStore, end: MessageState, kind: MessageKind
-) -> None:
+def test_case_whose_notice_is_not_sent_goes_to_staff(store: CaseStore, end: MessageState, kind: MessageKind) -> None:
     case = queued(store, kind)
     mine = claimed(store)
 
@@ -254,7 +252,7 @@ def test_case_whose_notice_has_no_good_end_is_for_staff(
     assert after.state is (CaseState.STAFF if kind.to_sender else CaseState.NOTICE_PENDING)
 
 
-def test_under_way_is_what_was_claimed_and_has_no_end(store: CaseStore) -> None:
+def test_under_way_are_claimed_messages_without_a_result(store: CaseStore) -> None:
     for _ in range(4):
         queued(store)
     mine = claimed(store)

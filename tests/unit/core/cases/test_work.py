@@ -149,7 +149,7 @@ def test_counts_ahead_are_those_of_each_report_alone(store: CaseStore, enough: i
             work.add_report(added, False)
 
 
-def test_what_is_kept_back_is_there_for_who_reads_in_the_same_transaction(store: CaseStore) -> None:
+def test_buffered_rows_are_found_in_the_same_transaction(store: CaseStore) -> None:
     with store.work() as work:
         case, notice_id = noticed(work)
         joined(work, case, notice_id, "r2:0", WALT)
@@ -169,7 +169,7 @@ def test_reports_of_one_sender_share_a_case_until_it_is_closed(store: CaseStore)
     assert first.number == again.number != other.number
 
 
-def test_calling_off_the_only_report_cancels_the_notice(store: CaseStore) -> None:
+def test_withdrawing_the_only_report_cancels_the_notice(store: CaseStore) -> None:
     with store.work() as work:
         case, _ = noticed(work)
     assert state_of(store, case) is CaseState.NOTICE_PENDING
@@ -193,7 +193,7 @@ def test_the_notice_stays_while_another_report_counts_on_it(store: CaseStore) ->
     assert notice_state(store, case) is MessageState.CANCELLED
 
 
-def test_a_notice_that_is_on_its_way_cannot_be_called_off(store: CaseStore) -> None:
+def test_a_notice_that_is_being_sent_cannot_be_cancelled(store: CaseStore) -> None:
     with store.work() as work:
         case, _ = noticed(work)
     with store.sending() as sending:

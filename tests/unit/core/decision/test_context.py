@@ -1,4 +1,4 @@
-"""What the configuration comes to, and how it is replaced."""
+"""The decision context of a configuration."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_where_own_mail_may_come_from(login: str, client: str, relay: bool, expe
 
 
 class CountingCanonical(Canonical):
-    """Remembers every path that it was asked for."""
+    """Records every path that it converts."""
 
     def __init__(self, domains: tuple[str, ...]) -> None:
         super().__init__(domains)

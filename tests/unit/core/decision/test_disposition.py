@@ -1,4 +1,4 @@
-"""The disposition on a message, without I/O."""
+"""The disposition of a message, without I/O."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ class TestReportAddressFromOutside:
         strangers = transaction(fields=TO_REPORT, recipients=(REPORT,), login="")
         assert flag_of(members, context).id != flag_of(strangers, context).id
 
-    def test_a_relays_word_names_the_reporter(self, context: DecisionContext, transaction: Make) -> None:
+    def test_the_mail_from_of_a_relay_names_the_reporter(self, context: DecisionContext, transaction: Make) -> None:
         made = transaction(fields=TO_REPORT, recipients=(REPORT,), login="", relay=True)
         flag = flag_of(made, context)
         assert (flag.reporter, flag.reporter_assurance) == ("vera@campus.example", Assurance.VERIFIED)
@@ -192,7 +192,7 @@ class TestNoFlag:
         ],
         ids=["not a member", "in a sentence", "quoted", "null sender", "no reply"],
     )
-    def test_it_goes_as_it_is(self, context: DecisionContext, transaction: Make, changes: dict[str, Any]) -> None:
+    def test_it_is_left_unchanged(self, context: DecisionContext, transaction: Make, changes: dict[str, Any]) -> None:
         disposition = dispose(transaction(**changes), context)
         assert disposition.flag is None
         assert not disposition.answers
@@ -261,7 +261,7 @@ class TestAnswer:
         assert isinstance(answer, AnswerReport)
         assert len(answer.raw) == 64 * 1024
 
-    def test_observed_answers_are_left_where_they_go(
+    def test_observed_answers_keep_their_recipients(
         self, context_with: Callable[..., DecisionContext], transaction: Make
     ) -> None:
         observing = context_with(mode="observe")
@@ -294,7 +294,7 @@ class TestOwnMail:
         assert dispose(self.make(context, transaction, fields=reply, relay=True), context).flag is None
 
     @pytest.mark.parametrize("changes", [{"client": "192.0.2.66"}, {"login": "mallory"}], ids=["outside", "a member"])
-    def test_who_got_a_notice_cannot_pass_for_us(
+    def test_a_reader_of_a_notice_cannot_make_mail_of_ours(
         self, context: DecisionContext, transaction: Make, changes: dict[str, Any]
     ) -> None:
         disposition = dispose(self.make(context, transaction, **changes), context)

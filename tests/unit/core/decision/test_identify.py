@@ -1,4 +1,4 @@
-"""Who sent it, and was it received: every way in which the ledger can mislead."""
+"""Identification of the sender: every way in which the traces in the ledger can mislead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of design section 4, row by row, and what no combination of facts may lead to."""
+"""The table of the policy, row by row, and invariants of any combination of facts."""
 
 from __future__ import annotations
 

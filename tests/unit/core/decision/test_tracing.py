@@ -1,4 +1,4 @@
-"""What a message leaves in the ledger."""
+"""The traces of a message."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def mail(text: str = "stopit", **fields: str) -> Mail:
 
 
 def recognised(envelope: Envelope, message: Mail, recognisers: Recognisers = RECOGNISERS) -> Flag | NotFlagged:
-    """What is found at end of message, where it is not decided at end of headers."""
+    """Return the result at end of message, unless the headers decide."""
     asked = recognisers.precheck(envelope, message.headers)
     return asked if isinstance(asked, NotFlagged) else recognise(asked, envelope, message)
 
@@ -237,7 +237,7 @@ def test_ordinary_mail_is_known_at_end_of_headers() -> None:
 
 
 class Counting:
-    """A recogniser that counts how often it is asked, and wants the body where it is told to."""
+    """A recogniser that counts its calls, and wants the body if the test says so."""
 
     def __init__(self, wanting: bool) -> None:
         self.wanting = wanting

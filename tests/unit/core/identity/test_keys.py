@@ -49,7 +49,7 @@ def test_a_pair_has_a_direction() -> None:
     assert RING.pair(one, other) != RING.pair(other, one)
 
 
-def test_nobody_has_no_digest_in_the_log() -> None:
+def test_an_empty_address_has_no_digest_in_the_log() -> None:
     assert RING.log("") == "-"
 
 
@@ -122,7 +122,7 @@ def test_a_missing_key_file_says_how_to_make_one(tmp_path: Path) -> None:
         read_key(tmp_path / "site.key")
 
 
-def test_refs_of_trials_are_known_under_the_site_s_key_only() -> None:
+def test_refs_of_self_tests_are_recognised_under_the_site_s_key_only() -> None:
     ours, others = Keyring(bytes(32)), Keyring(bytes(31) + b"1")
     ref = ours.new_self_test_ref()
     assert len(ref) == len(new_ref())

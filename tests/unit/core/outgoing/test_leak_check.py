@@ -96,7 +96,7 @@ class TestMessage:
         with pytest.raises(Malformed, match="recipient"):
             check_message(replace(NOTICE, recipient="eve@example.edu"))
 
-    def test_letter_that_many_get_is_looked_at_for_each(self) -> None:
+    def test_message_that_many_get_is_checked_for_each(self) -> None:
         """The same message to other recipients passes; the parts that differ are always checked."""
         other = replace(altered(b"To: <olivera@", b"To: <walt@"), recipient="walt@example.edu")
         check_message(NOTICE)
@@ -116,7 +116,7 @@ class TestMessage:
     @pytest.mark.parametrize(
         "recipient", ['"a b"@example.edu', "a@[192.0.2.1]", "ä@example.edu", "a..b@example.edu", "a"]
     )
-    def test_unusual_address_is_read_as_it_always_was(self, recipient: str) -> None:
+    def test_message_with_an_unusual_address_is_checked_whole(self, recipient: str) -> None:
         """If an address could be parsed in two ways, the whole message is checked with that address."""
         data = NOTICE.data.replace(b"<olivera@example.edu>", f"<{recipient}>".encode())
         check = replace(NOTICE, data=data, recipient=recipient)
@@ -194,7 +194,7 @@ class TestNothingOf:
             check_nothing_of(saying(b"vera@example.edu"), REPORTER, BLANK)
         assert "vera" not in str(caught.value)
 
-    def test_the_letter_to_the_wrong_person(self) -> None:
+    def test_a_message_to_the_wrong_person(self) -> None:
         for facts in (acknowledgement(Reason.NOTICE_DUE), alert(AlertKind.SENDER_ANSWERED)):
             wrong = RENDERER.render(facts, recipient="olivera@example.edu", ref=SAMPLE_REF, at=SAMPLE_AT)
             leaks = (*REPORTER, "ombuds@example.edu")
@@ -243,7 +243,7 @@ class TestNothingOf:
             check_nothing_of(notice, REPORTER, RENDERER.blank(FACTS, SAMPLE_AT))
 
     @pytest.mark.parametrize("empty", ["", "@", "<>", "  ", "@example.edu", "a"])
-    def test_what_says_nothing_is_not_looked_for(self, empty: str) -> None:
+    def test_short_strings_are_not_searched(self, empty: str) -> None:
         check_nothing_of(NOTICE, [empty], BLANK)
 
     @settings(max_examples=60, deadline=None)

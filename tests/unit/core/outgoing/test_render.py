@@ -164,7 +164,7 @@ class TestAcknowledgement:
         body = rendered(acknowledgement(reason)).partition("\n\n")[2]
         assert body.startswith("In danger now? Call 112.\nCampus police: 555 0100, day and night.\n\n")
 
-    def test_who_cannot_know_of_the_other_report_does_not_learn_of_it(self) -> None:
+    def test_does_not_reveal_the_other_report(self) -> None:
         assert rendered(acknowledgement(Reason.MUTUAL)) == rendered(acknowledgement(Reason.SENDER_CAP))
 
     @pytest.mark.parametrize("reason", [r for r in Reason if r.outcome is Outcome.NOTICE])
@@ -200,7 +200,7 @@ class TestAcknowledgement:
         assert "longer than" in full
 
 
-class TestLetter:
+class TestMessage:
     def test_head(self) -> None:
         outgoing = RENDERER.render(notice(), recipient="m@example.edu", ref=SAMPLE_REF, at=SAMPLE_AT)
         message = message_from_bytes(outgoing.data)

@@ -55,7 +55,7 @@ def files(directory: Path) -> list[str]:
     return sorted(str(path.relative_to(directory)) for path in directory.rglob("*.report"))
 
 
-def test_a_copy_goes_when_its_history_has_held_for_so_long(
+def test_a_copy_is_removed_when_its_replication_id_has_held(
     copies: FailoverCopies, directory: Path, now: list[float]
 ) -> None:
     copies.put("a", b"a")
@@ -71,7 +71,9 @@ def test_a_copy_goes_when_its_history_has_held_for_so_long(
     assert files(directory) == [f"copies-{OLD}/b.report"]
 
 
-def test_another_history_brings_them_again(copies: FailoverCopies, queue: TwoMasters, directory: Path) -> None:
+def test_another_replication_id_puts_reports_again(
+    copies: FailoverCopies, queue: TwoMasters, directory: Path
+) -> None:
     copies.put("a", b"a")
     copies.put("b", b"b")
     queue.writes = queue.named = NEW
@@ -101,7 +103,7 @@ def test_where_nothing_can_be_lost_there_is_no_copy(tmp_path: Path, directory: P
     assert not directory.exists()
 
 
-def test_copies_that_a_site_without_sentinels_still_has_are_put_and_gone(tmp_path: Path, directory: Path) -> None:
+def test_without_sentinels_copies_are_put_and_removed(tmp_path: Path, directory: Path) -> None:
     Spool(directory).subspool(OLD).put("a", b"a")
     queue = SqliteQueue(tmp_path / "q.db", 3)
     assert FailoverCopies(queue, Spool(directory)).reconcile() == 1

@@ -54,7 +54,7 @@ def test_what_was_put_is_drained_in_order_and_gone(spool: Spool, queue: SqliteQu
     assert (spool.depth(), spool.drain(queue)) == (0, 0)
 
 
-def test_the_same_report_again_is_nothing(spool: Spool, queue: SqliteQueue) -> None:
+def test_the_same_report_again_changes_nothing(spool: Spool, queue: SqliteQueue) -> None:
     spool.put("a", b"first")
     spool.put("a", b"second")
     assert spool.drain(queue) == 1
@@ -105,7 +105,7 @@ def test_what_is_not_ours_is_left_and_blocks_nothing(spool: Spool, queue: Sqlite
     assert left == {"README", "some dir.report", "folder.report", "link.report", ".good.1234.partial"}
 
 
-def test_partial_files_of_the_dead_are_swept(spool: Spool, queue: SqliteQueue, directory: Path) -> None:
+def test_partial_files_of_dead_processes_are_removed(spool: Spool, queue: SqliteQueue, directory: Path) -> None:
     spool.put("a", b"a")
     old = directory / ".b.1234.partial"
     old.write_bytes(b"half")

@@ -1,4 +1,4 @@
-"""What a worker does beside mail."""
+"""The periodic tasks of a worker."""
 
 from __future__ import annotations
 
@@ -87,14 +87,14 @@ def test_a_spool_that_cannot_be_read_is_no_reason_to_end(
         (TraceEvent.CONTACT_LOST, "stopit_milter_faults_total", {"stage": "ledger"}),
     ],
 )
-def test_what_the_writer_tells_is_counted(
+def test_events_of_the_writer_are_counted(
     metrics: MilterMetrics, counted: Callable[..., float], event: TraceEvent, series: str, label: dict[str, str]
 ) -> None:
     trace_counter(metrics)(event, 3)
     assert counted(series, **label) == 3
 
 
-def test_a_meeting_of_a_watched_pair_is_one_report(context: DecisionContext, doubles: Any) -> None:
+def test_a_contact_of_a_watched_pair_is_one_report(context: DecisionContext, doubles: Any) -> None:
     tell = contact_reporter(doubles, Live(context))
     trace = Trace(message=context.keyring.message("a@b"), seen=5.0, queue_id="4X1")
     tell(trace, Digest(b"12345678"))

@@ -1,4 +1,4 @@
-"""How the configuration in force is replaced: whole, or not at all."""
+"""The reload of the configuration: it is replaced as a whole, or not at all."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TestReload:
         }
         file.write_text(config.describe(values))
 
-    def test_a_new_engine_from_a_good_file(self, file: Path, log_lines: io.StringIO) -> None:
+    def test_a_new_context_from_a_good_file(self, file: Path, log_lines: io.StringIO) -> None:
         self.write(file)
         configuration = MilterConfiguration.read(file)
         before = configuration.context

@@ -1,4 +1,4 @@
-"""The parent's watch over children, with children that misbehave and limits of fractions of a second."""
+"""The supervision of children by the parent, with faulty children and limits of fractions of a second."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Watched:
         self.told: list[str] = []
 
     def heard(self, word: str) -> bool:
-        """Whether the service manager was told this."""
+        """Return whether the service manager got this state."""
         try:
             while True:
                 self.told += self._channel.recv(4096).decode().split("\n")
@@ -61,7 +61,7 @@ class Watched:
         os.kill(self.control.pid, number)
 
     def code(self) -> int:
-        """Wait for its end; the exit code."""
+        """Wait for its end, and return the exit code."""
         return os.waitstatus_to_exitcode(os.waitpid(self.control.pid, 0)[1])
 
     def close(self) -> None:
@@ -76,7 +76,7 @@ def good(control: ChildControl) -> int:
 
 
 def counting(file: Path, then: Callable[[ChildControl], int]) -> Callable[[ChildControl], int]:
-    """Leaves a mark each time that it is started."""
+    """Return a child that writes a mark to a file each time it is started."""
 
     def run(control: ChildControl) -> int:
         with file.open("a") as marks:
@@ -182,7 +182,7 @@ def test_one_that_will_not_end_is_killed(tmp_path: Path) -> None:
     watched.close()
 
 
-def test_the_watchdog_is_fed_only_where_there_is_one(tmp_path: Path) -> None:
+def test_the_watchdog_is_notified_only_where_there_is_one(tmp_path: Path) -> None:
     (tmp_path / "with").mkdir()
     (tmp_path / "without").mkdir()
     fed = Watched(Role("a", good), watchdog=True, directory=tmp_path / "with")

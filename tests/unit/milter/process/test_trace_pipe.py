@@ -1,4 +1,4 @@
-"""Traces on their way from workers to the child that writes them: whole, in order, and none lost without a count."""
+"""The trace pipe: traces arrive whole and in order, and none is lost without being counted."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def fails(*_: object) -> None:
 
 
 def taken_of(*workers: Callable[[TraceSender], object]) -> list[Trace]:
-    """What the writing child gets of workers that are processes, as they are in the service; they end when done."""
+    """Return what the trace writer receives from workers, which are processes as in service."""
     trace_pipe = TracePipe()
     pids = [_worker(trace_pipe, work) for work in workers]
     taken = [each for traces in trace_pipe.received() for each in traces]
@@ -105,11 +105,11 @@ def test_without_any_the_end_is_the_end() -> None:
 
 
 class Narrow:
-    """A trace_sender whose other end nobody reads until `read`, and what it tells."""
+    """A TraceSender whose other end is not read before `read`, and the events that it counts."""
 
     def __init__(self, capacity: int = 1000) -> None:
         self.end, self._taking = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the kernel's least, some kB
+        self.end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the kernel's minimum, some kB
         self.dropped = 0
         self.elsewhere: list[Trace] = []
         self.trace_sender = TraceSender(self.end, self._count, self.elsewhere.append, capacity)
@@ -119,7 +119,7 @@ class Narrow:
         self.dropped += number
 
     def read(self) -> int:
-        """How many traces have come by now."""
+        """Return the number of traces that have arrived."""
         self._taking.setblocking(False)
         count = 0
         try:
@@ -174,7 +174,7 @@ def test_what_nobody_takes_before_the_end_is_counted(narrow: Narrow) -> None:
     assert not narrow.trace_sender.offer(trace(901))
 
 
-def test_without_anybody_there_it_is_counted(narrow: Narrow) -> None:
+def test_without_a_trace_writer_it_is_counted(narrow: Narrow) -> None:
     narrow.trace_sender.start()
     narrow.hang_up()
     narrow.trace_sender.offer(trace(1))
@@ -182,7 +182,7 @@ def test_without_anybody_there_it_is_counted(narrow: Narrow) -> None:
     assert narrow.dropped == 1
 
 
-def test_one_that_fits_no_packet_goes_another_way(narrow: Narrow) -> None:
+def test_one_that_fits_no_packet_goes_to_otherwise(narrow: Narrow) -> None:
     large = trace(1, TOO_MANY)
     assert narrow.trace_sender.offer(large)
     assert narrow.elsewhere == [large]
