@@ -34,7 +34,9 @@ def alert(
     With `observed` it is recorded and not sent, because it is about something for which nothing may be sent.
     """
     about = _about(facts)
-    if not every_time and work.was_written_since(case.id, MessageKind.STAFF_ALERT, about, staff_address, now - ONCE_IN):
+    if not every_time and work.was_written_since(
+        case.id, MessageKind.STAFF_ALERT, about, staff_address, now - ONCE_IN
+    ):
         return
     message = renderer.render(facts, recipient=staff_address, ref=new_ref(), at=now)
     work.enqueue(message, case.id, Party.STAFF, about, now, now, observed=observed)

@@ -135,7 +135,7 @@ class AlertFacts:
     """For staff. `reporter` and `sender` are canonical addresses, "" if nobody can be named.
 
     `reason`: that of the policy, if there was a decision; `also`: another reason not to send a notice. `message`: the
-    kind of our message that bounced or could not be sent. `details`: the text of an answer, a bounce or a server, line
+    kind of our message that bounced or failed. `details`: the text of an answer, a bounce or a server, line
     by line; it is quoted, never believed.
     """
 
