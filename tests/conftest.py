@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 import servers
@@ -22,6 +23,10 @@ from stopit_lab.site import Site, Stores
 from stopit_lab.story import Story
 
 _LOG_LINES = 200
+
+# No test is timed: machines are shared, and an example may have to wait for a core.
+hypothesis.settings.register_profile("stopit", deadline=None)
+hypothesis.settings.load_profile("stopit")
 
 
 @pytest.fixture

@@ -245,7 +245,7 @@ BEHIND_200_KB, BEHIND_400_KB = (put_text(b"--b\n\nstopit\n--b--\n", PADS[1], lin
 
 @example(message=(SAMPLES[0], [BEHIND_200_KB, IN_PARTS]), sent=(MEMBER, b"vera"))
 @example(message=(SAMPLES[0], [BEHIND_400_KB, IN_PARTS]), sent=(MEMBER, b"vera"))
-@hypothesis_settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(message=MESSAGES, sent=SENT)
 def test_the_milter_does_what_simulate_says(
     running: Site, message: tuple[Path, list[Change]], sent: tuple[Envelope, bytes]

@@ -41,6 +41,7 @@ def test_the_last_port_is_not_the_next_one() -> None:
 
 def test_a_port_that_is_listened_on_is_not_given() -> None:
     with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: it may be in TIME_WAIT
         server.bind((HOST, spare_ports(1)[0]))
         server.listen()
         ports = {port for _ in range(4) for port in spare_ports(MANY)}

@@ -310,7 +310,7 @@ OPTIONS = st.sampled_from(
 
 
 @given(st.builds("{}\n{}".format, st.just("queue_directory = /q"), MAINS.map("\n".join)), OPTIONS, st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_whatever_is_done_is_undone_to_the_byte(main: str, option: str, end: bool) -> None:
     own = {} if "smtpd_milters" not in option else {"smtpd_milters": option}
     given_values = main_cf.values(main)

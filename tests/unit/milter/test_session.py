@@ -308,7 +308,7 @@ OCTETS = st.binary(max_size=60).map(lambda data: data.replace(b"\0", b""))
 MACRO = st.one_of(st.none(), st.text(max_size=10), OCTETS)
 
 
-@hypothesis_settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     fields=st.lists(st.tuples(NAMES, OCTETS), max_size=8),
     recipients=st.lists(OCTETS, max_size=4),

@@ -130,7 +130,7 @@ class TestMessage:
         with pytest.raises(Malformed, match="ended"):
             check_message(replace(NOTICE, data=NOTICE.data.removesuffix(b"\r\n")))
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(at=st.integers(0, len(NOTICE.data)), junk=st.binary(min_size=1, max_size=60))
     def test_no_junk_makes_it_fail_otherwise(self, at: int, junk: bytes) -> None:
         outgoing = replace(NOTICE, data=NOTICE.data[:at] + junk + NOTICE.data[at:])
@@ -246,7 +246,7 @@ class TestNothingOf:
     def test_short_strings_are_not_searched(self, empty: str) -> None:
         check_nothing_of(NOTICE, [empty], BLANK)
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(local=st.from_regex(r"[a-z][a-z0-9.]{2,12}", fullmatch=True), at=st.sampled_from([b"Hello,", b"Stopit"]))
     def test_any_reporter_is_found_wherever_named(self, local: str, at: bytes) -> None:
         address = f"{local}@example.edu"

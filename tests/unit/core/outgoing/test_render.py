@@ -238,7 +238,7 @@ class TestMessage:
         assert len(quoted) >= 5
         assert "> From here" in quoted
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(name=st.text(min_size=1, max_size=100), words=st.text(max_size=300), case=st.text(max_size=40))
     def test_hostile_values_add_no_header_and_no_recipient(self, name: str, words: str, case: str) -> None:
         campus = CAMPUS.model_copy(update={"name": name, "emergency": (words,)})

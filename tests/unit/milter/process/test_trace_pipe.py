@@ -81,7 +81,7 @@ TRACES = st.builds(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(TRACES, max_size=100))
 def test_what_is_received_is_what_was_offered(traces: list[Trace]) -> None:
     assert taken_of(offering(traces)) == traces
