@@ -55,8 +55,8 @@ class TestWheel:
         assert wheel.top_level() == PACKAGES
 
     def test_it_holds_every_module_of_them(self, wheel: Wheel) -> None:
-        rooms = [ROOT / place for place in PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]]
-        modules = {str(path.relative_to(room.parent)) for room in rooms for path in room.rglob("*.py")}
+        packages = [ROOT / place for place in PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]]
+        modules = {str(path.relative_to(package.parent)) for package in packages for path in package.rglob("*.py")}
         assert modules
         assert modules <= set(wheel.names)
 
