@@ -1,9 +1,9 @@
-"""How the site takes in what stands outside docs/, and folders of pages.
+"""Adds files outside docs/ to the site, and the pages of whole folders to its navigation.
 
-A document links to a file where it stands in the repository, so the link works there. In the site the same link
-leads to a copy: of a Markdown file a page, of any other file the file itself. What a link leads to comes along, and
-what that links to, and nothing else; README.md is the page front.html, because the site's own entry is index.md. A
-link to a folder, or out of the repository, ends the build. A picture may also be `<img src="...">`, with `src` first.
+A document links to a file by its path in the repository, so the link works there. In the site the same link leads to
+a copy: a page for a Markdown file, the file itself otherwise. Only files that are linked to are added, and the files
+that these link to. README.md becomes front.html, because index.md is the first page of the site. A link to a folder,
+or out of the repository, fails the build. An image may also be `<img src="...">`, with `src` first.
 
 A folder in the navigation (`adr/`) stands for all its pages, README.md first.
 
@@ -31,7 +31,7 @@ _FENCE = re.compile(r"^(```|~~~).*?^\1[ \t]*$", re.M | re.S)
 _OWN = "docs/"
 _NAMES = {"README.md": "front.md"}
 _AS_TEXT = frozenset({".snippet", ".mc", ".toml", ".service", ".conf", ".py", ".j2", ".yml"})
-"""Web servers would offer these for download; with .txt behind their name a browser shows them."""
+"""Suffixes of files that web servers would offer for download; with .txt appended, a browser shows them."""
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -41,7 +41,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add what the documents link to and what the navigation names."""
+    """Add the files that the documents link to and that the navigation names."""
     root = _root(config)
     waiting = [_OWN + file.src_uri for file in files.documentation_pages()]
     waiting += [path for path in _NAMES if (root / path).exists()]
@@ -60,7 +60,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
     """Turn links between the two trees into links inside the site."""
     if page.file.src_uri == _NAMES["README.md"]:
-        page.meta["hide"] = ["navigation", "toc"]  # its picture needs the whole width
+        page.meta["hide"] = ["navigation", "toc"]  # its image needs the whole width
     here = _source(page.file.src_uri, _root(config))
     at = posixpath.dirname(page.file.src_uri)
 
@@ -86,7 +86,7 @@ def _filled(entry: object, docs: Path) -> object:
 
 def _add(files: Files, config: MkDocsConfig, root: Path, path: str) -> None:
     if not (root / path).is_file():
-        raise PluginError(f"a document links to {path}, which is no file of the repository")
+        raise PluginError(f"a document links to {path}, which is not a file of the repository")
     file = File.generated(config, _inside(path), content=(root / path).read_bytes())
     if path.endswith(".md"):
         file = File.generated(config, _inside(path), content=(root / path).read_text("utf-8"))
@@ -98,7 +98,7 @@ def _links(text: str) -> list[tuple[str, str]]:
 
 
 def _target(document: str, link: str) -> str:
-    """The file that a link in `document` leads to; both from the root of the repository."""
+    """Return the file that a link in `document` leads to; both paths begin at the root of the repository."""
     path = posixpath.normpath(posixpath.join(posixpath.dirname(document), link))
     if path.startswith(".."):
         raise PluginError(f"{document} links out of the repository: {link}")
@@ -106,7 +106,7 @@ def _target(document: str, link: str) -> str:
 
 
 def _inside(path: str) -> str:
-    """Where a file of the repository stands in the site."""
+    """Return the path in the site of a file of the repository."""
     if path.startswith(_OWN):
         return path.removeprefix(_OWN)
     name = _NAMES.get(path, path)
@@ -114,14 +114,14 @@ def _inside(path: str) -> str:
 
 
 def _source(uri: str, root: Path) -> str:
-    """Where a page of the site stands in the repository."""
+    """Return the path in the repository of a page of the site."""
     names = {inside: path for path, inside in _NAMES.items()}
     own = _OWN + uri
     return names.get(uri) or (own if (root / own).exists() else uri)
 
 
 def _outside_fences(markdown: str, change: Callable[[str], str]) -> str:
-    """The text with `change` made everywhere but in fenced blocks."""
+    """Return the text with `change` applied everywhere except in fenced blocks."""
     parts, at = [], 0
     for fence in _FENCE.finditer(markdown):
         parts += [change(markdown[at : fence.start()]), fence[0]]

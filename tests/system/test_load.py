@@ -38,9 +38,12 @@ def traffic(site: PostfixHost, clients: Sequence[Cast]) -> Iterator[Traffic]:
 
 @pytest.mark.parametrize("unit", [*UNITS, *OTHERS])
 def test_restart(site: PostfixHost, traffic: Traffic, unit: str) -> None:
+    before = len(traffic.oracle.flags)
     for _ in range(3):
         site.host.run("systemctl", "restart", unit)
         traffic.wait_for_flags(FLAGS)
+
+    assert len(traffic.oracle.flags) >= before + 3 * FLAGS
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -50,6 +53,7 @@ def test_kill(site: PostfixHost, traffic: Traffic, unit: str) -> None:
         site.host.run("kill", "-9", str(before))
         until(lambda before=before: site.pid(unit) not in (0, before) and site.is_ready(unit), f"{unit} to be back")
         traffic.wait_for_flags(FLAGS)
+        assert site.pid(unit) != before
 
 
 def test_reboot(site: PostfixHost, traffic: Traffic) -> None:
@@ -57,6 +61,8 @@ def test_reboot(site: PostfixHost, traffic: Traffic) -> None:
     for unit in UNITS:
         site.wait_until_ready(unit)
     traffic.wait_for_flags(FLAGS)
+
+    assert [unit for unit in UNITS if not site.is_ready(unit)] == []
 
 
 @pytest.fixture

@@ -41,6 +41,8 @@ def flag_and_see(story: Story[MailHost]) -> None:
 def test_main_job_by_real_logins(story: Story[PostfixHost]) -> None:
     flag_and_see(story)
 
+    assert len(story.notices()) == 1
+
 
 @pytest.mark.long  # PAM delays the reply to a wrong password
 def test_a_wrong_password_does_not_get_in(story: Story[PostfixHost]) -> None:

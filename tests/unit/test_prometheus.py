@@ -36,11 +36,12 @@ COMMANDS = sorted(
 each_alert = pytest.mark.parametrize("name", sorted(ALERTS))
 
 
-def promtool(*arguments: str | Path) -> None:
+def promtool(*arguments: str | Path) -> str:
     done = subprocess.run(
         [servers.program("promtool"), *map(str, arguments)], capture_output=True, text=True, check=False, timeout=150
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def test_rules_and_scrape_lines_are_what_prometheus_reads(tmp_path: Path) -> None:
@@ -53,7 +54,9 @@ def test_rules_and_scrape_lines_are_what_prometheus_reads(tmp_path: Path) -> Non
 
 
 def test_every_rule_does_what_its_test_says() -> None:
-    promtool("test", "rules", *sorted(TESTS.glob("*.yml")))
+    files = sorted(TESTS.glob("*.yml"))
+
+    assert promtool("test", "rules", *files).count("SUCCESS") == len(files) > 0
 
 
 def amtool(*arguments: str | Path) -> str:
@@ -136,6 +139,16 @@ def test_an_alert_has_a_page(name: str) -> None:
 
 def test_every_page_is_of_an_alert() -> None:
     assert {page.stem for page in PAGES.glob("*.md")} - {"README"} == set(ALERTS)
+
+
+def test_a_log_line_that_a_page_quotes_is_in_the_sources() -> None:
+    pages = "".join(page.read_text() for page in PAGES.glob("*.md"))
+    quoted = set(re.findall(r'"([a-z]+[ ,:][^"\n]+)"', pages))
+    programs = [ROOT / "milter", ROOT / "notifier"]
+    sources = "".join(path.read_text() for program in programs for path in program.rglob("*.py"))
+
+    assert quoted
+    assert [line for line in sorted(quoted) if not all(text in sources for text in line.split("..."))] == []
 
 
 @pytest.mark.parametrize(("page", "line"), COMMANDS, ids=lambda text: text)

@@ -111,7 +111,7 @@ class MilterClient:
         self._socket.close()
 
     def send(self, message: Submission) -> Result:
-        """Send a message, and return what became of it. Raises EOFError when the milter closes the connection."""
+        """Send a message, and return its outcome. Raises EOFError when the milter closes the connection."""
         self._macros(_MAIL, {b"{auth_authen}": message.login} if message.login else {})
         steps = [(_MAIL, message.mail_from + b"\0"), *((_RCPT, path + b"\0") for path in message.recipients)]
         steps.append((_DATA, b""))

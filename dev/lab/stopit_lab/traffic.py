@@ -131,7 +131,7 @@ class Traffic:
             self._errors.append(error)
 
     def _send(self, message: EmailMessage, author: str, recipient: str) -> None:
-        """Try until the server accepts it. A permanent refusal is a fault, because nothing here is to be refused."""
+        """Try until the server accepts it. A permanent refusal is a fault, because all this mail must pass."""
 
         def taken() -> bool:
             try:

@@ -128,6 +128,7 @@ def site(host) -> Site:
 def test_a_backup_says_what_is_in_it(site: Site, golden: Callable[[str, str], None]) -> None:
     said = site.back_up()
     golden("backup", re.sub(r"in \d+ rows|\d+ kB", lambda found: re.sub(r"\d+", "9", found[0]), said))
+    assert (site.backup / "manifest.json").is_file()
 
 
 def test_every_file_that_the_configuration_names_is_in_it(site: Site) -> None:
