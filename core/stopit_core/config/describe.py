@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum, IntEnum
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from stopit_core.config.markers import needs_restart
+from stopit_core.config.markers import former_name, needs_restart
 from stopit_core.config.sections import Office, Settings
 from stopit_core.config.values import format_duration
 from stopit_core.errors import ConfigError, Fault
@@ -30,10 +30,7 @@ def describe(values: Mapping[str, Mapping[str, Any]] | None = None) -> str:
     """Return the file as TOML. `values` (section to key to value) are set; other keys are comments with defaults."""
     chosen = values or {}
     lines = _comment(_HEAD)
-    for name, field in Settings.model_fields.items():
-        section = Office if name == "office" else field.annotation
-        if not (isinstance(section, type) and issubclass(section, BaseModel)):
-            raise TypeError(f"section {name} is no model")
+    for name, section in _sections():
         lines += ["", *_comment(section.__doc__ or "")]
         optional = "#" if section is Office else ""
         lines.append(f"{optional}[[office]]" if section is Office else f"[{name}]")
@@ -58,8 +55,20 @@ def describe_key(path: str) -> str:
                 return "\n".join(lines[start : at + 1]) + "\n"
             if not lines[at].startswith("# "):
                 start = at + 1
+    for name, model in _sections():
+        for new, field in model.model_fields.items():
+            if name == section and key and key == former_name(field):
+                raise ConfigError([Fault("", path, "", f"is now {name}.{new}")])
     known = ", ".join(Settings.model_fields)
     raise ConfigError([Fault("", path, "", f"no such key; the sections are: {known}")])
+
+
+def _sections() -> Iterator[tuple[str, type[BaseModel]]]:
+    for name, field in Settings.model_fields.items():
+        section = Office if name == "office" else field.annotation
+        if not (isinstance(section, type) and issubclass(section, BaseModel)):
+            raise TypeError(f"section {name} is no model")
+        yield name, section
 
 
 def _entry(key: str, field: FieldInfo, chosen: Mapping[str, Any], optional: str) -> list[str]:

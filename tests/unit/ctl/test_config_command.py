@@ -23,6 +23,16 @@ def test_an_unknown_key_is_wrong_usage(host) -> None:
     assert "no such key" in done.stderr
 
 
+def test_a_key_under_its_former_name_leads_to_the_new_one(host) -> None:
+    done = host.run("config", "describe", "milter.recycle_after")
+    assert done.exit_code == 2
+    assert "is now milter.max_messages" in done.stderr
+
+
+def test_a_former_name_in_another_section_is_unknown(host) -> None:
+    assert "no such key" in host.run("config", "describe", "queue.recycle_after").stderr
+
+
 def test_describing_needs_no_site(host) -> None:
     host.path.unlink()
     assert host.run("config", "describe").exit_code == 0
