@@ -53,10 +53,9 @@ def test_rules_and_scrape_lines_are_what_prometheus_reads(tmp_path: Path) -> Non
     promtool("check", "config", here)
 
 
-def test_every_rule_does_what_its_test_says() -> None:
-    files = sorted(TESTS.glob("*.yml"))
-
-    assert promtool("test", "rules", *files).count("SUCCESS") == len(files) > 0
+@pytest.mark.parametrize("test", sorted(TESTS.glob("*.yml")), ids=lambda test: test.stem)
+def test_every_rule_does_what_its_test_says(test: Path) -> None:
+    assert "SUCCESS" in promtool("test", "rules", test)
 
 
 def amtool(*arguments: str | Path) -> str:
