@@ -31,7 +31,6 @@ class Outcome(StrEnum):
 class Reason(StrEnum):
     """The reason of a decision. Each belongs to one outcome (`Reason.outcome`)."""
 
-    URGENT = "urgent"
     NO_ORIGINAL = "no-original"
     OWN_MESSAGE = "own-message"
     SERVICE_MESSAGE = "service-message"
@@ -44,6 +43,7 @@ class Reason(StrEnum):
     REPORTER_CAP = "reporter-cap"
     SENDER_CAP = "sender-cap"
     MUTUAL = "mutual"
+    URGENT = "urgent"
     AGAIN_AFTER_NOTICE = "again-after-notice"
     SINGLE_RECIPIENT_REVIEW = "single-recipient-review"
     RESTORED = "restored"
@@ -61,7 +61,6 @@ class Reason(StrEnum):
 
 
 _OUTCOMES = {
-    Reason.URGENT: Outcome.STAFF_REVIEW,
     Reason.NO_ORIGINAL: Outcome.REJECT,
     Reason.OWN_MESSAGE: Outcome.REJECT,
     Reason.SERVICE_MESSAGE: Outcome.REJECT,
@@ -74,6 +73,7 @@ _OUTCOMES = {
     Reason.REPORTER_CAP: Outcome.STAFF_REVIEW,
     Reason.SENDER_CAP: Outcome.STAFF_REVIEW,
     Reason.MUTUAL: Outcome.STAFF_REVIEW,
+    Reason.URGENT: Outcome.STAFF_REVIEW,
     Reason.AGAIN_AFTER_NOTICE: Outcome.STAFF_REVIEW,
     Reason.SINGLE_RECIPIENT_REVIEW: Outcome.STAFF_REVIEW,
     Reason.RESTORED: Outcome.STAFF_REVIEW,

@@ -101,7 +101,7 @@ class FlagHandler:
         case, new = self._work.case_for(self._case_key(report, original, known), known.sender, self._now)
         # NOT_A_RECIPIENT keeps staff from sending a notice for the report. Where another reason came first, that must
         # not be lost: the report names no sender then.
-        framed = known.finding is Finding.NOT_RECEIVED and decision.reason is not Reason.NOT_A_RECIPIENT
+        hidden = known.finding is Finding.NOT_RECEIVED and decision.reason is not Reason.NOT_A_RECIPIENT
         row = ReportRow(
             key=key,
             case_id=case.id,
@@ -111,7 +111,7 @@ class FlagHandler:
             command=report.command,
             reporter=report.reporter,
             reporter_assurance=report.reporter_assurance,
-            sender="" if framed else known.sender.address,
+            sender="" if hidden else known.sender.address,
             original=original.message,
             message_sent_at=known.sent_at,
             recipients=known.recipients,
