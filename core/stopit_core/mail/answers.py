@@ -1,12 +1,14 @@
 """Classify a message to one of our reply addresses: a person's answer, a bounce, or an automatic answer. Pure.
 
 Nothing here trusts the message: the caller knows from the token and the login who may cancel and whose bounce counts.
+A word of the site, alone on the first line, is exact; everything else is read for what it means (`meaning`).
 flufl.bounce reads the bounces (RFC 3464, and other forms that MTAs write); it is third-party code, and gets 64 kB.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from email import message_from_bytes
 from email.message import Message
@@ -14,6 +16,7 @@ from enum import StrEnum
 
 from stopit_core.config import FlagWords
 from stopit_core.mail import Mail, first_typed_line, is_automatic, is_list, read_message, typed_text, words_of
+from stopit_core.mail.meaning import Meaning, doubts, meaning_of, names_in, says_not_me, without_footer
 
 __all__ = ["TEXT_CHARACTERS", "Answer", "AnswerKind", "BounceFacts", "read_answer"]
 
@@ -52,12 +55,16 @@ class BounceFacts:
 class Answer:
     """A parsed answer. `text` is what was typed, without quotes; `bounce` is set for BOUNCE only.
 
-    BOUNCE always means "not delivered": a report of a delayed or successful delivery is AUTOMATIC.
+    BOUNCE always means "not delivered": a report of a delayed or successful delivery is AUTOMATIC. `exact`: the text
+    is a word of the site and nothing more. `not_me`: it says that somebody else wrote the mail or used the account,
+    whatever else it says; this counts in a sender's answer.
     """
 
     kind: AnswerKind
     text: str
     bounce: BounceFacts | None = None
+    exact: bool = False
+    not_me: bool = False
 
 
 def read_answer(raw: bytes, null_sender: bool, words: FlagWords) -> Answer:
@@ -68,22 +75,43 @@ def read_answer(raw: bytes, null_sender: bool, words: FlagWords) -> Answer:
     if report or is_automatic(mail.headers, null_sender) or is_list(mail.headers):
         bounce = _bounce(raw[:_BOUNCE_BYTES]) if report or null_sender else None
         return Answer(AnswerKind.BOUNCE if bounce else AnswerKind.AUTOMATIC, text, bounce)
-    return Answer(_kind(first_typed_line(mail.text), words), text)
+    kind = _kind(mail, text, words)
+    exact = kind in (AnswerKind.CANCEL, AnswerKind.YES) and _is_one_of(
+        without_footer(text), (*words.cancel, *words.yes)
+    )
+    not_me = _says_not_me(first_typed_line(mail.text), text, words)
+    if kind is AnswerKind.OTHER and not_me:
+        kind = AnswerKind.NOT_ME
+    return Answer(kind, text, exact=exact, not_me=not_me)
 
 
-def _kind(line: str, words: FlagWords) -> AnswerKind:
-    """Return the meaning of the first typed line. `cancel` and `yes` must stand alone; "not me" may begin a
-    sentence."""
-    typed = words_of(line)
-    if typed and typed in {words_of(word) for word in words.cancel}:
+def _kind(mail: Mail, text: str, words: FlagWords) -> AnswerKind:
+    """Return the meaning of a typed text. A kind for which the site has no words is not read."""
+    line = first_typed_line(mail.text)
+    if _is_one_of(line, words.cancel):
         return AnswerKind.CANCEL
-    if typed and typed in {words_of(word) for word in words.yes}:
+    meaning = meaning_of(text, names_in(mail.headers.first("From") or ""))
+    if meaning is Meaning.CALL_OFF and words.cancel:
+        return AnswerKind.CANCEL
+    # A yes must be surer than a cancel: the rest of the text may add to it, but not take it back.
+    if _is_one_of(line, words.yes):
+        return AnswerKind.OTHER if line.rstrip().endswith("?") or doubts(text) else AnswerKind.YES
+    if meaning is Meaning.AGREE and words.yes:
         return AnswerKind.YES
+    return AnswerKind.OTHER
+
+
+def _is_one_of(text: str, words: Sequence[str]) -> bool:
+    typed = words_of(text)
+    return bool(typed) and typed in {words_of(word) for word in words}
+
+
+def _says_not_me(line: str, text: str, words: FlagWords) -> bool:
     # A sentence may be longer than `words_of` accepts, so only its beginning is compared.
     begin = words_of(line[:100])
     if any(phrase and begin[: len(phrase)] == phrase for phrase in map(words_of, words.not_me)):
-        return AnswerKind.NOT_ME
-    return AnswerKind.OTHER
+        return True
+    return bool(words.not_me) and says_not_me(text)
 
 
 def _is_delivery_report(mail: Mail) -> bool:

@@ -43,11 +43,16 @@ def notice(*, firmer: bool = False) -> NoticeFacts:
 
 
 def acknowledgement(
-    reason: Reason | AnswerEffect, *, single_recipient: bool = False, no_original: bool = False
+    reason: Reason | AnswerEffect,
+    *,
+    single_recipient: bool = False,
+    no_original: bool = False,
+    pending: bool = False,
 ) -> AcknowledgementFacts:
-    """Return an acknowledgement with this reason; if it has a notice, that is sent 40 minutes later."""
+    """Return an acknowledgement with this reason; if it has a notice, or one is `pending`, that is sent 40 minutes
+    later."""
     outcome = reason.outcome if isinstance(reason, Reason) else None
-    waits = outcome is Outcome.NOTICE or reason in _PENDING
+    waits = pending or outcome is Outcome.NOTICE or reason in _PENDING
     return AcknowledgementFacts(
         reason,
         case_number="" if outcome is Outcome.REJECT else _CASE,
@@ -88,6 +93,7 @@ def sample_facts() -> Iterator[Facts]:
     yield acknowledgement(Reason.NOTICE_DUE, single_recipient=True)
     yield acknowledgement(Reason.REPORTER_AGREED, single_recipient=True)
     yield acknowledgement(Reason.URGENT, no_original=True)
+    yield acknowledgement(AnswerEffect.DETAILS_KEPT, pending=True)
     for reason in Reason:
         yield alert(AlertKind.REVIEW, reason)
     for also in (Reason.NO_ORIGINAL, Reason.NOT_A_RECIPIENT):

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from stopit_core.cases import Actor, Case, CaseState, EventKind, MessageRow, Party, ReportRow, Work
+from stopit_core.cases import Actor, Case, CaseState, EventKind, MessageRow, MessageState, Party, ReportRow, Work
 from stopit_core.decision.policy import Decision, Outcome
 from stopit_core.mail.answers import Answer, AnswerKind
 from stopit_core.model import AnswerReport, Digest, Trace
@@ -23,6 +23,7 @@ from stopit_notifier.reports.flags import FlagHandler
 
 __all__ = ["AnswerHandler", "AnswerResult", "NoEffect", "originals_in_doubt"]
 
+_CAN_BE_CALLED_OFF = (MessageState.PENDING, MessageState.OBSERVED)
 _ACTORS = {Party.REPORTER: Actor.REPORTER, Party.SENDER: Actor.SENDER, Party.STAFF: Actor.STAFF}
 
 
@@ -99,16 +100,28 @@ class AnswerHandler:
             return []
         match answer.kind:
             case AnswerKind.CANCEL:
+                if not answer.exact:  # it may say more than that, and the reading may be wrong
+                    self._tell_staff(case, message, AlertKind.REPORTER_DETAILS, answer, every_time=True)
                 self._flags.tell(case, rows[0], self._cancel(case, rows))
-            case AnswerKind.YES:
-                waiting = _waiting(rows)
-                if not waiting:
-                    self._flags.tell(case, rows[0], AnswerEffect.NOTHING_TO_CONFIRM)
+            case AnswerKind.YES if waiting := _waiting(rows):
+                if not answer.exact:
+                    self._tell_staff(case, message, AlertKind.REPORTER_DETAILS, answer, every_time=True)
                 return [self._flags.agreed(row, traces.get(row.original, [])) for row in waiting]
-            case _:
+            case AnswerKind.YES if answer.exact and all(row.withdrawn_at is None for row in rows):
+                self._flags.tell(case, rows[0], AnswerEffect.NOTHING_TO_CONFIRM)
+            case _:  # also a `yes` after a `cancel`: staff can send the notice after all
                 self._tell_staff(case, message, AlertKind.REPORTER_DETAILS, answer, every_time=True)
-                self._flags.tell(case, rows[0], AnswerEffect.DETAILS_KEPT)
+                self._flags.tell(case, rows[0], AnswerEffect.DETAILS_KEPT, self._notice_at(rows))
         return []
+
+    def _notice_at(self, rows: Sequence[ReportRow]) -> float | None:
+        """Return when the notice leaves that these reports wait for and that can be called off, None if none does."""
+        for row in rows:
+            if row.withdrawn_at is None and row.notice_id is not None:
+                notice = self._work.current_notice(row.sender, row.observed)
+                if notice and notice.id == row.notice_id and notice.state in _CAN_BE_CALLED_OFF:
+                    return notice.due_at
+        return None
 
     def _cancel(self, case: Case, rows: Sequence[ReportRow]) -> AnswerEffect:
         standing = [row for row in rows if row.withdrawn_at is None]
@@ -132,8 +145,9 @@ class AnswerHandler:
         return AnswerEffect.CANCELLED
 
     def _from_sender(self, case: Case, message: MessageRow, answer: Answer) -> None:
-        not_me = answer.kind is AnswerKind.NOT_ME
-        self._tell_staff(case, message, AlertKind.SENDER_NOT_ME if not_me else AlertKind.SENDER_ANSWERED, answer)
+        self._tell_staff(
+            case, message, AlertKind.SENDER_NOT_ME if answer.not_me else AlertKind.SENDER_ANSWERED, answer
+        )
         self._work.set_state(case.id, CaseState.STAFF, self._now, Actor.SENDER)
 
     def _bounced(self, case: Case, message: MessageRow, answer: Answer) -> None:

@@ -84,11 +84,14 @@ class FlagHandler:
         self._acknowledge(case, row, decision, known)
         return decision
 
-    def tell(self, case: Case, row: ReportRow, effect: AnswerEffect) -> None:
-        """Tell the reporter the effect of an answer; the same effect once a day (RFC 3834 section 2)."""
+    def tell(self, case: Case, row: ReportRow, effect: AnswerEffect, notice_at: float | None = None) -> None:
+        """Tell the reporter the effect of an answer; the same effect once a day (RFC 3834 section 2).
+
+        `notice_at`: when a notice leaves that the answer did not call off.
+        """
         if self._told_today(case, row, effect.value) and effect is not AnswerEffect.CANCELLED:
             return
-        facts = AcknowledgementFacts(effect, case.number, row.command)
+        facts = AcknowledgementFacts(effect, case.number, row.command, notice_at)
         self._send_to_reporter(case, row, facts)
 
     def _record(

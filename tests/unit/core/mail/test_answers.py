@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,9 +31,7 @@ def answer(text: str, *, headers: str = "Subject: Re: Your report\n", null_sende
         ("> Answer cancel.\n\ncancel\n", AnswerKind.CANCEL),
         ("cancel🙏🏽", AnswerKind.CANCEL),
         ("CANCEL 🛑!!", AnswerKind.CANCEL),
-        ("cancel please", AnswerKind.OTHER),
-        ("Please do not cancel", AnswerKind.OTHER),
-        ("Thanks\ncancel", AnswerKind.OTHER),
+        ("Thanks\ncancel", AnswerKind.CANCEL),
         ("> cancel\n", AnswerKind.OTHER),
         ("yes", AnswerKind.YES),
         ("Yes!", AnswerKind.YES),
@@ -53,6 +54,502 @@ def test_words(text: str, kind: AnswerKind) -> None:
 
     assert found.kind is kind
     assert found.bounce is None
+
+
+CALLS_OFF = """
+cancel please
+please cancel
+Please cancel it.
+please cancel the notice
+Please cancel the notice, thanks!
+cancel, thanks
+cancel pls
+cancel it
+cancel this
+cancel that please
+I want to cancel this
+I'd like to cancel my report
+I would like to cancel the notice please
+can you cancel that?
+Could you please cancel it
+can I still cancel?
+how do I cancel?
+Please cancel if possible
+please cancel it if it's not too late
+Hi, please cancel.
+Dear Stopit team, please cancel the notice.
+Hello Anna please cancel it
+Please cancel. Best regards, Jonas
+Sorry, please cancel!
+I have decided to cancel
+I am cancelling it
+I want it cancelled
+please have it cancelled
+I want the notice to be withdrawn
+I request cancellation
+cancle
+cansel
+cancell
+canel
+canceel
+CANCEL!!!
+*cancel*
+"cancel"
+can cel
+c a n c e l
+C.A.N.C.E.L
+can-cel
+cancel-it
+cancelit
+please, please cancel
+cancel \U0001f64f
+\U0001f6d1 cancel \U0001f6d1
+cancel\U0001f44d
+I talked to him and it is fine now, so please cancel it
+I don't want trouble, please cancel it
+I know it is late but please cancel the notice
+It was all a misunderstanding. Please cancel the notice.
+no
+No.
+no thanks
+No, thank you!
+nope
+please don't
+don't send it
+dont send it
+don\u00b4t send it
+do not send
+Please do not send the notice
+please don't send anything
+don't send it yet
+I don't want the notice to be sent
+I don't want a notice
+no notice please
+stop the notice
+please stop sending it
+call it off
+Call the notice off please
+please call off the notice
+never mind
+nevermind
+Never mind, thanks
+I changed my mind
+I've changed my mind, sorry
+withdraw
+I want to withdraw my report
+withdrawl my report
+forget it
+take it back please
+yes, cancel it
+abbrechen
+bitte abbrechen
+Bitte brechen Sie das ab
+nein
+Nein danke
+nein, bitte nicht
+nicht senden
+bitte nicht senden
+Bitte nicht verschicken!
+Schicken Sie es bitte nicht
+keine Nachricht bitte
+doch nicht
+lieber nicht
+stornieren
+bitte stornieren
+stornieren Sie das bitte
+Ich m\u00f6chte meine Meldung zur\u00fcckziehen
+zur\u00fcckziehen
+zurueckziehen
+zur\u00fcckzihen
+Ich ziehe meine Meldung zur\u00fcck
+K\u00f6nnen Sie das bitte abbrechen?
+Ich habe es mir anders \u00fcberlegt
+Hallo, bitte abbrechen. Viele Gr\u00fc\u00dfe
+bitte absagen
+canceln
+Bitte wenn m\u00f6glich abbrechen
+He apologised, you can cancel it.
+On second thoughts please cancel the notice.
+Is it too late to cancel?
+Oh no, cancel it
+Please make sure it is not sent
+please don't send the notice to him
+Please do not send him anything
+Please ignore my report
+actually no
+not anymore
+Please cancel my complaint against Mallory
+Bitte senden Sie die Nachricht nicht
+Bitte vergessen Sie es
+nichts senden
+""".strip().split("\n")
+
+CALLS_NOTHING_OFF = """
+don't cancel
+Please do not cancel
+do not cancel it, go ahead
+don't cancel it please
+Never cancel it
+Do not, please, cancel it
+Please do not, under any circumstances, cancel it
+Please don't go and cancel it
+There is no need to cancel
+I can't cancel my meeting
+he cancelled the party
+The lecture was cancelled
+It was cancelled
+Was it cancelled?
+I cancelled my dinner because of him
+I want to cancel my subscription
+cancel my meeting
+Should I cancel?
+I might cancel later
+If he writes again, cancel it
+cancel it unless he apologises
+Only cancel it if he stops
+he told me to cancel it
+He said I should cancel it
+He told me: cancel it
+he said, cancel it
+I wanted to cancel but I will not
+I wanted to cancel but changed my mind
+Cancel it. But only if he does not know.
+Cancel culture is what he writes about
+I have cancer
+cancer
+No, he never called me.
+No, send it
+No, I am fine with it, go ahead
+No question, send it
+send it
+go ahead
+I did not send this
+Why did you not send it?
+He did not stop
+please stop
+stop it
+stop him
+Make him stop
+I never mind his mails
+I have no notice yet
+I have not changed my mind
+cancel or not
+send it or cancel it
+cancel it and send it
+nicht abbrechen
+bitte nicht stornieren
+Nein, bitte senden
+Er hat das Treffen abgesagt
+Ich kann mein Treffen nicht absagen
+Er sagt, ich soll es zur\u00fcckziehen
+Wenn er sich entschuldigt, abbrechen
+He also waits at the bus stop.
+What does the notice say?
+ok
+thanks
+\U0001f44d
+\U0001f6d1
+Cancel him
+I don't want him to send me mail
+Don't send me anything
+please stop him from sending mails
+No more mails please
+do not send my name to him
+Ich m\u00f6chte keine Nachricht von ihm
+My boyfriend wants me to cancel it
+Please don't call it off
+I received no notice
+Cancel? No!
+Cancel? Never.
+Cancelled
+Is it cancelled?
+It is not sent yet
+I said no, he did not stop
+Please do not stop the notice
+I can't anymore
+Please do not forget to send it
+""".strip().split("\n")
+
+AGREES = """
+yes please
+Yes, please!
+yes, send it
+Yes, please send it.
+ok send it
+okay, please send the notice
+send it please
+yes \U0001f44d
+yes I am sure
+yes of course
+Yes, go ahead and send it
+ja
+Ja bitte
+Ja, bitte senden Sie die Nachricht
+Hi, yes please. Thanks, Jonas
+""".strip().split("\n")
+
+DOES_NOT_AGREE = """
+yes but not now
+yes?
+send it?
+can you send it?
+yes, if he does not know
+Yes, but wait until tomorrow
+yes that was me
+yes and no
+yesterday
+yes he did
+ok
+okay thanks
+sure?
+\U0001f44d
+go ahead
+yes please don't
+send him to jail
+he will send it
+I did send it
+I want to send it to my friend
+should I send it
+maybe yes
+ja aber
+ja?
+ja, er war das
+""".strip().split("\n")
+
+DENIES = """
+not me
+That wasn't me
+that was not me!
+It isn't mine. That was definitely not me.
+Hello, that wasn't me.
+I didn't send this
+I did not write that mail
+I never sent that message
+I have not sent this
+My account was hacked
+my account has been hacked
+Sorry, my account was hacked
+Someone hacked my account
+somebody else used my account
+someone has my password
+my password was stolen
+Das war ich nicht
+Ich war das nicht
+Das ist nicht von mir
+Ich habe das nicht geschickt
+Mein Konto wurde gehackt
+Jemand anderes hat mein Konto benutzt
+My email was hacked
+I think my account was hacked
+Ich habe nichts geschickt
+""".strip().split("\n")
+
+DOES_NOT_DENY = """
+It was me
+Was that not me?
+my account was not hacked
+I did not send this to hurt anybody
+If my account was hacked, what then?
+He is not like me
+I did not know
+not mean at all
+Who says that?
+Das war ich
+Ich habe das geschickt
+I was not hacked
+I have not read it
+You did not send it
+""".strip().split("\n")
+
+
+@pytest.mark.parametrize("text", CALLS_OFF)
+def test_calls_off(text: str) -> None:
+    assert answer(text).kind is AnswerKind.CANCEL
+
+
+@pytest.mark.parametrize("text", CALLS_NOTHING_OFF)
+def test_calls_nothing_off(text: str) -> None:
+    assert answer(text).kind is not AnswerKind.CANCEL
+
+
+@pytest.mark.parametrize("text", AGREES)
+def test_agrees(text: str) -> None:
+    assert answer(text).kind is AnswerKind.YES
+
+
+@pytest.mark.parametrize(
+    "text", DOES_NOT_AGREE + CALLS_OFF + [text for text in CALLS_NOTHING_OFF if "send it" not in text]
+)
+def test_does_not_agree(text: str) -> None:
+    assert answer(text).kind is not AnswerKind.YES
+
+
+@pytest.mark.parametrize("text", DENIES)
+def test_says_that_it_was_somebody_else(text: str) -> None:
+    found = answer(text)
+
+    assert found.not_me
+    assert found.kind is AnswerKind.NOT_ME
+
+
+@pytest.mark.parametrize("text", DOES_NOT_DENY + CALLS_NOTHING_OFF[:32])
+def test_does_not_say_that_it_was_somebody_else(text: str) -> None:
+    assert not answer(text).not_me
+
+
+def test_not_me_is_known_beside_a_cancel() -> None:
+    found = answer("That wasn't me. Please cancel it.")
+
+    assert (found.kind, found.not_me) == (AnswerKind.CANCEL, True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Hi,\n\nplease cancel.\n\nThanks,\nVera Fischer\n",
+        "Vera here.\nHe waits at the bus stop.\nPlease cancel the notice.\n",
+        "I have thought about this for the whole of last night, and I would like to\ncancel the notice.\n",
+        "no\n\nSent from my iPhone\n",
+        "nein\n\nVon meinem iPhone gesendet\n",
+        "cancel Vera",
+        "Vera: please cancel",
+        "no\n\nVera\n",
+    ],
+)
+def test_calls_off_in_a_letter(text: str) -> None:
+    found = answer(text, headers="From: Vera Fischer <vera.f@example.edu>\nSubject: Re: Your report\n")
+
+    assert found.kind is AnswerKind.CANCEL
+
+
+def test_calls_off_in_html_alone() -> None:
+    html = "<html><body><div>Please <b>cancel</b> it.</div><blockquote>Answer cancel</blockquote></body></html>"
+
+    assert answer(html, headers="Content-Type: text/html\nMIME-Version: 1.0\n").kind is AnswerKind.CANCEL
+
+
+def test_a_quote_or_a_long_text_calls_nothing_off() -> None:
+    assert answer("He follows me.\n> please cancel\n").kind is AnswerKind.OTHER
+    assert answer("He follows me. " * 20 + "Please cancel it.").kind is AnswerKind.OTHER
+
+
+def test_what_follows_a_yes_can_take_it_back() -> None:
+    assert answer("yes\n\nBut please wait until tomorrow.").kind is AnswerKind.OTHER
+    assert answer("yes\n\nNo, wait.").kind is AnswerKind.OTHER
+    assert answer("yes\n\nplease cancel it").kind is AnswerKind.CANCEL
+    assert answer("yes\n\nHe wrote again today.").kind is AnswerKind.YES
+
+
+@pytest.mark.parametrize(
+    ("text", "exact"),
+    [
+        ("Cancel.", True),
+        ("cancel\n\nSent from my iPhone", True),
+        ("yes", True),
+        ("please cancel", False),
+        ("cancel\n\nHe stands at my door.", False),
+        ("not me", False),
+    ],
+)
+def test_exact_is_a_word_of_the_site_and_nothing_more(text: str, exact: bool) -> None:
+    assert answer(text).exact is exact
+
+
+def test_a_site_may_have_words_of_its_own_or_none() -> None:
+    own = FlagWords(cancel=("weg damit",), yes=(), not_me=())
+
+    assert read_answer(b"\nWeg damit!\n", False, own).kind is AnswerKind.CANCEL
+    assert read_answer(b"\nplease cancel\n", False, own).kind is AnswerKind.CANCEL
+    assert read_answer(b"\nyes please\n", False, own).kind is AnswerKind.OTHER
+    assert read_answer(b"\nI did not send this\n", False, own).kind is AnswerKind.OTHER
+    assert read_answer(b"\nplease cancel\n", False, FlagWords(cancel=())).kind is AnswerKind.OTHER
+
+
+BEFORE = st.sampled_from(
+    ["", "Please, ", "Hi, ", "Hello Anna,\n\n", "Sorry, ", "Hallo, ", "\U0001f64f ", "Dear team, "]
+)
+AFTER = st.sampled_from(
+    [
+        "",
+        "!",
+        "!!",
+        ".",
+        " please",
+        ", thanks",
+        " \U0001f44d",
+        " \u2764\ufe0f",
+        "\n\nBest regards,\nVera",
+        " :)",
+        "\n-- \nVera",
+    ]
+)
+CASE = st.sampled_from([str, str.upper, str.capitalize])
+
+
+@given(BEFORE, st.sampled_from(CALLS_OFF[:12] + CALLS_OFF[30:44]), AFTER, CASE)
+def test_courtesy_names_emoji_case_and_punctuation_change_nothing(
+    before: str, words: str, after: str, case: Callable[[str], str]
+) -> None:
+    text = before + case(words) + after
+
+    assert answer(text, headers="From: Vera <vera@example.edu>\n").kind is AnswerKind.CANCEL
+
+
+@given(BEFORE, st.sampled_from(CALLS_NOTHING_OFF[:33]), AFTER, CASE)
+def test_around_what_calls_nothing_off_they_change_nothing_either(
+    before: str, words: str, after: str, case: Callable[[str], str]
+) -> None:
+    text = before + case(words) + after
+
+    assert answer(text, headers="From: Vera <vera@example.edu>\n").kind is not AnswerKind.CANCEL
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "yes",
+                "cancel",
+                "not",
+                "do",
+                "no",
+                "send",
+                "it",
+                "he",
+                "if",
+                "please",
+                ".",
+                ",",
+                "?",
+                "!",
+                "-",
+                "'",
+                "\n",
+                "but",
+                "stop",
+                "c",
+            ]
+        )
+    )
+)
+def test_no_text_both_speaks_of_calling_off_and_agrees(words: list[str]) -> None:
+    if answer("x " + " ".join(words)).kind is AnswerKind.YES:
+        assert not {"cancel", "not", "no", "but", "if", "stop"} & set(words)
+
+
+@given(st.text(max_size=3000))
+def test_any_text_is_read(text: str) -> None:
+    assert read_answer(b"\n" + text.encode("utf-8", "replace"), False, WORDS).kind in AnswerKind
+
+
+@pytest.mark.parametrize(
+    "piece", ["a ", "cancel ", "a.", "but ", "and please ", "c-", "n't ", "hi x ", "\n", "do not, "]
+)
+def test_a_long_text_is_read_quickly(piece: str) -> None:
+    begin = time.process_time()
+    answer(piece * 20_000)
+
+    assert time.process_time() - begin < 2
 
 
 def test_the_text_is_what_was_typed() -> None:

@@ -87,6 +87,8 @@ def golden_name(facts: Facts) -> str:
         parts.append(str(facts.also))
     if isinstance(facts, AcknowledgementFacts) and facts.no_original and facts.reason is Reason.URGENT:
         parts.append("no-original")
+    if isinstance(facts, AcknowledgementFacts) and facts.reason is AnswerEffect.DETAILS_KEPT and facts.notice_at:
+        parts.append("pending")
     return "--".join(parts) + ".eml"
 
 

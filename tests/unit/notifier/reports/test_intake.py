@@ -619,6 +619,88 @@ def test_whatever_a_reporter_adds_reaches_staff_every_time(site: Site) -> None:
     assert site.abouts(VERA).count(AnswerEffect.DETAILS_KEPT.value) == 1
 
 
+@pytest.mark.parametrize("words", ["Please cancel the notice, thanks", "cancle", "no", "bitte nicht senden"])
+def test_a_cancel_in_other_words_calls_off_and_reaches_staff(site: Site, words: str) -> None:
+    site.flag(VERA, site.ledger.add("one@x", "mallory", VERA, WALT))
+    site.answer(site.messages(to=VERA)[0], words, author=VERA)
+    assert site.messages(MessageKind.NOTICE)[0].state is MessageState.CANCELLED
+    assert site.abouts(VERA)[-1] == AnswerEffect.CANCELLED.value
+    (alert,) = site.messages(MessageKind.STAFF_ALERT)
+    assert words.encode() in alert.data
+
+
+def test_what_stands_below_a_cancel_reaches_staff(site: Site) -> None:
+    site.flag(VERA, site.ledger.add("one@x", "mallory", VERA, WALT))
+    site.answer(site.messages(to=VERA)[0], "cancel\r\n\r\nHe stands at my door.")
+    assert site.messages(MessageKind.NOTICE)[0].state is MessageState.CANCELLED
+    (alert,) = site.messages(MessageKind.STAFF_ALERT)
+    assert b"at my door" in alert.data
+
+
+def test_an_unclear_answer_is_told_that_the_notice_still_leaves(site: Site) -> None:
+    site.flag(VERA, site.ledger.add("one@x", "mallory", VERA, WALT))
+    site.answer(site.messages(to=VERA)[0], "I can't cancel my meeting.")
+    ack = site.messages(to=VERA)[-1]
+    assert ack.about == AnswerEffect.DETAILS_KEPT.value
+    assert b"The notice still leaves" in ack.data
+    assert b"\r\n\r\ncancel\r\n" in ack.data
+    assert site.messages(MessageKind.NOTICE)[0].state is MessageState.PENDING
+
+
+def test_details_after_the_notice_left_do_not_speak_of_it(site: Site) -> None:
+    site.flag(VERA, site.ledger.add("one@x", "mallory", VERA, WALT))
+    site.now = NOW + 3600
+    site.send(), site.send()
+    site.answer(site.messages(to=VERA)[0], "He also waits at the bus stop.")
+    assert b"still leaves" not in site.messages(to=VERA)[-1].data
+
+
+def test_a_cancelled_notice_can_still_be_had(site: Site) -> None:
+    original = site.ledger.add("one@x", "mallory", VERA, WALT)
+    site.flag(VERA, original)
+    site.answer(site.messages(to=VERA)[0], "cancel", author=VERA)
+    ack = site.messages(to=VERA)[-1]
+    assert b"You can flag the" in ack.data
+    site.answer(ack, "Yes, send it", author=VERA)
+    (alert,) = site.messages(MessageKind.STAFF_ALERT)
+    assert b"Yes, send it" in alert.data
+    assert site.abouts(VERA)[-1] == AnswerEffect.DETAILS_KEPT.value
+    site.flag(VERA, original)
+    assert site.abouts(VERA)[-1] == "notice-due"
+    assert [notice.state for notice in site.messages(MessageKind.NOTICE)] == [
+        MessageState.CANCELLED,
+        MessageState.PENDING,
+    ]
+
+
+def test_a_no_to_the_question_calls_off_and_a_doubtful_yes_sends_nothing(site: Site) -> None:
+    site.flag(VERA, site.ledger.add("one@x", "mallory", VERA))
+    site.answer(site.messages(to=VERA)[0], "Yes, but not now", author=VERA)
+    assert site.abouts(VERA)[-1] == AnswerEffect.DETAILS_KEPT.value
+    site.answer(site.messages(to=VERA)[0], "No, thank you", author=VERA)
+    assert site.abouts(VERA)[-1] == AnswerEffect.CANCELLED.value
+    assert site.messages(MessageKind.NOTICE) == []
+
+
+def test_a_yes_with_courtesy_sends_the_notice_and_reaches_staff(site: Site) -> None:
+    site.flag(VERA, site.ledger.add("one@x", "mallory", VERA))
+    site.answer(site.messages(to=VERA)[0], "Yes please, send it", author=VERA)
+    assert len(site.messages(MessageKind.NOTICE)) == 1
+    assert len(site.messages(MessageKind.STAFF_ALERT)) == 1
+
+
+@pytest.mark.parametrize(
+    "words", ["I didn't send this.", "My account was hacked, please cancel it", "Das war ich nicht"]
+)
+def test_a_sender_says_in_other_words_that_it_was_somebody_else(site: Site, words: str) -> None:
+    site.flag(VERA, site.ledger.add("one@x", "mallory", VERA, WALT))
+    site.now = NOW + 3600
+    site.send(), site.send()
+    site.answer(site.messages(MessageKind.NOTICE)[0], words)
+    (alert,) = site.messages(MessageKind.STAFF_ALERT)
+    assert alert.about == "sender-not-me:notice"
+
+
 def test_the_sender_says_that_it_was_somebody_else(site: Site) -> None:
     site.flag(VERA, site.ledger.add("one@x", "mallory", VERA, WALT))
     site.now = NOW + 3600
