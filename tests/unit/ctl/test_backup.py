@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from stopit_core.cases import CaseState, MessageState, Party, ReportRow
+from case_rows import report_row
+from stopit_core.cases import CaseState, MessageState, Party
 from stopit_core.config import Settings
-from stopit_core.decision.policy import Reason
 from stopit_core.identity.keys import new_ref
 from stopit_core.identity.people import Person
 from stopit_core.model import Assurance, Channel, Command, Digest, FlagReport, Trace
@@ -48,26 +48,7 @@ class Site:
         self.store = host.cases()
         with self.store.work() as work:
             case, new = work.case_for(f"sender:{MALLORY.address}", MALLORY, NOW)
-            row = ReportRow(
-                key="r1:0",
-                case_id=case.id,
-                at=NOW,
-                queue_id="4XQ",
-                channel=Channel.REPLY,
-                command=Command.FLAG,
-                reporter=VERA,
-                reporter_assurance=Assurance.AUTHENTICATED,
-                sender=MALLORY.address,
-                original=Digest(b"o" * 16),
-                message_sent_at=NOW - 60,
-                recipients=2,
-                outcome=Reason.NOTICE_DUE.outcome,
-                reason=Reason.NOTICE_DUE,
-                decided_at=NOW,
-                notice_id=None,
-                withdrawn_at=None,
-                observed=False,
-            )
+            row = report_row(case.id, "r1:0", NOW)
             work.add_report(row, new)
             renderer = Renderer.load(settings.campus, settings.flag, settings.office, host.keyring)
             facts = NoticeFacts(case.number, renderer.day(NOW))

@@ -8,12 +8,13 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import create_engine, text
 
+from case_rows import report_row
 from stopit_core.cases import Actor, CaseState, EventKind, MessageState, Party, ReportRow, Work
 from stopit_core.cases.reading import Reading
 from stopit_core.decision.policy import Reason
 from stopit_core.identity.keys import new_ref
 from stopit_core.identity.people import NOBODY, Person
-from stopit_core.model import Assurance, Channel, Command, Digest
+from stopit_core.model import Assurance
 from stopit_core.outgoing.facts import MessageKind, NoticeFacts
 from stopit_core.outgoing.render import Renderer
 
@@ -38,24 +39,13 @@ class Record:
         with self.store.work() as work:
             case, new = work.case_for(f"sender:{sender.address}", sender, at)
             work.add_report(
-                ReportRow(
-                    key=key,
-                    case_id=case.id,
-                    at=at,
-                    queue_id="4XQ",
-                    channel=Channel.REPLY,
-                    command=Command.FLAG,
-                    reporter=VERA,
-                    reporter_assurance=Assurance.AUTHENTICATED,
+                report_row(
+                    case.id,
+                    key,
+                    at,
+                    reason,
                     sender=sender.address,
-                    original=Digest(b"o" * 16),
                     message_sent_at=at - 60 if sender.address else 0.0,
-                    recipients=2,
-                    outcome=reason.outcome,
-                    reason=reason,
-                    decided_at=at,
-                    notice_id=None,
-                    withdrawn_at=None,
                     observed=observed,
                 ),
                 new,

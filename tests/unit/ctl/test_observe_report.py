@@ -12,12 +12,13 @@ from dataclasses import replace
 import pytest
 from prometheus_client import CollectorRegistry, start_http_server
 
+from case_rows import report_row
 from stopit_core.cases import Party, ReportRow
 from stopit_core.decision.policy import Reason
 from stopit_core.identity.keys import new_ref
 from stopit_core.identity.people import Person
 from stopit_core.metrics import MilterMetrics
-from stopit_core.model import Assurance, Channel, Command, Digest
+from stopit_core.model import Assurance, Channel, Command
 from stopit_core.outgoing.facts import AcknowledgementFacts, NoticeFacts
 from stopit_core.outgoing.render import Renderer
 from stopit_ctl.observe_summary import MilterCounts, Summary, UnsentMessages, concerns, summarise
@@ -29,24 +30,13 @@ WELL = MilterCounts(100_000, 0, 99_000, 0, 0, {"decide": 0, "ledger": 0})
 
 def row(number: int, reason: Reason, channel: Channel = Channel.REPLY, observed: bool = True) -> ReportRow:
     at = NOW - DAY * (1 + number % 5)
-    return ReportRow(
-        key=f"r{number}:0",
-        case_id=1 + number % 3,
-        at=at,
-        queue_id="4XQ",
+    return report_row(
+        1 + number % 3,
+        f"r{number}:0",
+        at,
+        reason,
         channel=channel,
-        command=Command.FLAG,
         reporter=f"vera-{number % 4}@campus.example",
-        reporter_assurance=Assurance.AUTHENTICATED,
-        sender="mallory@campus.example",
-        original=Digest(b"o" * 16),
-        message_sent_at=at - 60,
-        recipients=2,
-        outcome=reason.outcome,
-        reason=reason,
-        decided_at=at,
-        notice_id=None,
-        withdrawn_at=None,
         observed=observed,
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from case_rows import report_row
 from stopit_core.cases import Case, CaseState, CaseStore, Event, MessageRow, Party, ReportRow
 from stopit_core.clock import Time
 from stopit_core.config import Smtp, parse
@@ -18,7 +19,7 @@ from stopit_core.decision.policy import Reason, pairs
 from stopit_core.identity.keys import Keyring, new_ref
 from stopit_core.identity.people import Person
 from stopit_core.metrics import NotifierMetrics
-from stopit_core.model import Assurance, Channel, Command, Digest, Trace
+from stopit_core.model import Assurance, Trace
 from stopit_core.outgoing.facts import AcknowledgementFacts, Facts, MessageKind, NoticeFacts
 from stopit_core.stores.ledger.sqlite import SqliteLedger
 from stopit_core.stores.queue.sqlite import SqliteQueue
@@ -188,27 +189,7 @@ class Rig:
             self.ledger.write([Trace(KEYRING.message(message_id), self.now, own=True)])
 
     def _report(self, case: Case, reporter: str) -> ReportRow:
-        reason = Reason.NOTICE_DUE
-        return ReportRow(
-            key=f"{new_ref()}:0",
-            case_id=case.id,
-            at=self.now,
-            queue_id="4XQ",
-            channel=Channel.REPLY,
-            command=Command.FLAG,
-            reporter=reporter,
-            reporter_assurance=Assurance.AUTHENTICATED,
-            sender=MALLORY.address,
-            original=Digest(b"o" * 16),
-            message_sent_at=self.now - 3600,
-            recipients=2,
-            outcome=reason.outcome,
-            reason=reason,
-            decided_at=self.now,
-            notice_id=None,
-            withdrawn_at=None,
-            observed=False,
-        )
+        return report_row(case.id, f"{new_ref()}:0", self.now, reporter=reporter, message_sent_at=self.now - 3600)
 
 
 @pytest.fixture

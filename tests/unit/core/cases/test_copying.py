@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, text
 
+from case_rows import report_row
 from stopit_core.cases import (
     Actor,
     CaseState,
@@ -17,14 +18,12 @@ from stopit_core.cases import (
     MessageRow,
     MessageState,
     Party,
-    ReportRow,
 )
 from stopit_core.cases.restoring import Restoring
 from stopit_core.cases.schema import metadata
-from stopit_core.decision.policy import Reason
 from stopit_core.errors import DecodeError
 from stopit_core.identity.people import Person
-from stopit_core.model import Assurance, Channel, Command, Digest
+from stopit_core.model import Assurance, Digest
 from stopit_core.outgoing.facts import MessageKind, Outgoing
 
 NOW = 1_790_000_000.123456
@@ -56,26 +55,7 @@ def fill_in(store: CaseStore, state: MessageState = MessageState.PENDING) -> Mes
         work.take("r1", NOW)
         work.lock(MALLORY.address)
         case, new = work.case_for(f"sender:{MALLORY.address}", MALLORY, NOW)
-        row = ReportRow(
-            key="r1:0",
-            case_id=case.id,
-            at=NOW,
-            queue_id="4XQ",
-            channel=Channel.REPLY,
-            command=Command.FLAG,
-            reporter=VERA,
-            reporter_assurance=Assurance.AUTHENTICATED,
-            sender=MALLORY.address,
-            original=Digest(bytes(range(240, 256))),
-            message_sent_at=NOW - 60,
-            recipients=2,
-            outcome=Reason.NOTICE_DUE.outcome,
-            reason=Reason.NOTICE_DUE,
-            decided_at=NOW,
-            notice_id=None,
-            withdrawn_at=None,
-            observed=False,
-        )
+        row = report_row(case.id, "r1:0", NOW, original=Digest(bytes(range(240, 256))))
         work.add_report(row, new)
         data = b"Subject: \xc3\xa4\r\n\r\n\x00\xff"
         notice = Outgoing(

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import update
 
+from case_rows import report_row
 from stopit_core.cases import (
     Actor,
     Case,
@@ -22,11 +23,10 @@ from stopit_core.cases import (
     Sending,
 )
 from stopit_core.cases.schema import reports
-from stopit_core.decision.policy import Reason
 from stopit_core.errors import Transient
 from stopit_core.identity.keys import new_ref
 from stopit_core.identity.people import Person
-from stopit_core.model import Assurance, Channel, Command, Digest
+from stopit_core.model import Assurance, Digest
 from stopit_core.outgoing.facts import MessageKind, Outgoing
 
 MALLORY = Person("mallory@campus.example", Assurance.AUTHENTICATED)
@@ -49,27 +49,7 @@ def outgoing(kind: MessageKind = MessageKind.NOTICE, recipient: str = MALLORY.ad
 
 
 def report(case: Case, key: str, reporter: str, at: float = NOW) -> ReportRow:
-    reason = Reason.NOTICE_DUE
-    return ReportRow(
-        key=key,
-        case_id=case.id,
-        at=at,
-        queue_id="4XQ",
-        channel=Channel.REPLY,
-        command=Command.FLAG,
-        reporter=reporter,
-        reporter_assurance=Assurance.AUTHENTICATED,
-        sender=MALLORY.address,
-        original=Digest(b"o" * 16),
-        message_sent_at=at - 60,
-        recipients=2,
-        outcome=reason.outcome,
-        reason=reason,
-        decided_at=at,
-        notice_id=None,
-        withdrawn_at=None,
-        observed=False,
-    )
+    return report_row(case.id, key, at, reporter=reporter)
 
 
 def queued(store: CaseStore, kind: MessageKind = MessageKind.NOTICE, due_at: float = NOW) -> Case:

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
+from case_rows import report_row
 from stopit_core.cases import Case, CaseState, CaseStore, MessageState, Party, ReportRow, Work
 from stopit_core.cases.reading import Reading
 from stopit_core.cases.report_counts import count_reports
 from stopit_core.decision.policy import Decision, Outcome, PriorNotice, Reason
 from stopit_core.identity.keys import new_ref
 from stopit_core.identity.people import Person
-from stopit_core.model import Assurance, Channel, Command, Digest
+from stopit_core.model import Assurance, Digest
 from stopit_core.outgoing.facts import MessageKind, Outgoing
 
 MALLORY = Person("mallory@campus.example", Assurance.AUTHENTICATED)
@@ -43,26 +44,7 @@ def outgoing(kind: MessageKind = MessageKind.NOTICE, recipient: str = MALLORY.ad
 
 
 def row(case: Case, key: str, reason: Reason, reporter: str = VERA, at: float = NOW) -> ReportRow:
-    return ReportRow(
-        key=key,
-        case_id=case.id,
-        at=at,
-        queue_id="4XQ",
-        channel=Channel.REPLY,
-        command=Command.FLAG,
-        reporter=reporter,
-        reporter_assurance=Assurance.AUTHENTICATED,
-        sender=MALLORY.address,
-        original=Digest(b"o" * 16),
-        message_sent_at=at - 60,
-        recipients=2,
-        outcome=reason.outcome,
-        reason=reason,
-        decided_at=at,
-        notice_id=None,
-        withdrawn_at=None,
-        observed=False,
-    )
+    return report_row(case.id, key, at, reason, reporter=reporter)
 
 
 def noticed(work: Work, key: str = "r1:0", reporter: str = VERA) -> tuple[Case, int]:
