@@ -223,3 +223,85 @@ def test_of_two_policies_none_is_lost(apt: Apt) -> None:
     assert str(aside) in output
     assert apt.lines() == []
     assert (aside.read_text(), apt.policy.read_text()) == (THEIRS, "#!/bin/sh\nexit 0\n")
+
+
+PYTHON = """\
+#!/bin/sh
+# A Python whose venv gets its pip last, and takes as long as $held is there.
+here="$(dirname "$0")"
+case "$*" in
+    "-VV") echo "Python 3.11.2" ;;
+    "-m venv "*)
+        mkdir -p "$3/bin" && cp "$0" "$3/bin/python"
+        touch "$begun"
+        while [ -e "$held" ]; do sleep 0.02; done
+        touch "$3/bin/pip"
+        ;;
+    "-m pip --version"*) [ -e "$here/pip" ] ;;
+    "-m pip "*) [ -e "$here/pip" ] && echo "$$" >>"$log" ;;
+esac
+"""
+
+
+class Venv:
+    """A directory with what `install_python` reads, and a stub of Python."""
+
+    def __init__(self, place: Path) -> None:
+        self.held, self.begun, self.log = (place / name for name in ("held", "begun", "log"))
+        self._place = place
+        (place / "requirements").mkdir()
+        for name in ("pyproject.toml", *(f"requirements/{name}.txt" for name in ("build", "runtime", "dev"))):
+            (place / name).write_text(name)
+        (place / "python").write_text(PYTHON)
+        (place / "python").chmod(0o755)
+        functions = re.findall(r"^install_python\w*\(\) \{\n.*?^\}\n", RUN.read_text(), re.M | re.S)
+        head = 'set -euo pipefail; say() { echo "$*"; }; fail() { echo "$*"; exit 1; }; python=./python venv=.venv\n'
+        self._script = f"{head}stamp=$venv/.stopit-lock\n{''.join(functions)}install_python"
+
+    def start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            ["bash", "-c", self._script],
+            cwd=self._place,
+            env={**os.environ, "held": str(self.held), "begun": str(self.begun), "log": str(self.log)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def wait_until_begun(self) -> None:
+        end = time.monotonic() + 10
+        while not self.begun.exists():
+            assert time.monotonic() < end
+            time.sleep(0.02)
+
+
+def test_of_two_that_install_python_packages_the_second_finds_them_installed(tmp_path: Path) -> None:
+    venv = Venv(tmp_path)
+    venv.held.touch()
+    first = venv.start()
+    venv.wait_until_begun()
+    second = venv.start()
+    time.sleep(0.5)
+    venv.held.unlink()
+    outputs = [process.communicate(timeout=20)[0] for process in (first, second)]
+
+    assert (first.returncode, second.returncode) == (0, 0), outputs
+    assert len(venv.log.read_text().splitlines()) == 3
+    assert "another ./run" in outputs[1]
+
+
+def test_a_venv_that_a_killed_run_left_without_pip_is_made_again(tmp_path: Path) -> None:
+    venv = Venv(tmp_path)
+    venv.held.touch()
+    killed = venv.start()
+    venv.wait_until_begun()
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.communicate(timeout=20)
+    venv.held.unlink()
+
+    again = venv.start()
+    output, _ = again.communicate(timeout=20)
+
+    assert again.returncode == 0, output
+    assert len(venv.log.read_text().splitlines()) == 3
