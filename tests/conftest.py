@@ -134,3 +134,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
                 tail = "\n".join(site.logs().splitlines()[-_LOG_LINES:])
                 report.sections.append((f"logs of the {site.stores.value} site", tail))
     return report
+
+
+_LONGEST = ("test_several_hosts.py", "test_redis_service.py", "test_backup.py", "test_dashboards.py", "test_setup.py")
+"""Files with tests of ten seconds and more. None of them uses the shared sites."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest tests: a worker that ends with one keeps the others waiting."""
+    items.sort(key=lambda item: item.path.name not in _LONGEST)
