@@ -16,7 +16,8 @@ from enum import StrEnum
 
 from stopit_core.config import FlagWords
 from stopit_core.mail import Mail, first_typed_line, is_automatic, is_list, read_message, typed_text, words_of
-from stopit_core.mail.meaning import Meaning, doubts, meaning_of, names_in, says_not_me, without_footer
+from stopit_core.mail.clauses import without_footer
+from stopit_core.mail.meaning import Meaning, doubts, meaning_of, names_in, says_not_me
 
 __all__ = ["TEXT_CHARACTERS", "Answer", "AnswerKind", "BounceFacts", "read_answer"]
 

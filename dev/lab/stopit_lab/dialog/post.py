@@ -29,7 +29,7 @@ _RECIPIENTS = ("To", "Cc", "Bcc")
 
 
 class Post:
-    """What people of one cast have sent and got at a site. Messages have names: `original`, `vera's reply`."""
+    """Messages that people of one cast have sent and got at a site. They have names: `original`, `vera's reply`."""
 
     def __init__(self, site: Site, cast: Cast, files: Path) -> None:
         self.site = site

@@ -36,7 +36,7 @@ __all__ = [
 
 
 class Outcome(StrEnum):
-    """What the MTA makes of a message. The value is the line that expects it."""
+    """The reply of the MTA to a message. The value is the line that expects it."""
 
     ACCEPTED = "is accepted"
     REFUSED = "is refused"
@@ -44,7 +44,7 @@ class Outcome(StrEnum):
 
 
 class Kind(StrEnum):
-    """What a reader can get. MESSAGE is one that a person sent; ANYTHING is any message that no line has named."""
+    """Kinds of messages that a reader can get. MESSAGE: one that a person sent; ANYTHING: any that no line named."""
 
     NOTICE = "notice"
     ACKNOWLEDGEMENT = "acknowledgement"
@@ -55,7 +55,7 @@ class Kind(StrEnum):
 
 
 class CheckKind(Enum):
-    """What an indented line below `gets` says of the message."""
+    """Statements of an indented line below `gets` about the message."""
 
     HAS = "has"
     HAS_NOT = "does not have"
@@ -87,7 +87,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is got, or not. `message` names the message, or the one that a copy is of. `word` must be in it."""
+    """A message that is expected or excluded. `message` names it, or the original of a copy; it has `word` in it."""
 
     kind: Kind
     message: str = ""
