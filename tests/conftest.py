@@ -69,12 +69,16 @@ def postgresql_process() -> Iterator[PostgreSql]:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.integration)])
-def cases_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def cases_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of an empty case record, on each of the two kinds of database."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/cases.db"
+        yield f"sqlite:///{tmp_path}/cases.db"
+        return
     server: PostgreSql = request.getfixturevalue("postgresql_process")
-    return server.new_database()
+    url = server.new_database()
+    yield url
+    server.start()  # a test may have stopped it
+    server.empty(url)
 
 
 @pytest.fixture(scope="session")
