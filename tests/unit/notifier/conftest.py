@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,12 @@ SETTLE = 0.5
 GIVE_UP = 3 * 86400.0
 
 
+@cache
+def _context() -> NotifierContext:
+    """The context of CONFIG. To compile and check its templates takes longer than most tests, and nothing changes it."""
+    return NotifierContext.of_site(parse(CONFIG, "stopit.toml"), KEYRING)
+
+
 class Rig:
     """An outbox and what is around it. `now` is the clock, `ticks` the monotonic one: they stand until moved."""
 
@@ -62,7 +69,7 @@ class Rig:
         self.store.migrate()
         self.ledger_path = directory / "ledger.db"
         self.ledger = SqliteLedger(self.ledger_path, 14 * 86400.0, self.clock)
-        self.context = Live(NotifierContext.of_site(parse(CONFIG, "stopit.toml"), KEYRING))
+        self.context = Live(_context())
         self.registry = CollectorRegistry()
         self.metrics = NotifierMetrics(self.registry, pairs(), [kind.value for kind in MessageKind], CaseState)
         self.said = io.StringIO()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from stopit_core.cases import CaseState, CaseStore, EventKind, MessageRow, MessageState
 from stopit_core.clock import Time
-from stopit_core.config import Settings, parse
+from stopit_core.config import parse
 from stopit_core.daemon.logs import open_log
 from stopit_core.daemon.systemd import Live
 from stopit_core.decision.policy import pairs
@@ -100,11 +101,16 @@ class Reports:
         self.buried.append(delivery_id)
 
 
+@cache
+def _context(config: str) -> NotifierContext:
+    """Compile and check the templates once for each configuration; nothing changes a context."""
+    return NotifierContext.of_site(parse(config, "test.toml"), KEYRING)
+
+
 class Site:
     """An intake with everything around it, and a clock to move."""
 
     def __init__(self, directory: Path, config: str = CONFIG) -> None:
-        settings: Settings = parse(config, "test.toml")
         self.now = NOW
         self.store = CaseStore(f"sqlite:///{directory}/cases.db")
         self.store.migrate()
@@ -113,7 +119,7 @@ class Site:
         self.intake = Intake(
             Stores(self.store, self.queue, self.ledger, queue_faults=tuple),  # type: ignore[arg-type]
             Consumer("me", lambda: 60.0),
-            Live(NotifierContext.of_site(settings, KEYRING)),
+            Live(_context(config)),
             self.metrics,
             open_log("test", io.StringIO()),
             Time(clock=lambda: self.now, sleep=self.sleep, draw=lambda: 0.5),
