@@ -54,7 +54,7 @@ GIVE_UP = 3 * 86400.0
 
 @cache
 def _context() -> NotifierContext:
-    """The context of CONFIG. To compile and check its templates takes longer than most tests, and nothing changes it."""
+    """The context of CONFIG, which no test changes. To check its templates takes longer than most tests."""
     return NotifierContext.of_site(parse(CONFIG, "stopit.toml"), KEYRING)
 
 
