@@ -171,6 +171,7 @@ def can_be_name(word: str) -> bool:
 
 
 def is_misspelt(word: str) -> bool:
+    """Return whether a word is one letter off a word that calls off."""
     if word in OTHER_WORDS or word in CALLED_OFF:
         return False
     return any(_is_one_letter_off(word, right) for right in MAY_BE_MISSPELT)
