@@ -109,11 +109,14 @@ class FlagWords(Section):
     urgent: tuple[str, ...] = ("urgent",)
     """The command words after a keyword that mean: staff should look at this first."""
     cancel: tuple[str, ...] = ("cancel",)
-    """The words with which a reporter cancels a notice, in an answer to the acknowledgement, before it is sent."""
+    """The words with which a reporter cancels a notice, in an answer to the acknowledgement, before it is sent. Other
+    wordings with the same meaning are understood too, in English and German; none is if this list is empty."""
     yes: tuple[str, ...] = ("yes",)
-    """The words with which a reporter agrees to a notice if Stopit asked (policy.single_recipient = "ask")."""
+    """The words with which a reporter agrees to a notice if Stopit asked (policy.single_recipient = "ask"). Other
+    wordings are understood as for `cancel`, if they leave no doubt."""
     not_me: tuple[str, ...] = ("not me", "this was not me", "it was not me", "it wasn't me")
-    """The words at the beginning of an answer that mean: somebody else used the account."""
+    """The words at the beginning of an answer that mean: somebody else used the account. Other wordings are
+    understood as for `cancel`."""
 
 
 class MilterService(Section):
