@@ -147,7 +147,8 @@ WORDS = st.sampled_from(
 )
 def test_the_plain_form_is_read_as_authres_reads_it(method: str, result: str, words: list[str]) -> None:
     resinfo = "  ".join([f"{method}={result}", *words])
-    assume(not re.search(r"(\([^)]*\)\s*){4}", resinfo))  # authres gives up on a fourth comment in a row
+    # authres gives up on a fourth comment in a row, and after a property on the third; RFC 8601 allows any number.
+    assume(not re.search(r"(\([^)]*\)\s*){3}", resinfo))
     assert list(_passed(f"own; {resinfo}")) == list(_passed_by_authres(resinfo))
 
 
