@@ -110,7 +110,7 @@ class FlagWords(Section):
     """The command words after a keyword that mean: staff should look at this first."""
     cancel: tuple[str, ...] = ("cancel",)
     """The words with which a reporter cancels a notice, in an answer to the acknowledgement, before it is sent. Other
-    wordings with the same meaning are understood too, in English and German; none is if this list is empty."""
+    wordings with the same meaning cancel it too, in English and German. If this list is empty, nothing cancels it."""
     yes: tuple[str, ...] = ("yes",)
     """The words with which a reporter agrees to a notice if Stopit asked (policy.single_recipient = "ask"). Other
     wordings are understood as for `cancel`, if they leave no doubt."""
